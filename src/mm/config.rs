@@ -1,0 +1,511 @@
+//! What a machine is made of before it boots: the hand-over from firmware, boot loader and evidence.
+//!
+//! Gorman chapter 2. Kernel: `mm/mm_init.c`, `arch/*/mm/init.c`, `mm/memblock.c`.
+//! Fidelity: faithful — spans, holes, managed pages, distances. Imported — occupancy: free blocks, pageblock types,
+//! per-CPU counts, owners. Computed by `boot` — watermarks, lowmem_reserve, per-CPU high and batch.
+
+use crate::mm::addr::{Nid, Order};
+use std::fmt;
+
+/// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Arch {
+    /// 64-bit PC: DMA, DMA32, Normal, Movable, Device; NUMA.
+    #[default]
+    X86_64,
+    /// 32-bit PC, two levels: DMA, Normal, HighMem, Movable.
+    I386,
+    /// 32-bit PC with physical address extension, three levels.
+    I386Pae,
+    /// 64-bit ARM: DMA, DMA32, Normal, Movable, Device; NUMA; CMA.
+    Arm64,
+    /// A 32-bit ARM telephone: Normal, HighMem, Movable.
+    Arm,
+    /// User-mode Linux: Normal, Movable.
+    Uml,
+}
+
+impl Arch {
+    /// Every profile.
+    pub const ALL: &[Arch] = &[Arch::X86_64, Arch::I386, Arch::I386Pae, Arch::Arm64, Arch::Arm, Arch::Uml];
+
+    /// The name in a machine spec: `x86_64`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::I386 => "i386",
+            Arch::I386Pae => "i386_pae",
+            Arch::Arm64 => "arm64",
+            Arch::Arm => "arm",
+            Arch::Uml => "uml",
+        }
+    }
+
+    /// The zones this kernel was built with, low to high.
+    pub fn zone_types(self) -> &'static [ZoneType] {
+        use ZoneType::*;
+        match self {
+            Arch::X86_64 | Arch::Arm64 => &[Dma, Dma32, Normal, Movable, Device],
+            Arch::I386 | Arch::I386Pae => &[Dma, Normal, HighMem, Movable],
+            Arch::Arm => &[Normal, HighMem, Movable],
+            Arch::Uml => &[Normal, Movable],
+        }
+    }
+
+    /// The zone a request for `zone` falls to when the kernel has no such zone.
+    pub fn nearest_zone(self, zone: ZoneType) -> ZoneType {
+        if self.zone_types().contains(&zone) {
+            return zone;
+        }
+        // OPT_ZONE_DMA, OPT_ZONE_DMA32 and OPT_ZONE_HIGHMEM all fall to ZONE_NORMAL.
+        ZoneType::Normal
+    }
+
+    /// Built with `CONFIG_NUMA`.
+    pub fn has_numa(self) -> bool {
+        matches!(self, Arch::X86_64 | Arch::Arm64)
+    }
+
+    /// Built with `CONFIG_CMA`: pagetypeinfo has a column for it.
+    pub fn has_cma(self) -> bool {
+        matches!(self, Arch::Arm64)
+    }
+
+    /// Built with `CONFIG_HIGHMEM`.
+    pub fn has_highmem(self) -> bool {
+        matches!(self, Arch::I386 | Arch::I386Pae | Arch::Arm)
+    }
+
+    /// True for addresses of 64 bits.
+    pub fn is_64bit(self) -> bool {
+        matches!(self, Arch::X86_64 | Arch::Arm64 | Arch::Uml)
+    }
+}
+
+/// A zone's kind, from low addresses to high.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ZoneType {
+    /// Below 16 MiB (x86) or below the reach of the weakest device (arm64).
+    Dma,
+    /// Below 4 GiB.
+    Dma32,
+    /// Mapped for good by the kernel.
+    Normal,
+    /// Not mapped by a 32-bit kernel: reached through kmap.
+    HighMem,
+    /// Movable pages only.
+    Movable,
+    /// Memory of devices; always empty here.
+    Device,
+}
+
+impl ZoneType {
+    /// Every kind, low to high.
+    pub const ALL: [ZoneType; 6] = [
+        ZoneType::Dma,
+        ZoneType::Dma32,
+        ZoneType::Normal,
+        ZoneType::HighMem,
+        ZoneType::Movable,
+        ZoneType::Device,
+    ];
+
+    /// The name in /proc: `DMA32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ZoneType::Dma => "DMA",
+            ZoneType::Dma32 => "DMA32",
+            ZoneType::Normal => "Normal",
+            ZoneType::HighMem => "HighMem",
+            ZoneType::Movable => "Movable",
+            ZoneType::Device => "Device",
+        }
+    }
+
+    /// The kind with this name in /proc.
+    pub fn from_name(name: &str) -> Option<ZoneType> {
+        ZoneType::ALL.into_iter().find(|z| z.name() == name)
+    }
+}
+
+impl fmt::Display for ZoneType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Grouping of pages by mobility: the type of a pageblock, and of a free list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum MigrateType {
+    /// Kernel memory that stays where it is.
+    #[default]
+    Unmovable,
+    /// Pages of tasks and of the page cache.
+    Movable,
+    /// Caches that a shrinker can give back.
+    Reclaimable,
+    /// Kept for high-order atomic requests.
+    HighAtomic,
+    /// The contiguous memory allocator's (kernels with CMA).
+    Cma,
+    /// Being isolated: nothing is allocated from here.
+    Isolate,
+}
+
+impl MigrateType {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+    /// How many of them have per-CPU lists (`MIGRATE_PCPTYPES`).
+    pub const PCPTYPES: usize = 3;
+    /// Every type, in the order of /proc/pagetypeinfo.
+    pub const ALL: [MigrateType; MigrateType::COUNT] = [
+        MigrateType::Unmovable,
+        MigrateType::Movable,
+        MigrateType::Reclaimable,
+        MigrateType::HighAtomic,
+        MigrateType::Cma,
+        MigrateType::Isolate,
+    ];
+
+    /// The name in /proc/pagetypeinfo.
+    pub fn name(self) -> &'static str {
+        match self {
+            MigrateType::Unmovable => "Unmovable",
+            MigrateType::Movable => "Movable",
+            MigrateType::Reclaimable => "Reclaimable",
+            MigrateType::HighAtomic => "HighAtomic",
+            MigrateType::Cma => "CMA",
+            MigrateType::Isolate => "Isolate",
+        }
+    }
+
+    /// The type with this name in /proc/pagetypeinfo.
+    pub fn from_name(name: &str) -> Option<MigrateType> {
+        MigrateType::ALL.into_iter().find(|m| m.name() == name)
+    }
+
+    /// The type as an index.
+    #[inline]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The letter in the buddy lines of a memory report: `(UME)`.
+    pub fn letter(self) -> char {
+        match self {
+            MigrateType::Unmovable => 'U',
+            MigrateType::Movable => 'M',
+            MigrateType::Reclaimable => 'E',
+            MigrateType::HighAtomic => 'H',
+            MigrateType::Cma => 'C',
+            MigrateType::Isolate => 'I',
+        }
+    }
+}
+
+/// The mode of transparent huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ThpMode {
+    /// Every suitable area.
+    Always,
+    /// Areas that asked by `madvise`.
+    Madvise,
+    /// None.
+    #[default]
+    Never,
+}
+
+impl ThpMode {
+    /// The word in `/sys/kernel/mm/transparent_hugepage/enabled`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ThpMode::Always => "always",
+            ThpMode::Madvise => "madvise",
+            ThpMode::Never => "never",
+        }
+    }
+
+    /// The mode with this name.
+    pub fn from_name(name: &str) -> Option<ThpMode> {
+        [ThpMode::Always, ThpMode::Madvise, ThpMode::Never].into_iter().find(|m| m.name() == name)
+    }
+}
+
+/// Free blocks of one migratetype: how many of each order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FreeBlocks {
+    /// Blocks of each order, order 0 first.
+    pub blocks: [u64; Order::COUNT],
+}
+
+impl FreeBlocks {
+    /// Pages in these blocks.
+    pub fn pages(&self) -> u64 {
+        self.blocks.iter().enumerate().map(|(order, n)| n << order).sum()
+    }
+}
+
+/// Watermarks, protection and per-CPU sizes as a bare zoneinfo shows them: taken as they are, not computed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Shown {
+    /// `boost`, in pages.
+    pub boost: u64,
+    /// `min`, in pages, without the boost.
+    pub min: u64,
+    /// `low`, in pages, without the boost.
+    pub low: u64,
+    /// `high`, in pages, without the boost.
+    pub high: u64,
+    /// `protection`, one number for each zone of the node.
+    pub protection: Vec<u64>,
+    /// `high` of the per-CPU lists.
+    pub pcp_high: u64,
+    /// `batch` of the per-CPU lists.
+    pub pcp_batch: u64,
+}
+
+/// Pages of a zone on the lists of reclaim, and locked ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LruPages {
+    /// `nr_zone_inactive_anon`.
+    pub inactive_anon: u64,
+    /// `nr_zone_active_anon`.
+    pub active_anon: u64,
+    /// `nr_zone_inactive_file`.
+    pub inactive_file: u64,
+    /// `nr_zone_active_file`.
+    pub active_file: u64,
+    /// `nr_zone_unevictable`.
+    pub unevictable: u64,
+    /// `nr_mlock`.
+    pub mlock: u64,
+}
+
+impl LruPages {
+    /// All pages on these lists; locked ones are among the unevictable.
+    pub fn total(&self) -> u64 {
+        self.inactive_anon + self.active_anon + self.inactive_file + self.active_file + self.unevictable
+    }
+}
+
+/// A zone before boot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ZoneConfig {
+    /// Which zone.
+    pub kind: ZoneType,
+    /// First frame of the span.
+    pub start_pfn: u64,
+    /// Frames from the first to the last, holes included.
+    pub spanned: u64,
+    /// Frames that exist.
+    pub present: u64,
+    /// Frames the buddy allocator was given, late-freed ones included.
+    pub managed: u64,
+    /// Ranges of the span without memory: first frame and length.
+    pub holes: Vec<(u64, u64)>,
+    /// Free blocks by migratetype, indexed as [`MigrateType::ALL`].
+    pub free: [FreeBlocks; MigrateType::COUNT],
+    /// Pageblocks by migratetype; all zero when not known (then all are Movable).
+    pub pageblocks: [u64; MigrateType::COUNT],
+    /// Pages on the per-CPU lists, CPU 0 first; shorter than the machine's CPUs means zero.
+    pub pcp: Vec<u64>,
+    /// Pages on the lists of reclaim.
+    pub lru: LruPages,
+    /// Frames set aside for CMA (`cma` of zoneinfo).
+    pub cma: u64,
+    /// What a bare zoneinfo showed; `None` lets `boot` compute it.
+    pub shown: Option<Shown>,
+}
+
+impl ZoneConfig {
+    /// A zone without a page.
+    pub fn empty(kind: ZoneType) -> ZoneConfig {
+        ZoneConfig {
+            kind,
+            start_pfn: 0,
+            spanned: 0,
+            present: 0,
+            managed: 0,
+            holes: Vec::new(),
+            free: [FreeBlocks::default(); MigrateType::COUNT],
+            pageblocks: [0; MigrateType::COUNT],
+            pcp: Vec::new(),
+            lru: LruPages::default(),
+            cma: 0,
+            shown: None,
+        }
+    }
+
+    /// Free pages of all migratetypes.
+    pub fn free_pages(&self) -> u64 {
+        self.free.iter().map(FreeBlocks::pages).sum()
+    }
+}
+
+/// Pages of a node by owner, as the node's statistics count them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Owners {
+    /// `nr_slab_reclaimable`.
+    pub slab_reclaimable: u64,
+    /// `nr_slab_unreclaimable`.
+    pub slab_unreclaimable: u64,
+    /// `nr_page_table_pages`.
+    pub page_tables: u64,
+    /// `nr_kernel_stack`, in kB.
+    pub kernel_stack_kb: u64,
+    /// `nr_file_pages`.
+    pub file: u64,
+    /// `nr_anon_pages`.
+    pub anon: u64,
+    /// `nr_mapped`.
+    pub mapped: u64,
+    /// `nr_shmem`.
+    pub shmem: u64,
+    /// `nr_dirty`.
+    pub dirty: u64,
+    /// `nr_swapcached`.
+    pub swapcached: u64,
+}
+
+/// A NUMA node before boot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// The node's number; numbers may have gaps.
+    pub nid: Nid,
+    /// Numbers of its CPUs; a node may have none.
+    pub cpus: Vec<u16>,
+    /// Distance to each node, in the order of `Config::nodes`; 10 is local.
+    pub distances: Vec<u8>,
+    /// One entry for each zone of the architecture, low to high, empty ones too.
+    pub zones: Vec<ZoneConfig>,
+    /// Pages by owner.
+    pub owners: Owners,
+}
+
+/// Memory handed to the buddy allocator after watermarks were computed: `Freeing ... memory` lines of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LateFreed {
+    /// What was freed: `initrd`, `unused kernel image (initmem)`.
+    pub what: String,
+    /// The node it lies on.
+    pub node: Nid,
+    /// The zone it lies in.
+    pub zone: ZoneType,
+    /// Pages.
+    pub pages: u64,
+}
+
+/// A swap area that is there from boot on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SwapConfig {
+    /// The device or file: `/dev/vda`.
+    pub name: String,
+    /// Usable slots, the header not counted.
+    pub pages: u64,
+    /// Priority; `None` lets swapon choose -2, -3, …
+    pub priority: Option<i16>,
+}
+
+/// How much virtual time things take, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Costs {
+    /// Entering the kernel and leaving it: a fault or a system call.
+    pub trap: u64,
+    /// The work of a minor fault beside its allocation.
+    pub minor_fault: u64,
+    /// The allocator's fast path.
+    pub alloc: u64,
+    /// Filling a page with zeros.
+    pub clear_page: u64,
+    /// Copying a page.
+    pub copy_page: u64,
+    /// Looking at one page during reclaim.
+    pub scan_page: u64,
+    /// Reading one page from the swap device or a disk.
+    pub disk_read: u64,
+    /// Writing one page to the swap device or a disk.
+    pub disk_write: u64,
+    /// Moving one page in compaction or migration.
+    pub migrate_page: u64,
+    /// A kernel thread's share of a CPU that the foreground also wants, in percent.
+    pub kthread_share: u64,
+}
+
+impl Default for Costs {
+    fn default() -> Costs {
+        Costs {
+            trap: 500,
+            minor_fault: 500,
+            alloc: 100,
+            clear_page: 100,
+            copy_page: 200,
+            scan_page: 200,
+            disk_read: 20_000,
+            disk_write: 10_000,
+            migrate_page: 1_000,
+            kthread_share: 50,
+        }
+    }
+}
+
+/// Everything `Machine::boot` needs: nodes, tunables, seed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The machine's name: `x86_64-256M`.
+    pub name: String,
+    /// The architecture profile.
+    pub arch: Arch,
+    /// The kernel whose rules and formats apply: `6.1`.
+    pub kernel: String,
+    /// Nodes in the order of their numbers.
+    pub nodes: Vec<NodeConfig>,
+    /// Built with transparent huge pages, and the mode at boot.
+    pub thp: Option<ThpMode>,
+    /// Freed after the watermarks were computed, in the order of the log.
+    pub late_freed: Vec<LateFreed>,
+    /// Sysctls of the spec, written in this order after boot; the three values that reading shows come first.
+    pub sysctl: Vec<(String, String)>,
+    /// Swap areas switched on after boot.
+    pub swap: Vec<SwapConfig>,
+    /// Nanoseconds of each thing that takes time.
+    pub costs: Costs,
+    /// Lines of /proc/iomem, shown as they were captured.
+    pub iomem: Vec<String>,
+    /// What the importer had to infer, one sentence each.
+    pub inferred: Vec<String>,
+    /// Seed of the machine's dice.
+    pub seed: u64,
+    /// Makes the n-th page allocation fail (anomaly tests).
+    pub fail_nth: Option<u64>,
+}
+
+impl Config {
+    /// A machine without a node: the start of every spec.
+    pub fn new(name: impl Into<String>, arch: Arch) -> Config {
+        Config {
+            name: name.into(),
+            arch,
+            kernel: "6.1".into(),
+            nodes: Vec::new(),
+            thp: None,
+            late_freed: Vec::new(),
+            sysctl: Vec::new(),
+            swap: Vec::new(),
+            costs: Costs::default(),
+            iomem: Vec::new(),
+            inferred: Vec::new(),
+            seed: 1,
+            fail_nth: None,
+        }
+    }
+
+    /// CPUs of all nodes.
+    pub fn nr_cpus(&self) -> usize {
+        self.nodes.iter().map(|n| n.cpus.len()).sum()
+    }
+
+    /// Frames that exist on all nodes.
+    pub fn present_pages(&self) -> u64 {
+        self.nodes.iter().flat_map(|n| &n.zones).map(|z| z.present).sum()
+    }
+}
