@@ -31,6 +31,7 @@ pub mod layout;
 pub mod nodes;
 pub mod pagetypeinfo;
 pub mod profile;
+pub mod spec;
 pub mod sysctl;
 pub mod sysfs;
 mod text;
