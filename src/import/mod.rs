@@ -75,7 +75,9 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> 
 pub fn machine(name_or_path: &str) -> Result<Config, ImportError> {
     if shipped::text(name_or_path).is_some() || !Path::new(name_or_path).exists() {
         // A path that is not there is the file's problem, not a misspelled name.
-        let is_path = name_or_path.contains(['/', '\\']) || name_or_path.ends_with(".yaml") || name_or_path.ends_with(".txt");
+        let is_path = name_or_path.contains(['/', '\\'])
+            || name_or_path.ends_with(".yaml")
+            || name_or_path.ends_with(".txt");
         return if is_path { load(name_or_path) } else { shipped::get(name_or_path) };
     }
     load(name_or_path)
