@@ -258,6 +258,18 @@ fn free_blocks(config: &mut Config, captures: &Captures, zones: &[ZoneText]) -> 
             let by_order = buddy.iter().find(|b| (b.node, b.zone) == (node.nid.0, zone.kind));
             if let Some(types) = by_type {
                 (zone.free, zone.pageblocks) = (types.free, types.pageblocks);
+                for &(kind, order) in &types.at_least {
+                    let others: u64 = zone.free.iter().map(|f| f.blocks[order.index()]).sum();
+                    let missing =
+                        by_order.map_or(0, |line| line.free.blocks[order.index()].saturating_sub(others));
+                    zone.free[kind.index()].blocks[order.index()] += missing;
+                    let rest =
+                        if by_order.is_some() { "buddyinfo tells the rest" } else { "no more are taken" };
+                    config.inferred.push(format!(
+                        "{place}: pagetypeinfo gave up counting {} blocks of order {order}; {rest}.",
+                        kind.name()
+                    ));
+                }
             } else if let Some(line) = by_order {
                 zone.free[MigrateType::Movable.index()] = line.free;
             } else {
