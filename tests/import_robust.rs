@@ -252,3 +252,29 @@ fn evidence_of_real_machines_is_read_or_refused_clearly() {
         }
     }
 }
+
+/// Every size from the smallest to a terabyte, on every architecture that reaches it.
+#[test]
+fn plain_machines_boot_quickly_at_any_size() {
+    let started = std::time::Instant::now();
+    let mut refused = 0;
+    for arch in ["x86_64", "i386", "i386_pae", "arm64", "arm", "uml"] {
+        for mem in
+            ["4M", "16M", "17M", "63M", "128M", "896M", "1000M", "1G", "3G", "3500M", "4G", "6G", "64G", "1T"]
+        {
+            for nodes in [1, 2, 3] {
+                let text =
+                    format!("{{\"arch\": \"{arch}\", \"mem\": \"{mem}\", \"cpus\": 3, \"nodes\": {nodes}}}");
+                match import::parse("plain", "map", &text) {
+                    Ok(config) => boots(config),
+                    Err(error) => {
+                        clear(&error);
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("refused: {refused}; {:?}", started.elapsed());
+    assert!(refused < 60, "{refused}");
+}

@@ -37,7 +37,7 @@ pub fn size(text: &str) -> Option<u64> {
 pub fn size_text(bytes: u64) -> String {
     let unit = [(40, "T"), (30, "G"), (20, "M"), (10, "K")]
         .into_iter()
-        .find(|&(shift, _)| bytes > 0 && bytes % (1 << shift) == 0);
+        .find(|&(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
     unit.map_or(bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
@@ -205,7 +205,7 @@ pub enum Free {
     /// Every managed page.
     All,
     /// Blocks of each order, by migratetype.
-    Blocks([FreeBlocks; MigrateType::COUNT]),
+    Blocks(Box<[FreeBlocks; MigrateType::COUNT]>),
 }
 
 impl Free {
@@ -214,7 +214,7 @@ impl Free {
         match self {
             Free::Pages(pages) => layout::fill(zone, *pages, zone.cma.min(*pages), pageblock),
             Free::All => layout::fill(zone, zone.managed, zone.cma.min(zone.managed), pageblock),
-            Free::Blocks(blocks) => zone.free = *blocks,
+            Free::Blocks(blocks) => zone.free = **blocks,
         }
     }
 }
@@ -234,14 +234,14 @@ visit!(Free, "\"all\", a number of pages, 11 numbers of blocks, or those of each
         let mut blocks = <[FreeBlocks; MigrateType::COUNT]>::default();
         blocks[MigrateType::Movable.index()].blocks =
             <[u64; Order::COUNT]>::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
-        Ok(Free::Blocks(blocks))
+        Ok(Free::Blocks(Box::new(blocks)))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Free, A::Error> {
         let mut blocks = <[FreeBlocks; MigrateType::COUNT]>::default();
         while let Some((TypeName(kind), counts)) = map.next_entry::<TypeName, [u64; Order::COUNT]>()? {
             blocks[kind.index()].blocks = counts;
         }
-        Ok(Free::Blocks(blocks))
+        Ok(Free::Blocks(Box::new(blocks)))
     }
 });
 
