@@ -3,7 +3,8 @@
 //! Fidelity: not of the kernel — what is left out has a default, and is listed where it is a guess.
 
 use super::form::{LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, ZoneSpec};
-use super::values::{self, Cpus, Free, Many, OrSize, Size, Thp};
+use super::many::{Many, OrSize};
+use super::values::{self, Cpus, Free, Size, Thp};
 use crate::import::generic::{self, PlainNode};
 use crate::import::{ImportError, check, nearest, nodes, profile};
 use crate::mm::addr::{Nid, Order};
