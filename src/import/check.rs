@@ -2,6 +2,8 @@
 //!
 //! Fidelity: not of the kernel — it trusts its firmware; this floor trusts nothing.
 
+mod limits;
+
 use crate::import::ImportError;
 use crate::import::layout;
 use crate::mm::config::{Config, NodeConfig, ZoneConfig};
@@ -20,10 +22,11 @@ pub fn config(config: &Config, file: &str) -> Result<(), ImportError> {
     spans(config, file)?;
     cpus(config, file)?;
     for node in &config.nodes {
-        for zone in node.zones.iter().filter(|z| z.spanned > 0) {
+        for zone in &node.zones {
             pages(node, zone, file)?;
         }
     }
+    limits::config(config, file)?;
     late(config, file)
 }
 
@@ -244,6 +247,17 @@ mod tests {
         refused(|c| c.nodes[0].zones[0].free[1].blocks[10] = 4, "4096 free pages and 0 on per-CPU lists");
         refused(|c| c.nodes[0].zones[0].free[1].blocks[10] = u64::MAX, "free blocks are more than");
         refused(|c| c.nodes[0].zones[0].holes.push((0, 9)), "the hole of 9 frames at 0x0 is not between");
+        refused(
+            |c| c.nodes[0].zones[0].pageblocks[0] = u64::MAX,
+            "pageblocks are more than the 16 there can be",
+        );
+        refused(|c| c.nodes[0].zones[0].lru.mlock = u64::MAX, "Node 0, zone DMA: lru");
+        refused(|c| c.nodes[0].owners.dirty = u64::MAX, "Node 0: owners");
+        refused(|c| c.costs.trap = u64::MAX, "nanoseconds are more than");
+        refused(
+            |c| c.nodes[0].zones[0].shown = Some(Shown { min: 1 << 40, ..Shown::default() }),
+            "zone DMA: shown",
+        );
         refused(|c| c.nodes[0].cpus.clear(), "no node has a CPU");
         refused(|c| c.nodes[0].cpus = vec![3, 3], "CPU 3 is on two nodes");
         refused(|c| c.nodes[0].distances.clear(), "0 distances for 1 nodes");

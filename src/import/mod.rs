@@ -86,6 +86,18 @@ pub fn machine(name_or_path: &str) -> Result<Config, ImportError> {
     load(name_or_path)
 }
 
+/// Makes a machine of several captured files, whatever they are called; a single path is taken as [`load`] takes it.
+pub fn evidence(paths: &[impl AsRef<Path>]) -> Result<Config, ImportError> {
+    if let [path] = paths {
+        return load(path);
+    }
+    let mut captures = folder::Captures::default();
+    for path in paths.iter().map(AsRef::as_ref) {
+        captures.add_evidence(&path.display().to_string(), read(path, MAX_TEXT)?)?;
+    }
+    folder::machine("imported", &captures)
+}
+
 /// Where a machine booted from a folder of captures differs from them; nothing for any other source.
 pub fn differences(name_or_path: &str, machine: &Machine) -> Result<Vec<numbers::Difference>, ImportError> {
     let path = Path::new(name_or_path);

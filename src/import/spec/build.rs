@@ -46,7 +46,7 @@ pub fn machine(name: &str, file: &str, spec: Spec) -> Result<Config, ImportError
         config.iomem = iomem.lines().map(str::to_string).collect();
     }
     config.seed = spec.seed.unwrap_or(config.seed);
-    config.fail_nth = spec.fail_nth;
+    config.fail_nth = spec.fail_nth.filter(|&nth| nth > 0);
     if let Some(inferred) = spec.inferred {
         config.inferred = inferred;
     }
