@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use crate::import::nodes::memoryless;
     use crate::mm::addr::Nid;
-    use crate::mm::config::Arch;
+    use crate::mm::config::{Arch, Shown};
 
     fn machine() -> Config {
         let mut config = Config::new("m", Arch::X86_64);
