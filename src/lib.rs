@@ -23,3 +23,5 @@
 #![forbid(unsafe_code)]
 
 pub mod mm;
+pub mod script;
+pub mod shell;
