@@ -117,7 +117,7 @@ impl Order {
     }
 
     /// The order as a number.
-    pub fn get(self) -> u8 {
+    pub const fn get(self) -> u8 {
         self.0
     }
 

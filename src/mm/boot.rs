@@ -1,0 +1,450 @@
+//! Booting: from a `Config` to a running machine, in the order in which the kernel computes things.
+//!
+//! ```text
+//!   zones (managed without what is freed late)
+//!     → min_free_kbytes, watermarks, lowmem_reserve, per-CPU high and batch
+//!     → huge pages may raise min_free_kbytes
+//!     → late memory freed, nothing recomputed
+//!     → occupancy of the spec laid out
+//!     → the spec's sysctls and swap areas
+//! ```
+//!
+//! Gorman chapter 5, 2.2. Kernel: `mm/mm_init.c`, `mm/page_alloc.c`, `mm/khugepaged.c`.
+//! Fidelity: faithful — moments and formulas; every number of the captured boots follows. Imported — occupancy.
+
+mod layout;
+
+use crate::mm::addr::{Cpu, Order, ZoneId};
+use crate::mm::config::{Config, NodeConfig, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
+use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone};
+use crate::mm::page::{MemMap, Span};
+use crate::mm::page_alloc::pcp::PerCpuPages;
+use crate::mm::sysctl::Sysctl;
+use crate::mm::trace::{AllocRecord, Trace};
+use crate::mm::vmstat::{NodeStat, Vmstat};
+use std::collections::VecDeque;
+use std::fmt;
+
+/// Why a spec cannot boot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BootError {
+    /// The field: `nodes[0].zones[DMA].managed`.
+    pub field: String,
+    /// What is wrong, with the number that decided.
+    pub what: String,
+    /// What to try.
+    pub advice: String,
+}
+
+impl BootError {
+    fn new(field: impl Into<String>, what: impl Into<String>, advice: impl Into<String>) -> BootError {
+        BootError { field: field.into(), what: what.into(), advice: advice.into() }
+    }
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.field, self.what, self.advice)
+    }
+}
+
+impl std::error::Error for BootError {}
+
+/// Frames a machine can have: 16 TiB, less the number that ends lists.
+const MAX_FRAMES: u64 = u32::MAX as u64 - 1;
+
+impl Machine {
+    /// Boots a machine.
+    ///
+    /// # Errors
+    /// When the spec contradicts itself: zones overlap, more pages managed than present, no memory, no CPU.
+    pub fn boot(config: Config) -> Result<Machine, BootError> {
+        validate(&config)?;
+        let mut machine = Machine::assemble(config);
+        machine.build_all_zonelists();
+        machine.init_per_zone_wmark_min();
+        machine.start_thp();
+        machine.free_late_memory();
+        machine.lay_out_occupancy();
+        machine.adopt_shown_state();
+        machine.apply_spec_sysctls()?;
+        machine.trace.clear();
+        machine.clock = 0;
+        Ok(machine)
+    }
+
+    /// Nodes and zones as the firmware describes them, with nothing computed yet.
+    fn assemble(config: Config) -> Machine {
+        let mut zones = Vec::new();
+        let mut nodes = Vec::new();
+        let cpus = config.nodes.iter().flat_map(|n| &n.cpus).map(|c| usize::from(*c) + 1).max().unwrap_or(1);
+        let (mut spans, mut reserved) = (Vec::new(), Vec::new());
+        for (pgdat, node) in config.nodes.iter().enumerate() {
+            let first = zones.len();
+            for zone in &node.zones {
+                let id = ZoneId(zones.len() as u16);
+                zones.push(assemble_zone(zone, id, node, pgdat, cpus));
+                spans.extend(present_spans(zone, id));
+                reserved.extend(layout::reserved_ranges(zone));
+            }
+            nodes.push(Node {
+                nid: node.nid,
+                cpus: node.cpus.clone(),
+                distances: node.distances.clone(),
+                zones: (first..zones.len()).map(|z| ZoneId(z as u16)).collect(),
+                zonelists: Default::default(),
+                this_node: Default::default(),
+                stat: [0; NodeStat::COUNT],
+            });
+        }
+        for late in &config.late_freed {
+            let zone = zones.iter_mut().find(|z: &&mut Zone| z.node == late.node && z.kind == late.zone);
+            if let Some(zone) = zone {
+                zone.managed_pages -= late.pages.min(zone.managed_pages);
+            }
+        }
+        let mem_map = MemMap::new(spans, reserved);
+        let first_cpu = config.nodes.iter().flat_map(|n| &n.cpus).min().copied().unwrap_or(0);
+        Machine {
+            pageblocks: Pageblocks::new(mem_map.end_pfn()),
+            mem_map,
+            nodes,
+            zones,
+            sysctl: Sysctl::new(&config),
+            thp: ThpMode::Never,
+            totalreserve_pages: 0,
+            vmstat: Vmstat::default(),
+            trace: Trace::default(),
+            last_alloc: AllocRecord::default(),
+            clock: 0,
+            cpu: Cpu(first_cpu),
+            current: Current::default(),
+            dice: Dice::new(config.seed),
+            contents: Contents::default(),
+            serials: Serials::default(),
+            log: VecDeque::new(),
+            fail_in: config.fail_nth,
+            config,
+        }
+    }
+
+    /// For every node: all nodes by distance, in each the high zones first (`build_all_zonelists`).
+    fn build_all_zonelists(&mut self) {
+        let mut load = vec![0u64; self.nodes.len()];
+        for local in 0..self.nodes.len() {
+            let order = self.fallback_order(local, &mut load);
+            let nids: Vec<String> = order.iter().map(|n| self.nodes[*n].nid.to_string()).collect();
+            let line = format!("Fallback order for Node {}: {} ", self.nodes[local].nid, nids.join(" "));
+            if self.config.arch.has_numa() {
+                self.printk(line);
+            }
+            for kind in ZoneType::ALL {
+                let zones_of = |nodes: &[usize]| -> Box<[ZoneId]> {
+                    let all = nodes.iter().flat_map(|n| self.nodes[*n].zones.iter().rev());
+                    let usable = |z: &&ZoneId| {
+                        let zone = &self.zones[z.index()];
+                        zone.kind <= kind && zone.managed_pages > 0
+                    };
+                    all.filter(usable).copied().collect()
+                };
+                let (list, here) = (zones_of(&order), zones_of(&[local]));
+                self.nodes[local].zonelists[kind as usize] = list;
+                self.nodes[local].this_node[kind as usize] = here;
+            }
+        }
+    }
+
+    /// Nodes from near to far; nodes at the same distance take turns (`find_next_best_node`).
+    fn fallback_order(&self, local: usize, load: &mut [u64]) -> Vec<usize> {
+        /// The kernel prefers memory of nodes without CPUs: theirs is less busy.
+        const PENALTY_FOR_NODE_WITH_CPUS: u64 = 1;
+        const MAX_NUMNODES: u64 = 1024;
+        let distance = |a: usize, b: usize| self.nodes[a].distances.get(b).copied().map_or(20, u64::from);
+        let mut order = vec![local];
+        let mut previous = local;
+        loop {
+            let score = |n: usize| {
+                let penalty = if self.nodes[n].cpus.is_empty() { 0 } else { PENALTY_FOR_NODE_WITH_CPUS };
+                (distance(local, n) + u64::from(n < local) + penalty) * MAX_NUMNODES + load[n]
+            };
+            let left =
+                (0..self.nodes.len()).filter(|n| !order.contains(n) && self.node_has_memory(&self.nodes[*n]));
+            let Some(best) = left.min_by_key(|n| score(*n)) else { return order };
+            if distance(local, best) != distance(local, previous) {
+                load[best] += 1;
+            }
+            order.push(best);
+            previous = best;
+        }
+    }
+
+    /// khugepaged starts, unless memory is small; it may raise `min_free_kbytes` (`hugepage_init`).
+    fn start_thp(&mut self) {
+        /// Below 512 MiB huge pages are switched off.
+        const LEAST_PAGES: u64 = 512 << 8;
+        let Some(mode) = self.config.thp else { return };
+        self.thp = if self.totalram_pages() < LEAST_PAGES { ThpMode::Never } else { mode };
+        if self.thp_enabled() {
+            self.set_recommended_min_free_kbytes();
+        }
+    }
+
+    /// Late memory joins its zones; watermarks stay as they are.
+    fn free_late_memory(&mut self) {
+        for late in self.config.late_freed.clone() {
+            if let Some(zone) = self.zones.iter_mut().find(|z| z.node == late.node && z.kind == late.zone) {
+                zone.managed_pages += late.pages;
+            }
+            self.printk(format!("Freeing {} memory: {}K", late.what, late.pages * 4));
+        }
+    }
+
+    /// A bare zoneinfo is taken as the state it shows.
+    fn adopt_shown_state(&mut self) {
+        for zone in 0..self.zones.len() {
+            let (node, index) =
+                (self.zones[zone].pgdat, zone - self.nodes[self.zones[zone].pgdat].zones[0].index());
+            let Some(shown) = self.config.nodes[node].zones[index].shown.clone() else { continue };
+            let kinds = self.config.arch.zone_types();
+            let zone = &mut self.zones[zone];
+            let step = shown.high.saturating_sub(shown.low);
+            zone.watermark =
+                Watermarks { min: shown.min, low: shown.low, high: shown.high, promo: shown.high + step };
+            zone.watermark_boost = shown.boost;
+            for (kind, pages) in kinds.iter().zip(&shown.protection) {
+                zone.lowmem_reserve[*kind as usize] = *pages;
+            }
+            for pcp in &mut zone.pageset {
+                pcp.high = shown.pcp_high;
+                pcp.batch = shown.pcp_batch.max(1);
+            }
+        }
+        self.calculate_totalreserve_pages();
+        let shown = |n: &NodeConfig| n.zones.iter().any(|z| z.shown.is_some());
+        if self.config.nodes.iter().any(shown) {
+            // The value that these watermarks were computed from.
+            let low = |z: &&Zone| !self.is_highmem(z);
+            self.sysctl.min_free_kbytes = self.zones.iter().filter(low).map(|z| z.watermark.min * 4).sum();
+        }
+    }
+
+    fn apply_spec_sysctls(&mut self) -> Result<(), BootError> {
+        for (name, value) in self.config.sysctl.clone() {
+            self.set_sysctl(&name, &value).map_err(|e| {
+                BootError::new(format!("sysctl.{name}"), e.to_string(), "correct the value or leave it out")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// True unless huge pages are absent or switched off.
+    pub fn thp_enabled(&self) -> bool {
+        self.config.thp.is_some() && self.thp != ThpMode::Never
+    }
+
+    /// Switches transparent huge pages, which recomputes `min_free_kbytes` (`enabled_store`).
+    pub fn set_thp(&mut self, mode: ThpMode) {
+        if self.config.thp.is_none() {
+            return;
+        }
+        let before = self.thp_enabled();
+        self.thp = mode;
+        // start_stop_khugepaged: between always and madvise nothing changes, but raising is tried again.
+        if self.thp_enabled() || before || mode == ThpMode::Never {
+            self.set_recommended_min_free_kbytes();
+        }
+    }
+}
+
+fn assemble_zone(config: &ZoneConfig, id: ZoneId, node: &NodeConfig, pgdat: usize, cpus: usize) -> Zone {
+    let mut zone = Zone::empty(id, config.kind, node.nid, pgdat);
+    zone.zone_start_pfn = config.start_pfn as u32;
+    zone.spanned_pages = config.spanned;
+    zone.present_pages = config.present;
+    zone.managed_pages = config.managed;
+    zone.cma_pages = config.cma;
+    if config.present > 0 {
+        zone.pageset = vec![PerCpuPages::default(); cpus];
+    }
+    zone
+}
+
+/// The parts of a zone's span where it has memory.
+fn present_spans(zone: &ZoneConfig, id: ZoneId) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut at = zone.start_pfn;
+    let mut holes = zone.holes.clone();
+    holes.sort_unstable();
+    for (start, len) in holes {
+        // Holes of a few pages keep their descriptors, as in the kernel; large ones are no part of the zone.
+        if len >= u64::from(Order::PAGEBLOCK.pages()) && start > at {
+            spans.push(Span { start: at as u32, end: start as u32, zone: id });
+            at = start + len;
+        } else if len >= u64::from(Order::PAGEBLOCK.pages()) {
+            at = at.max(start + len);
+        }
+    }
+    let end = zone.start_pfn + zone.spanned;
+    if end > at {
+        spans.push(Span { start: at as u32, end: end as u32, zone: id });
+    }
+    spans
+}
+
+fn validate(config: &Config) -> Result<(), BootError> {
+    if config.nodes.is_empty() {
+        return Err(BootError::new("nodes", "there is none", "a machine needs at least one node"));
+    }
+    if config.nr_cpus() == 0 {
+        return Err(BootError::new("nodes", "no node has a CPU", "give one of them `cpus: [0]`"));
+    }
+    if config.nodes.len() > 64 {
+        return Err(BootError::new(
+            "nodes",
+            format!("{} nodes", config.nodes.len()),
+            "64 are the most that are simulated",
+        ));
+    }
+    let kinds = config.arch.zone_types();
+    let mut ranges: Vec<(u64, u64, String)> = Vec::new();
+    for (n, node) in config.nodes.iter().enumerate() {
+        let field = format!("nodes[{n}]");
+        if config.nodes[..n].iter().any(|other| other.nid >= node.nid) {
+            return Err(BootError::new(
+                field,
+                format!("number {} is not above the one before", node.nid),
+                "list nodes in ascending order",
+            ));
+        }
+        if node.distances.len() != config.nodes.len() {
+            let what = format!("{} distances for {} nodes", node.distances.len(), config.nodes.len());
+            return Err(BootError::new(
+                field,
+                what,
+                "give one distance for each node, 10 for the node itself",
+            ));
+        }
+        for (m, other) in config.nodes.iter().enumerate() {
+            if node.distances[m] != other.distances.get(n).copied().unwrap_or(0)
+                || (n == m && node.distances[m] != 10)
+            {
+                let what = format!("the distance to node {} is {}", other.nid, node.distances[m]);
+                return Err(BootError::new(
+                    field,
+                    what,
+                    "distances are 10 to the node itself and the same in both directions",
+                ));
+            }
+        }
+        if node.cpus.is_empty() && node.zones.iter().all(|z| z.present == 0) {
+            return Err(BootError::new(field, "neither memory nor a CPU", "leave such a node out"));
+        }
+        for cpu in &node.cpus {
+            if *cpu >= 4096 || config.nodes[..n].iter().any(|other| other.cpus.contains(cpu)) {
+                return Err(BootError::new(
+                    field,
+                    format!("CPU {cpu}"),
+                    "CPU numbers are below 4096 and belong to one node",
+                ));
+            }
+        }
+        if node.zones.iter().map(|z| z.kind).ne(kinds.iter().copied()) {
+            let have: Vec<&str> = node.zones.iter().map(|z| z.kind.name()).collect();
+            let want: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
+            let what = format!("zones {}", have.join(" "));
+            return Err(BootError::new(
+                field,
+                what,
+                format!("{} has the zones {}, empty ones too", config.arch.name(), want.join(" ")),
+            ));
+        }
+        for zone in &node.zones {
+            validate_zone(zone, &format!("{field}.zones[{}]", zone.kind), config)?;
+            if zone.spanned > 0 {
+                let mut at = zone.start_pfn;
+                for (hole, len) in &zone.holes {
+                    ranges.push((at, *hole, format!("{field}.zones[{}]", zone.kind)));
+                    at = hole + len;
+                }
+                ranges.push((at, zone.start_pfn + zone.spanned, format!("{field}.zones[{}]", zone.kind)));
+            }
+        }
+    }
+    if config.present_pages() == 0 {
+        return Err(BootError::new(
+            "nodes",
+            "no zone has memory",
+            "give a zone spanned, present and managed pages",
+        ));
+    }
+    ranges.sort();
+    for pair in ranges.windows(2) {
+        if pair[1].0 < pair[0].1 {
+            let what = format!("frames {}..{} overlap {}", pair[1].0, pair[0].1, pair[0].2);
+            return Err(BootError::new(
+                pair[1].2.clone(),
+                what,
+                "zones share no frame: correct start_pfn, spanned or holes",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn validate_zone(zone: &ZoneConfig, field: &str, config: &Config) -> Result<(), BootError> {
+    let error = |what: String, advice: &str| Err(BootError::new(field, what, advice));
+    if zone.start_pfn.checked_add(zone.spanned).is_none_or(|end| end > MAX_FRAMES) {
+        return error(format!("ends beyond frame {MAX_FRAMES}"), "a machine has at most 16 TiB");
+    }
+    if zone.present > zone.spanned || zone.managed > zone.present {
+        let what = format!(
+            "managed {} <= present {} <= spanned {} does not hold",
+            zone.managed, zone.present, zone.spanned
+        );
+        return error(what, "managed pages are a part of the present ones, those of the span");
+    }
+    let mut holes = zone.holes.clone();
+    holes.sort_unstable();
+    let mut at = zone.start_pfn;
+    for (start, len) in &holes {
+        if *start < at || start.checked_add(*len).is_none_or(|end| end > zone.start_pfn + zone.spanned) {
+            return error(
+                format!("hole at frame {start} of {len} pages"),
+                "holes lie inside the span and do not overlap",
+            );
+        }
+        at = start + len;
+    }
+    let missing: u64 = holes.iter().map(|h| h.1).sum();
+    if zone.spanned - missing < zone.present {
+        return error(
+            format!("{} pages present, but holes leave {}", zone.present, zone.spanned - missing),
+            "correct present or holes",
+        );
+    }
+    let pcp: u64 = zone.pcp.iter().sum();
+    if zone.free_pages() + pcp > zone.managed {
+        let what = format!(
+            "{} pages free and {pcp} on per-CPU lists of {} managed",
+            zone.free_pages(),
+            zone.managed
+        );
+        return error(what, "free pages are a part of the managed ones");
+    }
+    let late: u64 = config
+        .late_freed
+        .iter()
+        .filter(|l| l.zone == zone.kind && field.starts_with(&node_field(config, l.node)))
+        .map(|l| l.pages)
+        .sum();
+    if late > zone.managed {
+        return error(format!("{late} pages freed late of {} managed", zone.managed), "correct late_freed");
+    }
+    Ok(())
+}
+
+fn node_field(config: &Config, nid: crate::mm::addr::Nid) -> String {
+    let index = config.nodes.iter().position(|n| n.nid == nid);
+    index.map_or("nodes[?]".into(), |n| format!("nodes[{n}]."))
+}

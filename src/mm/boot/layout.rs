@@ -1,0 +1,501 @@
+//! Where the spec's free blocks and owned pages lie: largest blocks highest, no two free buddies apart.
+//!
+//! A spec says *how many* blocks of each order and type are free, not where. The layout is ours, and always the same:
+//!
+//! ```text
+//!   zone  reserved │ unmovable … reclaimable … movable pageblocks │ blocks of order 9 │ blocks of order 10
+//!         low pfns                                                                          high pfns
+//! ```
+//!
+//! A *region* is an aligned run of frames. A *restricted* region has a free buddy, so it must never become wholly free:
+//! cutting a block out of it always leaves a smaller restricted region, at last a single used page.
+//!
+//! Fidelity: imported — counts by order and type, pageblock types, per-CPU counts, owners. Ours — the places.
+
+use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
+use crate::mm::config::{MigrateType, ZoneConfig};
+use crate::mm::machine::Machine;
+use crate::mm::page::{PageFlags, PageType};
+use crate::mm::page_alloc::pcp::pindex;
+use crate::mm::vmstat::{NodeStat, ZoneStat};
+
+/// Ranges `(start, end)` of a zone that the buddy allocator never gets: holes, and the lowest present frames.
+pub(super) fn reserved_ranges(zone: &ZoneConfig) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = zone.holes.iter().map(|h| (h.0 as u32, (h.0 + h.1) as u32)).collect();
+    let known: u64 = zone.holes.iter().map(|h| h.1).sum();
+    // Holes whose place is not known are taken to be low as well.
+    let mut left = zone.spanned - known - zone.managed;
+    for (start, end) in present_ranges(zone) {
+        let here = left.min(end - start);
+        if here > 0 {
+            ranges.push((start as u32, (start + here) as u32));
+        }
+        left -= here;
+    }
+    ranges
+}
+
+/// The frames of a zone outside its holes.
+fn present_ranges(zone: &ZoneConfig) -> Vec<(u64, u64)> {
+    let mut holes = zone.holes.clone();
+    holes.sort_unstable();
+    let mut ranges = Vec::new();
+    let mut at = zone.start_pfn;
+    for (start, len) in holes {
+        if start > at {
+            ranges.push((at, start));
+        }
+        at = start + len;
+    }
+    if zone.start_pfn + zone.spanned > at {
+        ranges.push((at, zone.start_pfn + zone.spanned));
+    }
+    ranges
+}
+
+/// The frames of a zone that the buddy allocator manages.
+fn managed_ranges(zone: &ZoneConfig) -> Vec<(u32, u32)> {
+    let mut cut = reserved_ranges(zone);
+    cut.sort_unstable();
+    let mut ranges = Vec::new();
+    let mut at = zone.start_pfn as u32;
+    for (start, end) in cut {
+        if start > at {
+            ranges.push((at, start));
+        }
+        at = at.max(end);
+    }
+    let end = (zone.start_pfn + zone.spanned) as u32;
+    if end > at {
+        ranges.push((at, end));
+    }
+    ranges
+}
+
+/// Regions of one migratetype: by restriction and order, lowest frame first, taken from the end.
+#[derive(Default)]
+struct Pool {
+    regions: [[Vec<u32>; Order::COUNT]; 2],
+}
+
+const FREE: usize = 0;
+const RESTRICTED: usize = 1;
+
+impl Pool {
+    fn put(&mut self, start: u32, order: Order, kind: usize) {
+        self.regions[kind][order.index()].push(start);
+    }
+
+    /// Cuts a block out of the smallest region that can give it; restricted regions first.
+    fn cut(&mut self, order: Order) -> Option<u32> {
+        let from = |kind: usize| {
+            order.and_above().filter(move |o| kind == FREE || *o > order).map(move |o| (kind, o))
+        };
+        let mut choices: Vec<(usize, Order)> = from(RESTRICTED).chain(from(FREE)).collect();
+        choices.sort_by_key(|(kind, o)| (*o, FREE + RESTRICTED - kind));
+        let (kind, region) =
+            choices.into_iter().find(|(kind, o)| !self.regions[*kind][o.index()].is_empty())?;
+        let mut start = self.regions[kind][region.index()].pop()?;
+        let mut o = region;
+        while let Some(half) = o.down().filter(|_| o > order) {
+            // The upper half is cut further, the lower one stays; the last one is the block's buddy.
+            self.put(start, half, if half == order { RESTRICTED } else { FREE });
+            start += half.pages();
+            o = half;
+        }
+        Some(start)
+    }
+}
+
+impl Machine {
+    /// Lays out what the spec says about each zone: free blocks, pageblock types, per-CPU pages, owners.
+    pub(super) fn lay_out_occupancy(&mut self) {
+        for node in 0..self.config.nodes.len() {
+            for zone in 0..self.config.nodes[node].zones.len() {
+                let id = self.nodes[node].zones[zone];
+                let config = self.config.nodes[node].zones[zone].clone();
+                if config.managed > 0 {
+                    self.lay_out_zone(id, &config);
+                }
+            }
+            self.settle_owners(node);
+        }
+    }
+
+    fn lay_out_zone(&mut self, id: ZoneId, config: &ZoneConfig) {
+        let ranges = managed_ranges(config);
+        let mut chunks: [Vec<u32>; Order::COUNT] = Default::default();
+        for &(start, end) in &ranges {
+            for (pfn, order) in aligned_chunks(start, end) {
+                chunks[order.index()].push(pfn);
+            }
+        }
+        chunks.iter_mut().for_each(|c| c.sort_unstable());
+        let mut want = config.free;
+        // Blocks of the largest order, highest frames first; those of Movable stay a range until touched.
+        let mut virgin = Vec::new();
+        for mt in MigrateType::ALL {
+            while want[mt.index()].blocks[Order::MAX.index()] > 0 {
+                let Some(pfn) = chunks[Order::MAX.index()].pop() else { break };
+                want[mt.index()].blocks[Order::MAX.index()] -= 1;
+                if mt == MigrateType::Movable {
+                    virgin.push(pfn);
+                } else {
+                    self.place_free(id, Pfn(pfn), Order::MAX, mt, true);
+                }
+            }
+        }
+        self.add_virgin(id, virgin);
+        let mut pools: [Pool; MigrateType::COUNT] = Default::default();
+        self.share_out_pageblocks(config, &mut want, chunks, &mut pools, id);
+        self.cut_small_blocks(id, &want, &mut pools);
+        self.order_lists(id);
+    }
+
+    /// Gives the remaining pageblocks types, places blocks of pageblock order, fills the pools of smaller ones.
+    fn share_out_pageblocks(
+        &mut self,
+        config: &ZoneConfig,
+        want: &mut [crate::mm::config::FreeBlocks; MigrateType::COUNT],
+        chunks: [Vec<u32>; Order::COUNT],
+        pools: &mut [Pool; MigrateType::COUNT],
+        id: ZoneId,
+    ) {
+        let mut types = config.pageblocks;
+        let placed =
+            |mt: MigrateType, want: u64| (config.free[mt.index()].blocks[Order::MAX.index()] - want) * 2;
+        for mt in MigrateType::ALL {
+            types[mt.index()] =
+                types[mt.index()].saturating_sub(placed(mt, want[mt.index()].blocks[Order::MAX.index()]));
+        }
+        // Whole pageblocks, lowest first: rare types take the low ones, Movable the rest.
+        let mut whole: Vec<(u32, usize)> =
+            chunks[Order::PAGEBLOCK.index()].iter().map(|p| (*p, FREE)).collect();
+        for &pfn in &chunks[Order::MAX.index()] {
+            whole.push((pfn, FREE));
+            whole.push((pfn + Order::PAGEBLOCK.pages(), FREE));
+        }
+        whole.sort_unstable();
+        let mut top = whole.len();
+        for mt in MigrateType::ALL {
+            while want[mt.index()].blocks[Order::PAGEBLOCK.index()] > 0 && top > 0 {
+                // From the top; a pageblock whose buddy is wholly free stays for smaller blocks.
+                let Some(at) = (0..top).rev().find(|i| whole[*i].1 == FREE) else { break };
+                let (pfn, _) = whole.remove(at);
+                top -= 1;
+                let buddy = Pfn(pfn).buddy(Order::PAGEBLOCK).0;
+                if let Some(other) = whole.iter_mut().find(|w| w.0 == buddy) {
+                    other.1 = RESTRICTED;
+                }
+                want[mt.index()].blocks[Order::PAGEBLOCK.index()] -= 1;
+                types[mt.index()] = types[mt.index()].saturating_sub(1);
+                self.place_free(id, Pfn(pfn), Order::PAGEBLOCK, mt, true);
+            }
+        }
+        let rare: Vec<MigrateType> =
+            MigrateType::ALL.into_iter().filter(|m| *m != MigrateType::Movable).collect();
+        let mut owners = rare
+            .iter()
+            .flat_map(|mt| std::iter::repeat_n(*mt, types[mt.index()] as usize))
+            .collect::<Vec<_>>();
+        // The zone's edges and what lies beside reserved memory: smaller regions in pageblocks of their own.
+        let mut edges: Vec<(u32, Order)> = Vec::new();
+        for order in Order::all().filter(|o| *o < Order::PAGEBLOCK) {
+            edges.extend(chunks[order.index()].iter().map(|p| (*p, order)));
+        }
+        edges.sort_unstable();
+        let only_edges = whole.is_empty();
+        for (pfn, kind) in whole {
+            let mt = if owners.is_empty() { MigrateType::Movable } else { owners.remove(0) };
+            self.pageblocks.set(Pfn(pfn), mt);
+            pools[mt.index()].put(pfn, Order::PAGEBLOCK, kind);
+        }
+        for (pfn, order) in edges {
+            // A zone of less than a few pageblocks has nothing but edges.
+            if only_edges && !owners.is_empty() && self.pageblocks.get(Pfn(pfn)) == MigrateType::Movable {
+                let mt = owners.remove(0);
+                self.pageblocks.set(Pfn(pfn), mt);
+            }
+            pools[self.pageblocks.get(Pfn(pfn)).index()].put(pfn, order, FREE);
+        }
+        // Types that found no whole pageblock go to reserved ones, where nothing is ever allocated.
+        let mut reserved = config.start_pfn as u32 & !(Order::PAGEBLOCK.pages() - 1);
+        while let Some(mt) = owners.pop() {
+            while reserved < (config.start_pfn + config.spanned) as u32
+                && self.pageblocks.get(Pfn(reserved)) != MigrateType::Movable
+            {
+                reserved += Order::PAGEBLOCK.pages();
+            }
+            if reserved >= (config.start_pfn + config.spanned) as u32 {
+                break;
+            }
+            self.pageblocks.set(Pfn(reserved), mt);
+            reserved += Order::PAGEBLOCK.pages();
+        }
+    }
+
+    /// Places all blocks that are left, large ones first, each in a pageblock of its type when there is room.
+    fn cut_small_blocks(
+        &mut self,
+        id: ZoneId,
+        want: &[crate::mm::config::FreeBlocks; MigrateType::COUNT],
+        pools: &mut [Pool; MigrateType::COUNT],
+    ) {
+        for order in Order::all().rev() {
+            for mt in MigrateType::ALL {
+                for _ in 0..want[mt.index()].blocks[order.index()] {
+                    let own = pools[mt.index()].cut(order);
+                    let found = own.or_else(|| pools.iter_mut().find_map(|pool| pool.cut(order)));
+                    match found {
+                        Some(pfn) => self.place_free(id, Pfn(pfn), order, mt, false),
+                        // No room for it whole: its pages lie apart.
+                        None => self.place_pieces(id, order, mt, pools),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A block for which no aligned room is left is laid out as smaller ones.
+    fn place_pieces(
+        &mut self,
+        id: ZoneId,
+        order: Order,
+        mt: MigrateType,
+        pools: &mut [Pool; MigrateType::COUNT],
+    ) {
+        let mut left = order.pages();
+        let mut size = order.down();
+        while let (Some(o), true) = (size, left > 0) {
+            match pools.iter_mut().find_map(|pool| if o.pages() <= left { pool.cut(o) } else { None }) {
+                Some(pfn) => {
+                    self.place_free(id, Pfn(pfn), o, mt, false);
+                    left -= o.pages();
+                }
+                None => size = o.down(),
+            }
+        }
+    }
+
+    fn place_free(&mut self, id: ZoneId, pfn: Pfn, order: Order, mt: MigrateType, own_blocks: bool) {
+        if own_blocks {
+            for block in (0..order.pages()).step_by(Order::PAGEBLOCK.pages() as usize) {
+                self.pageblocks.set(pfn.up(block), mt);
+            }
+        }
+        let zone = &mut self.zones[id.index()];
+        zone.add_block(&mut self.mem_map, pfn, order, mt, false);
+        zone.mod_stat(ZoneStat::FreePages, i64::from(order.pages()));
+        if mt == MigrateType::Cma {
+            zone.mod_stat(ZoneStat::FreeCma, i64::from(order.pages()));
+        }
+    }
+
+    fn add_virgin(&mut self, id: ZoneId, mut blocks: Vec<u32>) {
+        blocks.sort_unstable();
+        let zone = &mut self.zones[id.index()];
+        zone.mod_stat(ZoneStat::FreePages, blocks.len() as i64 * i64::from(Order::MAX.pages()));
+        for pfn in blocks {
+            match zone.virgin.back_mut() {
+                Some(last) if last.1 == pfn => last.1 = pfn + Order::MAX.pages(),
+                _ => zone.virgin.push_back((pfn, pfn + Order::MAX.pages())),
+            }
+        }
+    }
+
+    /// Sorts every free list by frame number, lowest first: that is the order in which boot frees memory.
+    fn order_lists(&mut self, id: ZoneId) {
+        for order in Order::all() {
+            for mt in MigrateType::ALL {
+                let zone = &mut self.zones[id.index()];
+                let mut blocks: Vec<Pfn> =
+                    zone.free_area[order.index()].lists[mt.index()].iter(&self.mem_map).collect();
+                blocks.sort_unstable();
+                zone.free_area[order.index()].lists[mt.index()] = Default::default();
+                for pfn in blocks {
+                    zone.free_area[order.index()].lists[mt.index()].push_back(&mut self.mem_map, pfn);
+                }
+            }
+        }
+    }
+
+    /// Gives the used pages of a node to their owners, and fills the per-CPU lists.
+    fn settle_owners(&mut self, node: usize) {
+        let owners = self.config.nodes[node].owners;
+        let mut slab = [owners.slab_reclaimable, owners.slab_unreclaimable];
+        let mut tables = owners.page_tables;
+        // High zones first: kernel memory comes from the highest zone that is mapped.
+        for zone in (0..self.config.nodes[node].zones.len()).rev() {
+            let config = self.config.nodes[node].zones[zone].clone();
+            let id = self.nodes[node].zones[zone];
+            if config.managed == 0 {
+                continue;
+            }
+            let mut used = UsedPages::new(self, id, &config);
+            self.fill_pcp(id, &config, &mut used);
+            self.fill_lru(id, &config, &mut used);
+            let highmem = self.is_highmem(&self.zones[id.index()]);
+            if !highmem {
+                for (left, kind) in slab.iter_mut().zip([MigrateType::Reclaimable, MigrateType::Unmovable]) {
+                    for pfn in used.take(*left) {
+                        self.hold(pfn).set(PageFlags::SLAB);
+                        *left -= 1;
+                    }
+                    let _ = kind;
+                }
+            }
+            for pfn in used.take(tables) {
+                self.hold(pfn).set_page_type(Some(PageType::Table));
+                tables -= 1;
+            }
+            for pfn in used.rest() {
+                self.hold(pfn);
+            }
+        }
+        let stats = [
+            (NodeStat::SlabReclaimable, owners.slab_reclaimable),
+            (NodeStat::SlabUnreclaimable, owners.slab_unreclaimable),
+            (NodeStat::PageTablePages, owners.page_tables),
+            (NodeStat::KernelStackKb, owners.kernel_stack_kb),
+            (NodeStat::FilePages, owners.file),
+            (NodeStat::AnonPages, owners.anon),
+            (NodeStat::Mapped, owners.mapped),
+            (NodeStat::Shmem, owners.shmem),
+            (NodeStat::Dirty, owners.dirty),
+            (NodeStat::Swapcached, owners.swapcached),
+        ];
+        for (item, pages) in stats {
+            self.nodes[node].stat[item as usize] = pages;
+        }
+    }
+
+    fn fill_pcp(&mut self, id: ZoneId, config: &ZoneConfig, used: &mut UsedPages) {
+        let nr_cpus = self.zones[id.index()].pageset.len();
+        for (cpu, count) in config.pcp.iter().enumerate().take(nr_cpus) {
+            for pfn in used.take(*count) {
+                let migratetype = match self.pageblocks.get(pfn) {
+                    special if special.index() >= MigrateType::PCPTYPES => MigrateType::Movable,
+                    plain => plain,
+                };
+                let page = self.mem_map.page_mut(pfn);
+                page.set_page_type(Some(PageType::Pcp));
+                page.private = 0;
+                page.index = migratetype as u32;
+                let pcp = &mut self.zones[id.index()].pageset[Cpu(cpu as u16).index()];
+                pcp.lists[pindex(migratetype, Order::ZERO)].push_back(&mut self.mem_map, pfn);
+                pcp.count += 1;
+            }
+        }
+    }
+
+    fn fill_lru(&mut self, id: ZoneId, config: &ZoneConfig, used: &mut UsedPages) {
+        let lru = config.lru;
+        let base = PageFlags::LRU | PageFlags::UPTODATE;
+        let lists = [
+            (
+                ZoneStat::ZoneInactiveAnon,
+                NodeStat::InactiveAnon,
+                lru.inactive_anon,
+                base | PageFlags::SWAPBACKED,
+            ),
+            (
+                ZoneStat::ZoneActiveAnon,
+                NodeStat::ActiveAnon,
+                lru.active_anon,
+                base | PageFlags::SWAPBACKED | PageFlags::ACTIVE,
+            ),
+            (ZoneStat::ZoneInactiveFile, NodeStat::InactiveFile, lru.inactive_file, base),
+            (ZoneStat::ZoneActiveFile, NodeStat::ActiveFile, lru.active_file, base | PageFlags::ACTIVE),
+            (
+                ZoneStat::ZoneUnevictable,
+                NodeStat::Unevictable,
+                lru.unevictable,
+                base | PageFlags::UNEVICTABLE,
+            ),
+        ];
+        for (zone_item, node_item, pages, flags) in lists {
+            let mut placed = 0;
+            for pfn in used.take(pages) {
+                self.hold(pfn).set(flags);
+                placed += 1;
+            }
+            let pgdat = self.zones[id.index()].pgdat;
+            self.zones[id.index()].mod_stat(zone_item, placed);
+            self.nodes[pgdat].mod_stat(node_item, placed);
+        }
+        self.zones[id.index()].mod_stat(ZoneStat::Mlock, lru.mlock as i64);
+    }
+
+    /// The page is in use from boot on.
+    fn hold(&mut self, pfn: Pfn) -> &mut crate::mm::page::Page {
+        let page = self.mem_map.page_mut(pfn);
+        page.refcount = 1;
+        page.private = 0;
+        page
+    }
+}
+
+/// Cuts a range into aligned blocks that are as large as possible.
+fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32, Order)> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let order = Order::all().rev().find(|o| Pfn(at).is_aligned(*o) && end - at >= o.pages())?;
+        let chunk = (at, order);
+        at += order.pages();
+        Some(chunk)
+    })
+}
+
+/// The managed frames of a zone that are not free, highest first.
+struct UsedPages {
+    frames: Vec<(u32, u32)>,
+}
+
+impl UsedPages {
+    fn new(machine: &Machine, id: ZoneId, config: &ZoneConfig) -> UsedPages {
+        let zone = &machine.zones[id.index()];
+        let mut free: Vec<(u32, u32)> = zone.virgin.iter().copied().collect();
+        for order in Order::all() {
+            for list in &zone.free_area[order.index()].lists {
+                free.extend(list.iter(&machine.mem_map).map(|p| (p.0, p.0 + order.pages())));
+            }
+        }
+        free.sort_unstable();
+        let mut frames = Vec::new();
+        let mut next = 0;
+        for (start, end) in managed_ranges(config) {
+            let mut at = start;
+            while next < free.len() && free[next].0 < end {
+                if free[next].0 > at {
+                    frames.push((at, free[next].0));
+                }
+                at = free[next].1;
+                next += 1;
+            }
+            if end > at {
+                frames.push((at, end));
+            }
+        }
+        UsedPages { frames }
+    }
+
+    fn take(&mut self, n: u64) -> Vec<Pfn> {
+        let mut taken = Vec::new();
+        while (taken.len() as u64) < n {
+            let Some(range) = self.frames.last_mut() else { break };
+            range.1 -= 1;
+            taken.push(Pfn(range.1));
+            if range.0 == range.1 {
+                self.frames.pop();
+            }
+        }
+        taken
+    }
+
+    fn rest(self) -> Vec<Pfn> {
+        self.frames.into_iter().flat_map(|(start, end)| (start..end).map(Pfn)).collect()
+    }
+}

@@ -1,0 +1,398 @@
+//! The machine: one owner of all state.
+//!
+//! Kernel: `init/main.c`, `kernel/printk/printk.c`.
+//! Fidelity: simplified — one clock, one foreground; kernel threads run at known points. No state lives elsewhere.
+
+use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
+use crate::mm::config::{Config, ThpMode};
+use crate::mm::gfp::Gfp;
+use crate::mm::mmzone::{Node, Pageblocks, Zone};
+use crate::mm::page::MemMap;
+use crate::mm::sysctl::Sysctl;
+use crate::mm::trace::{AllocRecord, Event, Stamped, Trace};
+use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+
+/// Lines the kernel log keeps.
+const LOG_LINES: usize = 1 << 16;
+
+/// A task's name: at most 15 bytes, as in the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Comm {
+    bytes: [u8; 15],
+    len: u8,
+}
+
+impl Comm {
+    /// The first 15 bytes of a name, cut at a character.
+    pub fn new(name: &str) -> Comm {
+        let mut len = name.len().min(15);
+        while !name.is_char_boundary(len) {
+            len -= 1;
+        }
+        let mut bytes = [0; 15];
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        Comm { bytes, len: len as u8 }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or("?")
+    }
+}
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+/// Who runs now: the kernel thread `script`, or a task it acts for.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The task's pid.
+    pub pid: u32,
+    /// Its name.
+    pub comm: Comm,
+    /// `PF_MEMALLOC`: it frees memory, so it may use the reserves.
+    pub memalloc: bool,
+    /// The OOM killer chose it.
+    pub oom_victim: bool,
+    /// In an interrupt: it may not sleep.
+    pub in_interrupt: bool,
+    /// Flags that `PF_MEMALLOC_NOIO` and `PF_MEMALLOC_NOFS` leave of a mask.
+    pub gfp_allowed: Gfp,
+}
+
+/// The pid of the kernel thread in whose name scripts call.
+pub const SCRIPT_PID: u32 = 2;
+
+impl Default for Current {
+    fn default() -> Current {
+        Current {
+            pid: SCRIPT_PID,
+            comm: Comm::new("script"),
+            memalloc: false,
+            oom_victim: false,
+            in_interrupt: false,
+            gfp_allowed: Gfp(u32::MAX),
+        }
+    }
+}
+
+/// The machine's only source of randomness: splitmix64 from the spec's seed.
+#[derive(Clone, Debug)]
+pub struct Dice {
+    state: u64,
+}
+
+impl Dice {
+    /// Dice that always fall the same way for the same seed.
+    pub fn new(seed: u64) -> Dice {
+        Dice { state: seed }
+    }
+
+    /// The next 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`; 0 when `n` is 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        ((u128::from(self.next_u64()) * u128::from(n)) >> 64) as u64
+    }
+}
+
+/// Bytes of pages that somebody wrote; a page that is not here reads as zeros.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    pages: BTreeMap<u32, Rc<[u8; PAGE_SIZE as usize]>>,
+}
+
+impl Contents {
+    /// True when no page carries bytes.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// How many pages carry bytes.
+    pub fn len(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// The bytes of a page, if somebody wrote it.
+    pub fn get(&self, pfn: Pfn) -> Option<&[u8; PAGE_SIZE as usize]> {
+        self.pages.get(&pfn.0).map(|page| &**page)
+    }
+
+    /// The bytes of a page, to be written.
+    pub fn get_mut(&mut self, pfn: Pfn) -> &mut [u8; PAGE_SIZE as usize] {
+        Rc::make_mut(self.pages.entry(pfn.0).or_insert_with(|| Rc::new([0; PAGE_SIZE as usize])))
+    }
+
+    /// Takes a page's bytes along: to swap, to a copy.
+    pub fn share(&self, pfn: Pfn) -> Option<Rc<[u8; PAGE_SIZE as usize]>> {
+        self.pages.get(&pfn.0).cloned()
+    }
+
+    /// Gives a page bytes that came from elsewhere; `None` reads as zeros.
+    pub fn put(&mut self, pfn: Pfn, bytes: Option<Rc<[u8; PAGE_SIZE as usize]>>) {
+        match bytes {
+            Some(bytes) => self.pages.insert(pfn.0, bytes),
+            None => self.pages.remove(&pfn.0),
+        };
+    }
+
+    /// Forgets the bytes of a block that is freed.
+    pub fn forget(&mut self, pfn: Pfn, order: Order) {
+        for n in 0..order.pages() {
+            self.pages.remove(&(pfn.0 + n));
+        }
+    }
+
+    /// The pages that carry bytes, ascending.
+    pub fn pfns(&self) -> impl Iterator<Item = Pfn> + '_ {
+        self.pages.keys().map(|pfn| Pfn(*pfn))
+    }
+}
+
+/// Serial numbers of pages whose handle a script holds: a stale handle is told from a live one.
+#[derive(Clone, Debug, Default)]
+pub struct Serials {
+    live: BTreeMap<u32, u32>,
+    next: u32,
+}
+
+impl Serials {
+    /// The frame was freed: handles of it are stale from now on.
+    pub fn bump(&mut self, pfn: Pfn) {
+        self.live.remove(&pfn.0);
+    }
+
+    fn watch(&mut self, pfn: Pfn) -> u32 {
+        let next = &mut self.next;
+        *self.live.entry(pfn.0).or_insert_with(|| {
+            *next += 1;
+            *next
+        })
+    }
+
+    /// True when the handle's page is still the one it was made for.
+    pub fn is_live(&self, pfn: Pfn, serial: u32) -> bool {
+        self.live.get(&pfn.0) == Some(&serial)
+    }
+}
+
+/// A line of the kernel log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogLine {
+    /// Virtual time in nanoseconds.
+    pub at: u64,
+    /// The text.
+    pub text: String,
+}
+
+/// A simulated machine: owns everything, passed explicitly.
+#[derive(Clone)]
+pub struct Machine {
+    /// What was booted.
+    pub config: Config,
+    /// Every page descriptor.
+    pub mem_map: MemMap,
+    /// The type of every pageblock.
+    pub pageblocks: Pageblocks,
+    /// NUMA nodes, in the order of their numbers.
+    pub nodes: Vec<Node>,
+    /// Zones of all nodes, low to high within each.
+    pub zones: Vec<Zone>,
+    /// Tunables.
+    pub sysctl: Sysctl,
+    /// The present mode of transparent huge pages.
+    pub thp: ThpMode,
+    /// Pages user space can never count on.
+    pub totalreserve_pages: u64,
+    /// Event counters.
+    pub vmstat: Vmstat,
+    /// Events.
+    pub trace: Trace,
+    /// The last allocation with its arithmetic.
+    pub last_alloc: AllocRecord,
+    /// Virtual time in nanoseconds since boot.
+    pub clock: u64,
+    /// The CPU on which the foreground runs.
+    pub cpu: Cpu,
+    /// Who runs.
+    pub current: Current,
+    /// The only source of randomness.
+    pub dice: Dice,
+    /// What was written into pages.
+    pub contents: Contents,
+    /// Which page handles are alive.
+    pub serials: Serials,
+    pub(crate) log: VecDeque<LogLine>,
+    /// Page allocations until one is made to fail.
+    pub(crate) fail_in: Option<u64>,
+}
+
+impl Machine {
+    /// The index of a node.
+    pub fn node_index(&self, nid: Nid) -> Option<usize> {
+        self.nodes.iter().position(|n| n.nid == nid)
+    }
+
+    /// The index of the node of the running CPU.
+    #[inline]
+    pub fn cpu_node(&self) -> usize {
+        if self.nodes.len() == 1 {
+            0
+        } else {
+            self.nodes.iter().position(|n| n.cpus.contains(&self.cpu.0)).unwrap_or(0)
+        }
+    }
+
+    /// The index of the nearest node with memory (`numa_mem_id`).
+    #[inline]
+    pub fn mem_node(&self) -> usize {
+        self.cpu_node()
+    }
+
+    /// Chooses the CPU on which the foreground goes on; `None` when there is no such CPU.
+    pub fn set_cpu(&mut self, cpu: u16) -> Option<()> {
+        self.nodes.iter().any(|n| n.cpus.contains(&cpu)).then(|| self.cpu = Cpu(cpu))
+    }
+
+    /// Lets virtual time pass for work of the foreground, in nanoseconds.
+    #[inline]
+    pub fn charge(&mut self, ns: u64) {
+        self.clock += ns;
+    }
+
+    /// Records an event; the only door for events.
+    pub fn emit(&mut self, event: Event) {
+        let stamped = Stamped {
+            at: self.clock,
+            cpu: self.cpu.0,
+            pid: self.current.pid,
+            comm: self.current.comm,
+            event,
+        };
+        self.trace.push(stamped);
+    }
+
+    /// Writes a line to the kernel log.
+    pub fn printk(&mut self, text: impl Into<String>) {
+        if self.log.len() == LOG_LINES {
+            self.log.pop_front();
+        }
+        self.log.push_back(LogLine { at: self.clock, text: text.into() });
+    }
+
+    /// The kernel log, oldest line first.
+    pub fn log(&self) -> impl DoubleEndedIterator<Item = &LogLine> + ExactSizeIterator {
+        self.log.iter()
+    }
+
+    /// Sum of a node counter over all nodes.
+    pub fn node_stat(&self, item: NodeStat) -> u64 {
+        self.nodes.iter().map(|n| n.stat(item)).sum()
+    }
+
+    /// Pages given to the buddy allocator (`totalram_pages`).
+    pub fn totalram_pages(&self) -> u64 {
+        self.zones.iter().map(|z| z.managed_pages).sum()
+    }
+
+    /// Free pages of all zones.
+    pub fn nr_free_pages(&self) -> u64 {
+        self.zones.iter().map(Zone::free_pages).sum()
+    }
+
+    /// Numbers of the nodes with memory, as the kernel prints a node mask: `0-1,3`.
+    pub fn mems_allowed(&self) -> String {
+        let nids: Vec<u8> = self.nodes.iter().filter(|n| self.node_has_memory(n)).map(|n| n.nid.0).collect();
+        range_list(&nids)
+    }
+
+    /// True when a zone of the node has memory.
+    pub fn node_has_memory(&self, node: &Node) -> bool {
+        node.zones.iter().any(|z| self.zones[z.index()].is_populated())
+    }
+
+    /// Marks the page as held by a script, and answers its serial.
+    pub fn watch_page(&mut self, pfn: Pfn) -> u32 {
+        self.mem_map.page_mut(pfn).watch();
+        self.serials.watch(pfn)
+    }
+
+    /// Counts a failure that `fail_nth` asked for.
+    #[inline]
+    pub(crate) fn fail_nth(&mut self) -> bool {
+        let Some(left) = &mut self.fail_in else { return false };
+        *left -= 1;
+        let now = *left == 0;
+        if now {
+            self.fail_in = None;
+        }
+        now
+    }
+
+    /// Makes the n-th page allocation from now on fail; 0 switches it off.
+    pub fn set_fail_nth(&mut self, n: u64) {
+        self.fail_in = (n > 0).then_some(n);
+    }
+
+    /// A copy that shares every section of memory until one side writes.
+    pub fn snapshot(&mut self) -> Machine {
+        let mem_map = self.mem_map.snapshot();
+        // The sections are shared already: cloning the rest copies no page.
+        let mut copy = self.clone();
+        copy.mem_map = mem_map;
+        copy
+    }
+
+    /// Goes back to a snapshot; serials of page handles do not go back.
+    pub fn restore(&mut self, snapshot: &Machine) {
+        let next = self.serials.next;
+        *self = snapshot.clone();
+        self.serials.next = next.max(self.serials.next);
+    }
+
+    /// A vmstat event by its name in /proc/vmstat.
+    pub fn vm_event(&self, name: &str) -> Option<u64> {
+        VmEvent::ALL.iter().find(|e| e.name() == name).map(|e| self.vmstat.get(*e))
+    }
+}
+
+/// Prints ascending numbers as the kernel does: `0-2,5`.
+pub fn range_list(numbers: &[u8]) -> String {
+    let mut text = String::new();
+    let mut at = 0;
+    while at < numbers.len() {
+        let mut end = at;
+        while end + 1 < numbers.len() && numbers[end + 1] == numbers[end] + 1 {
+            end += 1;
+        }
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&numbers[at].to_string());
+        if end > at {
+            text.push_str(&format!("-{}", numbers[end]));
+        }
+        at = end + 1;
+    }
+    text
+}

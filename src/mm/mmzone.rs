@@ -1,0 +1,301 @@
+//! Nodes and zones: where memory lies, how much of it is free, and the lines that must not be crossed.
+//!
+//! Gorman chapter 2. Kernel: `include/linux/mmzone.h`, `mm/mmzone.c`.
+//! Fidelity: faithful — spans, watermarks, lowmem_reserve, free areas by migratetype, zonelists by distance.
+//! Simplified — blocks of the largest order that nobody touched since boot are a range, not list entries.
+
+use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::config::{MigrateType, ZoneType};
+use crate::mm::page::{List, MemMap};
+use crate::mm::page_alloc::pcp::PerCpuPages;
+use crate::mm::vmstat::{NodeStat, NumaStat, ZoneStat};
+use std::collections::VecDeque;
+
+/// The lines below which less and less is allowed, in pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Watermarks {
+    /// Below it only emergencies allocate.
+    pub min: u64,
+    /// Below it kswapd is woken.
+    pub low: u64,
+    /// Above it kswapd sleeps.
+    pub high: u64,
+    /// Above it NUMA promotion stops.
+    pub promo: u64,
+}
+
+/// One of the watermarks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wmark {
+    /// `WMARK_MIN`.
+    Min,
+    /// `WMARK_LOW`.
+    Low,
+    /// `WMARK_HIGH`.
+    High,
+}
+
+impl Wmark {
+    /// `min`, `low`, `high`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Wmark::Min => "min",
+            Wmark::Low => "low",
+            Wmark::High => "high",
+        }
+    }
+}
+
+/// Free blocks of one order, by migratetype.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FreeArea {
+    /// One list for each migratetype.
+    pub lists: [List; MigrateType::COUNT],
+}
+
+impl FreeArea {
+    /// Blocks of this order, of all types (`nr_free`).
+    #[inline]
+    pub fn nr_free(&self) -> u64 {
+        self.lists.iter().map(|l| u64::from(l.len)).sum()
+    }
+}
+
+/// A zone.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its index in `Machine::zones`.
+    pub id: ZoneId,
+    /// Which zone.
+    pub kind: ZoneType,
+    /// The node it belongs to.
+    pub node: Nid,
+    /// That node's index in `Machine::nodes`.
+    pub pgdat: usize,
+    /// First frame of the span.
+    pub zone_start_pfn: u32,
+    /// Frames from the first to the last.
+    pub spanned_pages: u64,
+    /// Frames that exist.
+    pub present_pages: u64,
+    /// Frames the buddy allocator was given.
+    pub managed_pages: u64,
+    /// Frames set aside for CMA.
+    pub cma_pages: u64,
+    /// The watermarks without the boost.
+    pub watermark: Watermarks,
+    /// Pages by which the watermarks are raised after a fallback.
+    pub watermark_boost: u64,
+    /// kswapd must be woken because of the boost (`ZONE_BOOSTED_WATERMARK`).
+    pub boosted_watermark: bool,
+    /// Reclaim works on the zone: per-CPU lists keep less (`ZONE_RECLAIM_ACTIVE`).
+    pub reclaim_active: bool,
+    /// Pages a request for each higher kind of zone must leave here, indexed by `ZoneType`.
+    pub lowmem_reserve: [u64; ZoneType::ALL.len()],
+    /// Pages of HighAtomic pageblocks.
+    pub nr_reserved_highatomic: u64,
+    /// Free blocks by order.
+    pub free_area: [FreeArea; Order::COUNT],
+    /// Largest blocks untouched since boot, all Movable: ranges of frames, lowest first.
+    pub virgin: VecDeque<(u32, u32)>,
+    /// Lists of each CPU.
+    pub pageset: Vec<PerCpuPages>,
+    /// Pages by state.
+    pub stat: [u64; ZoneStat::COUNT],
+    /// NUMA events.
+    pub numa: [u64; NumaStat::COUNT],
+}
+
+impl Zone {
+    /// A zone without pages.
+    pub fn empty(id: ZoneId, kind: ZoneType, node: Nid, pgdat: usize) -> Zone {
+        Zone {
+            id,
+            kind,
+            node,
+            pgdat,
+            zone_start_pfn: 0,
+            spanned_pages: 0,
+            present_pages: 0,
+            managed_pages: 0,
+            cma_pages: 0,
+            watermark: Watermarks::default(),
+            watermark_boost: 0,
+            boosted_watermark: false,
+            reclaim_active: false,
+            lowmem_reserve: [0; ZoneType::ALL.len()],
+            nr_reserved_highatomic: 0,
+            free_area: [FreeArea::default(); Order::COUNT],
+            virgin: VecDeque::new(),
+            pageset: Vec::new(),
+            stat: [0; ZoneStat::COUNT],
+            numa: [0; NumaStat::COUNT],
+        }
+    }
+
+    /// True with at least one page present (`populated_zone`).
+    #[inline]
+    pub fn is_populated(&self) -> bool {
+        self.present_pages > 0
+    }
+
+    /// One past the last frame (`zone_end_pfn`).
+    pub fn end_pfn(&self) -> u32 {
+        self.zone_start_pfn + self.spanned_pages as u32
+    }
+
+    /// True when the frame lies in the span (`zone_spans_pfn`).
+    #[inline]
+    pub fn spans(&self, pfn: Pfn) -> bool {
+        pfn.0 >= self.zone_start_pfn && u64::from(pfn.0) < u64::from(self.zone_start_pfn) + self.spanned_pages
+    }
+
+    /// Free pages (`NR_FREE_PAGES`).
+    #[inline]
+    pub fn free_pages(&self) -> u64 {
+        self.stat[ZoneStat::FreePages as usize]
+    }
+
+    /// A counter of pages.
+    #[inline]
+    pub fn stat(&self, item: ZoneStat) -> u64 {
+        self.stat[item as usize]
+    }
+
+    /// Changes a counter of pages.
+    #[inline]
+    pub fn mod_stat(&mut self, item: ZoneStat, delta: i64) {
+        let counter = &mut self.stat[item as usize];
+        debug_assert!(
+            delta >= 0 || *counter >= delta.unsigned_abs(),
+            "{item:?} of {} would fall below 0",
+            self.kind
+        );
+        *counter = counter.wrapping_add_signed(delta);
+    }
+
+    /// A watermark with the boost (`wmark_pages`).
+    #[inline]
+    pub fn wmark(&self, mark: Wmark) -> u64 {
+        self.watermark_boost
+            + match mark {
+                Wmark::Min => self.watermark.min,
+                Wmark::Low => self.watermark.low,
+                Wmark::High => self.watermark.high,
+            }
+    }
+
+    /// Largest blocks that nobody touched since boot.
+    pub fn virgin_blocks(&self) -> u64 {
+        self.virgin.iter().map(|r| u64::from((r.1 - r.0) / Order::MAX.pages())).sum()
+    }
+
+    /// Free blocks of an order and a migratetype.
+    pub fn blocks(&self, order: Order, migratetype: MigrateType) -> u64 {
+        let listed = u64::from(self.free_area[order.index()].lists[migratetype.index()].len);
+        let virgin = order == Order::MAX && migratetype == MigrateType::Movable;
+        listed + if virgin { self.virgin_blocks() } else { 0 }
+    }
+
+    /// Free blocks of an order.
+    pub fn nr_free(&self, order: Order) -> u64 {
+        self.free_area[order.index()].nr_free() + if order == Order::MAX { self.virgin_blocks() } else { 0 }
+    }
+
+    /// True when no block of this order and type is free (`free_area_empty`).
+    #[inline]
+    pub fn free_area_empty(&self, order: Order, migratetype: MigrateType) -> bool {
+        self.free_area[order.index()].lists[migratetype.index()].is_empty()
+            && (order != Order::MAX || migratetype != MigrateType::Movable || self.virgin.is_empty())
+    }
+
+    /// First frames of the free blocks of an order and a type, in list order.
+    pub fn free_blocks<'a>(
+        &'a self,
+        map: &'a MemMap,
+        order: Order,
+        migratetype: MigrateType,
+    ) -> Box<dyn Iterator<Item = Pfn> + 'a> {
+        let listed = self.free_area[order.index()].lists[migratetype.index()].iter(map);
+        if order != Order::MAX || migratetype != MigrateType::Movable {
+            return Box::new(listed);
+        }
+        let blocks = |&(start, end): &(u32, u32)| (start..end).step_by(Order::MAX.pages() as usize).map(Pfn);
+        Box::new(listed.chain(self.virgin.iter().flat_map(blocks)))
+    }
+}
+
+/// A NUMA node (`pg_data_t`).
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its number.
+    pub nid: Nid,
+    /// Its CPUs.
+    pub cpus: Vec<u16>,
+    /// Distance to each node, in the order of `Machine::nodes`.
+    pub distances: Vec<u8>,
+    /// Its zones, low to high: indices into `Machine::zones`.
+    pub zones: Vec<ZoneId>,
+    /// For each highest kind of zone, the zones to try: near nodes first, in each node high zones first.
+    pub zonelists: [Box<[ZoneId]>; ZoneType::ALL.len()],
+    /// For `__GFP_THISNODE`: the same without other nodes.
+    pub this_node: [Box<[ZoneId]>; ZoneType::ALL.len()],
+    /// Pages by state.
+    pub stat: [u64; NodeStat::COUNT],
+}
+
+impl Node {
+    /// A counter of pages.
+    #[inline]
+    pub fn stat(&self, item: NodeStat) -> u64 {
+        self.stat[item as usize]
+    }
+
+    /// Changes a counter of pages.
+    #[inline]
+    pub fn mod_stat(&mut self, item: NodeStat, delta: i64) {
+        let counter = &mut self.stat[item as usize];
+        debug_assert!(
+            delta >= 0 || *counter >= delta.unsigned_abs(),
+            "{item:?} of node {} would fall below 0",
+            self.nid
+        );
+        *counter = counter.wrapping_add_signed(delta);
+    }
+}
+
+/// Pageblock types, one byte for each 2 MiB; 0 is Movable, so that fresh memory is right.
+#[derive(Clone, Debug, Default)]
+pub struct Pageblocks {
+    types: Vec<u8>,
+}
+
+impl Pageblocks {
+    /// All Movable, up to the frame `end`.
+    pub fn new(end: u32) -> Pageblocks {
+        Pageblocks { types: vec![0; (end as usize).div_ceil(Order::PAGEBLOCK.pages() as usize)] }
+    }
+
+    /// The type of the pageblock that holds a frame (`get_pageblock_migratetype`).
+    #[inline]
+    pub fn get(&self, pfn: Pfn) -> MigrateType {
+        // Stored with Unmovable and Movable swapped: fresh memory is Movable.
+        match self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] {
+            0 => MigrateType::Movable,
+            1 => MigrateType::Unmovable,
+            2 => MigrateType::Reclaimable,
+            3 => MigrateType::HighAtomic,
+            4 => MigrateType::Cma,
+            _ => MigrateType::Isolate,
+        }
+    }
+
+    /// Changes the type (`set_pageblock_migratetype`).
+    pub fn set(&mut self, pfn: Pfn, migratetype: MigrateType) {
+        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] = match migratetype {
+            MigrateType::Movable => 0,
+            MigrateType::Unmovable => 1,
+            other => other as u8,
+        };
+    }
+}

@@ -1,0 +1,635 @@
+//! `struct page`, one for every frame, and the array of them.
+//!
+//! ```text
+//!   mem_map   sections of 2048 pages; the table entry says where a section stands
+//!   ┌───────────┬───────────┬───────────┬─ ─ ─
+//!   │ Untouched │ Owned ●   │ Shared ●  │        Untouched: nobody wrote a page of it yet
+//!   └───────────┴───────┼───┴───────┼───┴─ ─ ─   Shared: a snapshot holds it too, writing copies it
+//!                       ▼           ▼
+//!               [Page; 2048]   Rc<Box<[Page; 2048]>>
+//! ```
+//!
+//! Gorman chapter 2. Kernel: `include/linux/mm_types.h`, `include/linux/page-flags.h`, `include/linux/list.h`.
+//! Fidelity: faithful — flags, reference and map counts, list links inside the page. Simplified — 32 bytes where the
+//! kernel has 64; the order of an allocated block is kept in `private`. Absent — folios as a type of their own.
+
+use crate::mm::addr::{Order, Pfn, ZoneId};
+use std::fmt;
+use std::rc::Rc;
+
+/// Pages of a section: the unit of laziness and of copy-on-write for snapshots.
+pub const SECTION_PAGES: usize = 2048;
+
+/// Flags of a page (`PG_*`).
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct PageFlags(pub u32);
+
+macro_rules! page_flags {
+    ($($name:ident = $bit:literal, $text:literal, $doc:literal;)*) => {
+        impl PageFlags {
+            $(#[doc = $doc] pub const $name: PageFlags = PageFlags(1 << $bit);)*
+
+            /// Every flag: name, bit number, meaning.
+            pub const ALL: &[(&str, u32, &str)] = &[$(($text, $bit, $doc),)*];
+        }
+    };
+}
+
+page_flags! {
+    LOCKED = 0, "locked", "Locked for IO or for a change of its contents.";
+    REFERENCED = 1, "referenced", "Used since reclaim last looked.";
+    UPTODATE = 2, "uptodate", "The contents are valid.";
+    DIRTY = 3, "dirty", "Changed since it was read or written back.";
+    LRU = 4, "lru", "On a list of reclaim.";
+    ACTIVE = 5, "active", "On an active list.";
+    WORKINGSET = 6, "workingset", "Was evicted and came back soon: part of the working set.";
+    WAITERS = 7, "waiters", "Somebody waits for it.";
+    ERROR = 8, "error", "An IO error hit it.";
+    SLAB = 9, "slab", "Belongs to a slab cache.";
+    SWAPCACHE = 10, "swapcache", "In the swap cache (owner_priv_1).";
+    EXCLUSIVE = 11, "anon_exclusive", "This anonymous page belongs to one process alone (arch_1 stands beside it in the kernel).";
+    RESERVED = 12, "reserved", "Never given to the buddy allocator.";
+    PRIVATE = 13, "private", "Carries buffers.";
+    PRIVATE_2 = 14, "private_2", "For the file system.";
+    WRITEBACK = 15, "writeback", "Being written.";
+    HEAD = 16, "head", "First page of a compound page.";
+    TAIL = 17, "tail", "Another page of a compound page (the kernel tags compound_head instead).";
+    RECLAIM = 18, "reclaim", "To be reclaimed as soon as writing it ends.";
+    SWAPBACKED = 19, "swapbacked", "Its backing store is swap.";
+    UNEVICTABLE = 20, "unevictable", "May not be reclaimed.";
+    MLOCKED = 21, "mlocked", "Locked into memory by mlock.";
+}
+
+/// Where the zone's number begins in `Page::flags`.
+const ZONE_SHIFT: u32 = 23;
+const FLAG_MASK: u32 = (1 << ZONE_SHIFT) - 1;
+/// A script holds a handle of the page: freeing it must bump the frame's serial.
+const WATCHED: u32 = 1 << 22;
+
+impl PageFlags {
+    /// No flag.
+    pub const NONE: PageFlags = PageFlags(0);
+
+    /// True when every flag of `other` is set.
+    #[inline]
+    pub const fn has(self, other: PageFlags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// True when one flag of `other` is set.
+    #[inline]
+    pub const fn any(self, other: PageFlags) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl std::ops::BitOr for PageFlags {
+    type Output = PageFlags;
+    fn bitor(self, other: PageFlags) -> PageFlags {
+        PageFlags(self.0 | other.0)
+    }
+}
+
+/// `uptodate,lru,active`, as crash prints flags.
+impl fmt::Display for PageFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for &(name, bit, _) in PageFlags::ALL {
+            if self.0 & (1 << bit) != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = ",";
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PageFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What a page without mappings is used for; it stands in `mapcount`, as `page_type` does in the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageType {
+    /// First page of a free block; `private` is its order.
+    Buddy,
+    /// On a per-CPU list; `private` is its order, `index` its migratetype.
+    Pcp,
+    /// A page table.
+    Table,
+}
+
+const TYPE_BUDDY: u32 = 1 << 31;
+const TYPE_PCP: u32 = 1 << 30;
+const TYPE_TABLE: u32 = 1 << 29;
+const TYPES: u32 = TYPE_BUDDY | TYPE_PCP | TYPE_TABLE;
+
+/// One page frame's descriptor. All zero bytes mean *untouched*.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Page {
+    /// `PG_*` flags below, the zone's number above.
+    flags: u32,
+    /// `_refcount`: who holds the page; 0 is free.
+    pub refcount: u32,
+    /// How many page-table entries map it, or its [`PageType`].
+    mapcount: u32,
+    /// The order of a block; the swap slot of a page in the swap cache.
+    pub private: u32,
+    /// The page before it on the list it is on.
+    pub prev: Pfn,
+    /// The page after it.
+    pub next: Pfn,
+    /// What it belongs to: 0, or the number and kind of an `anon_vma`, a file, a slab cache.
+    pub mapping: u32,
+    /// Its place there, in pages, modulo 2^32.
+    pub index: u32,
+}
+
+const _: () = assert!(size_of::<Page>() == 32);
+
+impl Page {
+    /// The page's flags.
+    #[inline]
+    pub fn flags(&self) -> PageFlags {
+        PageFlags(self.flags & FLAG_MASK & !WATCHED)
+    }
+
+    /// True when every one of these flags is set.
+    #[inline]
+    pub fn is(&self, flags: PageFlags) -> bool {
+        self.flags & flags.0 == flags.0
+    }
+
+    /// True when one of these flags is set.
+    #[inline]
+    pub fn is_any(&self, flags: PageFlags) -> bool {
+        self.flags & flags.0 != 0
+    }
+
+    /// Sets flags.
+    #[inline]
+    pub fn set(&mut self, flags: PageFlags) {
+        self.flags |= flags.0;
+    }
+
+    /// Clears flags.
+    #[inline]
+    pub fn clear(&mut self, flags: PageFlags) {
+        self.flags &= !flags.0;
+    }
+
+    /// Sets flags or clears them.
+    #[inline]
+    pub fn assign(&mut self, flags: PageFlags, on: bool) {
+        if on { self.set(flags) } else { self.clear(flags) }
+    }
+
+    /// Clears flags and says whether they were set.
+    #[inline]
+    pub fn test_and_clear(&mut self, flags: PageFlags) -> bool {
+        let was = self.is_any(flags);
+        self.clear(flags);
+        was
+    }
+
+    /// Replaces all flags; the zone stays.
+    #[inline]
+    pub fn reset_flags(&mut self, flags: PageFlags) {
+        self.flags = self.flags & !FLAG_MASK | flags.0;
+    }
+
+    /// The zone the frame lies in (`page_zone`).
+    #[inline]
+    pub fn zone(&self) -> ZoneId {
+        ZoneId((self.flags >> ZONE_SHIFT) as u16)
+    }
+
+    /// True when a script holds a handle of the page.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.flags & WATCHED != 0
+    }
+
+    /// Remembers that a script holds a handle of the page.
+    pub fn watch(&mut self) {
+        self.flags |= WATCHED;
+    }
+
+    /// How many page-table entries map the page (`page_mapcount`).
+    #[inline]
+    pub fn mapcount(&self) -> u32 {
+        if self.mapcount & TYPES == 0 { self.mapcount } else { 0 }
+    }
+
+    /// One more entry maps it.
+    #[inline]
+    pub fn map(&mut self) {
+        debug_assert!(self.mapcount & TYPES == 0);
+        self.mapcount += 1;
+    }
+
+    /// One entry less maps it; says how many still do.
+    #[inline]
+    pub fn unmap(&mut self) -> u32 {
+        debug_assert!(self.mapcount & TYPES == 0 && self.mapcount > 0);
+        self.mapcount -= 1;
+        self.mapcount
+    }
+
+    /// What the page is used for, when it is of a type.
+    #[inline]
+    pub fn page_type(&self) -> Option<PageType> {
+        match self.mapcount & TYPES {
+            TYPE_BUDDY => Some(PageType::Buddy),
+            TYPE_PCP => Some(PageType::Pcp),
+            TYPE_TABLE => Some(PageType::Table),
+            _ => None,
+        }
+    }
+
+    /// Gives the page a type, or takes it away.
+    #[inline]
+    pub fn set_page_type(&mut self, page_type: Option<PageType>) {
+        self.mapcount = match page_type {
+            Some(PageType::Buddy) => TYPE_BUDDY,
+            Some(PageType::Pcp) => TYPE_PCP,
+            Some(PageType::Table) => TYPE_TABLE,
+            None => 0,
+        };
+    }
+
+    /// True for the first page of a free block.
+    #[inline]
+    pub fn is_buddy(&self) -> bool {
+        self.mapcount == TYPE_BUDDY
+    }
+
+    /// True for the first page of a free block of exactly this order.
+    #[inline]
+    pub fn is_buddy_of(&self, order: Order) -> bool {
+        self.mapcount == TYPE_BUDDY && self.private == u32::from(order.get())
+    }
+
+    /// True for a page, or the first of a block, that waits on a per-CPU list.
+    #[inline]
+    pub fn is_pcp(&self) -> bool {
+        self.mapcount == TYPE_PCP
+    }
+
+    /// The order of the block that begins here: free, waiting, or allocated.
+    #[inline]
+    pub fn order(&self) -> Order {
+        if self.is(PageFlags::SWAPCACHE) {
+            Order::ZERO
+        } else {
+            Order::new(self.private as u8).unwrap_or(Order::ZERO)
+        }
+    }
+
+    /// The serious part of `free_page_is_bad`: why this page may not be freed.
+    #[inline]
+    pub fn bad_reason(&self) -> Option<&'static str> {
+        const CHECK_AT_FREE: PageFlags = PageFlags(
+            PageFlags::LOCKED.0
+                | PageFlags::LRU.0
+                | PageFlags::ACTIVE.0
+                | PageFlags::SLAB.0
+                | PageFlags::RESERVED.0
+                | PageFlags::PRIVATE.0
+                | PageFlags::WRITEBACK.0
+                | PageFlags::UNEVICTABLE.0
+                | PageFlags::MLOCKED.0
+                | PageFlags::SWAPCACHE.0,
+        );
+        if self.mapcount != 0 {
+            Some("nonzero mapcount")
+        } else if self.mapping != 0 {
+            Some("non-NULL mapping")
+        } else if self.refcount != 0 {
+            Some("nonzero _refcount")
+        } else if self.is_any(CHECK_AT_FREE) {
+            Some("PAGE_FLAGS_CHECK_AT_FREE flag(s) set")
+        } else {
+            None
+        }
+    }
+}
+
+/// A run of frames and the zone they belong to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// First frame.
+    pub start: u32,
+    /// One past the last frame.
+    pub end: u32,
+    /// The zone.
+    pub zone: ZoneId,
+}
+
+impl Span {
+    /// True when the frame lies in it.
+    pub fn contains(&self, pfn: Pfn) -> bool {
+        (self.start..self.end).contains(&pfn.0)
+    }
+}
+
+#[derive(Clone)]
+enum Section {
+    Untouched,
+    Owned(Box<[Page; SECTION_PAGES]>),
+    Shared(Rc<Box<[Page; SECTION_PAGES]>>),
+}
+
+/// Every page descriptor of the machine, by frame number.
+#[derive(Clone)]
+pub struct MemMap {
+    sections: Vec<Section>,
+    /// Spans of zones in ascending order; frames outside are holes.
+    spans: Vec<Span>,
+    /// Ranges without memory or never given to the buddy allocator: `(start, end)`, ascending.
+    reserved: Vec<(u32, u32)>,
+}
+
+impl MemMap {
+    /// A map of all frames up to the end of the last span; nothing is written yet.
+    pub fn new(mut spans: Vec<Span>, mut reserved: Vec<(u32, u32)>) -> MemMap {
+        spans.sort_by_key(|s| s.start);
+        reserved.sort_unstable();
+        let end = spans.iter().map(|s| s.end).max().unwrap_or(0);
+        let sections = vec![Section::Untouched; (end as usize).div_ceil(SECTION_PAGES)];
+        MemMap { sections, spans, reserved }
+    }
+
+    /// One past the last frame (`max_pfn`).
+    pub fn end_pfn(&self) -> u32 {
+        self.spans.iter().map(|s| s.end).max().unwrap_or(0)
+    }
+
+    /// True when the frame has a descriptor.
+    pub fn contains(&self, pfn: Pfn) -> bool {
+        self.zone_of(pfn).is_some()
+    }
+
+    /// The zone of a frame; `None` between spans. Where spans overlap, the first one that is no hole wins.
+    pub fn zone_of(&self, pfn: Pfn) -> Option<ZoneId> {
+        self.spans.iter().find(|s| s.contains(pfn)).map(|s| s.zone)
+    }
+
+    /// Ranges that the buddy allocator never got, holes among them.
+    pub fn reserved(&self) -> &[(u32, u32)] {
+        &self.reserved
+    }
+
+    /// The page as it stands, also of a section that nobody wrote yet.
+    #[inline]
+    pub fn page(&self, pfn: Pfn) -> Page {
+        match self.sections.get(pfn.0 as usize / SECTION_PAGES) {
+            Some(Section::Owned(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
+            Some(Section::Shared(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
+            _ => self.pristine(pfn),
+        }
+    }
+
+    /// The page, to be changed; its section becomes this machine's own.
+    ///
+    /// # Panics
+    /// Outside of the map: a frame number that no zone gave out is a bug of the simulator.
+    #[inline]
+    pub fn page_mut(&mut self, pfn: Pfn) -> &mut Page {
+        let section = pfn.0 as usize / SECTION_PAGES;
+        if !matches!(self.sections[section], Section::Owned(_)) {
+            self.own(section);
+        }
+        match &mut self.sections[section] {
+            Section::Owned(pages) => &mut pages[pfn.0 as usize % SECTION_PAGES],
+            _ => unreachable!("own() left a section that is not owned"),
+        }
+    }
+
+    /// How many sections have descriptors in memory, and how many there are.
+    pub fn sections(&self) -> (usize, usize) {
+        (self.sections.iter().filter(|s| !matches!(s, Section::Untouched)).count(), self.sections.len())
+    }
+
+    /// Frames of the sections that somebody wrote, ascending.
+    pub fn touched(&self) -> impl Iterator<Item = Pfn> + '_ {
+        let touched = self.sections.iter().enumerate().filter(|(_, s)| !matches!(s, Section::Untouched));
+        touched.flat_map(|(i, _)| (0..SECTION_PAGES).map(move |p| Pfn((i * SECTION_PAGES + p) as u32)))
+    }
+
+    /// Shares every section with the copy it returns: nothing is copied until one side writes.
+    pub fn snapshot(&mut self) -> MemMap {
+        for section in &mut self.sections {
+            if let Section::Owned(_) = section {
+                let Section::Owned(pages) = std::mem::replace(section, Section::Untouched) else { continue };
+                *section = Section::Shared(Rc::new(pages));
+            }
+        }
+        self.clone()
+    }
+
+    /// Bytes that only this map holds: owned sections, and shared ones nobody else has.
+    pub fn own_bytes(&self) -> usize {
+        let own = |s: &&Section| match s {
+            Section::Owned(_) => true,
+            Section::Shared(pages) => Rc::strong_count(pages) == 1,
+            Section::Untouched => false,
+        };
+        self.sections.iter().filter(own).count() * SECTION_PAGES * size_of::<Page>()
+    }
+
+    #[cold]
+    fn own(&mut self, section: usize) {
+        let pages = match std::mem::replace(&mut self.sections[section], Section::Untouched) {
+            Section::Owned(pages) => pages,
+            Section::Shared(pages) => Rc::try_unwrap(pages).unwrap_or_else(|shared| (*shared).clone()),
+            Section::Untouched => self.materialise(section),
+        };
+        self.sections[section] = Section::Owned(pages);
+    }
+
+    fn materialise(&self, section: usize) -> Box<[Page; SECTION_PAGES]> {
+        let first = (section * SECTION_PAGES) as u32;
+        let last = first + SECTION_PAGES as u32;
+        // The common section lies in one zone and holds nothing reserved.
+        let whole = self.spans.iter().find(|s| s.start <= first && last <= s.end);
+        let plain = whole.filter(|_| !self.reserved.iter().any(|r| r.0 < last && first < r.1));
+        let page = plain.map_or(Page::default(), |s| Page {
+            flags: u32::from(s.zone.0) << ZONE_SHIFT,
+            ..Page::default()
+        });
+        let mut pages: Box<[Page; SECTION_PAGES]> = vec![page; SECTION_PAGES]
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("the vector has SECTION_PAGES pages"));
+        if plain.is_none() {
+            for (i, page) in pages.iter_mut().enumerate() {
+                *page = self.pristine(Pfn(first + i as u32));
+            }
+        }
+        pages
+    }
+
+    /// The page before anybody wrote it: its zone, and whether it is reserved.
+    fn pristine(&self, pfn: Pfn) -> Page {
+        let Some(zone) = self.zone_of(pfn) else {
+            return Page { flags: PageFlags::RESERVED.0, refcount: 1, ..Page::default() };
+        };
+        let flags = u32::from(zone.0) << ZONE_SHIFT;
+        let after = self.reserved.partition_point(|r| r.0 <= pfn.0);
+        if after > 0 && pfn.0 < self.reserved[after - 1].1 {
+            return Page { flags: flags | PageFlags::RESERVED.0, refcount: 1, ..Page::default() };
+        }
+        Page { flags, ..Page::default() }
+    }
+}
+
+/// A doubly linked list threaded through the pages themselves, as `page->lru` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct List {
+    /// The first page, or [`Pfn::NIL`].
+    pub head: Pfn,
+    /// The last page, or [`Pfn::NIL`].
+    pub tail: Pfn,
+    /// How many entries.
+    pub len: u32,
+}
+
+impl Default for List {
+    fn default() -> List {
+        List { head: Pfn::NIL, tail: Pfn::NIL, len: 0 }
+    }
+}
+
+impl List {
+    /// True without entries.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head == Pfn::NIL
+    }
+
+    /// Puts a page at the front (`list_add`).
+    #[inline]
+    pub fn push_front(&mut self, map: &mut MemMap, pfn: Pfn) {
+        let old = self.head;
+        let page = map.page_mut(pfn);
+        page.prev = Pfn::NIL;
+        page.next = old;
+        if old == Pfn::NIL {
+            self.tail = pfn
+        } else {
+            map.page_mut(old).prev = pfn
+        }
+        self.head = pfn;
+        self.len += 1;
+    }
+
+    /// Puts a page at the end (`list_add_tail`).
+    #[inline]
+    pub fn push_back(&mut self, map: &mut MemMap, pfn: Pfn) {
+        let old = self.tail;
+        let page = map.page_mut(pfn);
+        page.next = Pfn::NIL;
+        page.prev = old;
+        if old == Pfn::NIL {
+            self.head = pfn
+        } else {
+            map.page_mut(old).next = pfn
+        }
+        self.tail = pfn;
+        self.len += 1;
+    }
+
+    /// Takes a page out (`list_del`).
+    #[inline]
+    pub fn remove(&mut self, map: &mut MemMap, pfn: Pfn) {
+        let page = map.page(pfn);
+        if page.prev == Pfn::NIL {
+            self.head = page.next
+        } else {
+            map.page_mut(page.prev).next = page.next
+        }
+        if page.next == Pfn::NIL {
+            self.tail = page.prev
+        } else {
+            map.page_mut(page.next).prev = page.prev
+        }
+        self.len -= 1;
+    }
+
+    /// Takes the first page out.
+    #[inline]
+    pub fn pop_front(&mut self, map: &mut MemMap) -> Option<Pfn> {
+        let first = self.head;
+        if first == Pfn::NIL {
+            return None;
+        }
+        let next = map.page(first).next;
+        if next == Pfn::NIL {
+            self.tail = Pfn::NIL
+        } else {
+            map.page_mut(next).prev = Pfn::NIL
+        }
+        self.head = next;
+        self.len -= 1;
+        Some(first)
+    }
+
+    /// The pages from first to last.
+    pub fn iter<'a>(&self, map: &'a MemMap) -> impl Iterator<Item = Pfn> + 'a {
+        let mut at = self.head;
+        std::iter::from_fn(move || {
+            let pfn = (at != Pfn::NIL).then_some(at)?;
+            at = map.page(pfn).next;
+            Some(pfn)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map() -> MemMap {
+        MemMap::new(vec![Span { start: 1, end: 5000, zone: ZoneId(3) }], vec![(1, 16), (160, 256)])
+    }
+
+    #[test]
+    fn an_untouched_page_knows_its_zone_and_whether_it_is_reserved() {
+        let mut map = map();
+        assert_eq!(map.page(Pfn(100)).zone(), ZoneId(3));
+        assert!(map.page(Pfn(200)).is(PageFlags::RESERVED));
+        assert!(!map.page(Pfn(256)).is(PageFlags::RESERVED));
+        assert_eq!(map.sections(), (0, 3));
+        map.page_mut(Pfn(100)).refcount = 1;
+        assert_eq!(map.sections(), (1, 3));
+        assert!(map.page(Pfn(200)).is(PageFlags::RESERVED));
+        assert_eq!(map.page(Pfn(100)).zone(), ZoneId(3));
+    }
+
+    #[test]
+    fn a_snapshot_keeps_what_was() {
+        let mut map = map();
+        map.page_mut(Pfn(100)).refcount = 1;
+        let before = map.snapshot();
+        map.page_mut(Pfn(100)).refcount = 2;
+        map.page_mut(Pfn(4000)).refcount = 7;
+        assert_eq!(before.page(Pfn(100)).refcount, 1);
+        assert_eq!(before.page(Pfn(4000)).refcount, 0);
+        assert_eq!(map.page(Pfn(100)).refcount, 2);
+    }
+
+    #[test]
+    fn a_list_is_threaded_through_its_pages() {
+        let (mut map, mut list) = (map(), List::default());
+        for pfn in [300, 301, 302] {
+            list.push_back(&mut map, Pfn(pfn));
+        }
+        list.push_front(&mut map, Pfn(299));
+        list.remove(&mut map, Pfn(301));
+        assert_eq!(list.iter(&map).collect::<Vec<_>>(), [Pfn(299), Pfn(300), Pfn(302)]);
+        assert_eq!(list.pop_front(&mut map), Some(Pfn(299)));
+        assert_eq!((list.len, list.tail), (2, Pfn(302)));
+    }
+}

@@ -1,0 +1,581 @@
+//! The binary buddy allocator: blocks of `2^order` pages, split when taken and merged when given back.
+//!
+//! ```text
+//!   alloc_pages ── get_page_from_freelist ── zone_watermark_fast     may this zone give it?      watermark.rs
+//!        │                   └── rmqueue ── per-CPU lists            small orders                pcp.rs
+//!        │                         └────── __rmqueue                 split, or steal             here, fallback.rs
+//!        └── slow path: wake kswapd, compact, reclaim, retry, OOM                                slowpath.rs
+//! ```
+//!
+//! Gorman chapter 6. Kernel: `mm/page_alloc.c`.
+//! Fidelity: faithful — split, merge, list order, bad-page checks, zonelist walk, NUMA counters.
+//! Simplified — a block freed with another order than it was allocated with is always noticed.
+//! Absent — cpusets, memory cgroups, deferred initialisation, shuffling.
+
+pub mod fallback;
+pub mod pcp;
+pub mod slowpath;
+pub mod watermark;
+
+use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::config::{MigrateType, ZoneType};
+use crate::mm::errno::{Errno, Oops};
+use crate::mm::gfp::Gfp;
+use crate::mm::machine::Machine;
+use crate::mm::mmzone::Zone;
+use crate::mm::page::{MemMap, PageFlags, PageType};
+use crate::mm::trace::{Event, Path, Verdict, ZoneTry};
+use crate::mm::vmstat::{NumaStat, VmEvent, ZoneEvent, ZoneStat};
+use watermark::AllocFlags;
+
+/// What an allocation is looking for (`struct alloc_context`).
+#[derive(Clone, Copy, Debug)]
+pub struct AllocContext {
+    /// The caller's mask.
+    pub gfp: Gfp,
+    /// The block's order.
+    pub order: Order,
+    /// Index of the preferred node in `Machine::nodes`.
+    pub node: usize,
+    /// The highest kind of zone allowed.
+    pub highest: ZoneType,
+    /// The free lists to take from.
+    pub migratetype: MigrateType,
+}
+
+/// Where a freed block goes on its list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FreeTo {
+    /// At the front, or at the end when its buddy's buddy is likely to come back soon.
+    Likely,
+    /// At the end: memory handed over at boot.
+    Tail,
+}
+
+impl Machine {
+    /// Allocates `2^order` contiguous page frames near the CPU that asks (`alloc_pages`).
+    ///
+    /// # Errors
+    /// `ENOMEM` when no zone could give it, `EINVAL` for a mask that contradicts itself.
+    #[inline]
+    pub fn alloc_pages(&mut self, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        self.alloc_pages_at(self.mem_node(), gfp, order)
+    }
+
+    /// Allocates near a node (`alloc_pages_node`).
+    ///
+    /// # Errors
+    /// As [`Machine::alloc_pages`]; `EINVAL` when there is no such node.
+    pub fn alloc_pages_node(&mut self, nid: Nid, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        let node = self.node_index(nid).ok_or(Errno::EINVAL)?;
+        self.alloc_pages_at(node, gfp, order)
+    }
+
+    /// Allocates near the node with this index (`__alloc_pages`).
+    #[inline]
+    pub(crate) fn alloc_pages_at(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        let highest = gfp.zone(self.config.arch).ok_or(Errno::EINVAL)?;
+        // PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS of the task narrow the mask.
+        let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
+        let ac = AllocContext { gfp, order, node, highest, migratetype: gfp.migratetype() };
+        self.last_alloc.begin(self.clock, gfp, order, highest, ac.migratetype);
+        if self.fail_nth() {
+            self.last_alloc.fail(Path::Injected);
+            return Err(Errno::ENOMEM);
+        }
+        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
+        let found = match self.get_page_from_freelist(&ac, flags) {
+            Some(pfn) => Ok(pfn),
+            None => self.alloc_pages_slowpath(&ac),
+        };
+        if let Ok(pfn) = found {
+            if self.trace.hot {
+                self.emit(Event::PageAlloc { pfn, order, gfp, migratetype: ac.migratetype });
+            }
+            self.charge(self.config.costs.alloc);
+        }
+        found
+    }
+
+    /// Frees a block: drops one reference, and gives the pages back when it was the last (`__free_pages`).
+    ///
+    /// # Errors
+    /// The kernel's `BUG: Bad page state` when the page is free, reserved, in use, or of another order.
+    #[inline]
+    pub fn free_pages(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+        let page = self.mem_map.page(pfn);
+        if page.refcount == 0 || page.is(PageFlags::RESERVED) || page.order() != order {
+            return Err(self.bad_free(pfn, order));
+        }
+        if page.refcount > 1 {
+            self.mem_map.page_mut(pfn).refcount -= 1;
+            return Ok(());
+        }
+        let mut last = page;
+        last.refcount = 0;
+        if let Some(reason) = last.bad_reason() {
+            return Err(self.bad_page(
+                pfn,
+                reason,
+                "the page is still in use: whoever uses it must let go first",
+            ));
+        }
+        self.mem_map.page_mut(pfn).refcount = 0;
+        self.free_unreferenced(pfn, order);
+        Ok(())
+    }
+
+    /// Drops one reference of a page; the last one frees it (`put_page`).
+    ///
+    /// # Errors
+    /// As [`Machine::free_pages`].
+    #[inline]
+    pub fn put_page(&mut self, pfn: Pfn) -> Result<(), Oops> {
+        let order = self.mem_map.page(pfn).order();
+        self.free_pages(pfn, order)
+    }
+
+    /// Gives back a block nobody holds any more (`free_the_page`).
+    #[inline]
+    pub(crate) fn free_unreferenced(&mut self, pfn: Pfn, order: Order) {
+        let page = self.mem_map.page_mut(pfn);
+        if page.is_watched() {
+            self.serials.bump(pfn);
+        }
+        if page.is(PageFlags::HEAD) {
+            self.clear_compound(pfn, order);
+        }
+        let page = self.mem_map.page_mut(pfn);
+        page.reset_flags(PageFlags::NONE);
+        if !self.contents.is_empty() {
+            self.contents.forget(pfn, order);
+        }
+        if self.trace.hot {
+            self.emit(Event::PageFree { pfn, order });
+        }
+        if self.pcp_allowed_order(order) {
+            self.free_unref_page(pfn, order);
+        } else {
+            self.free_pages_ok(pfn, order);
+        }
+    }
+
+    /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
+    pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
+        let zone = self.mem_map.page(pfn).zone();
+        let migratetype = self.pageblocks.get(pfn);
+        self.free_one_page(zone, pfn, order, migratetype, FreeTo::Likely);
+        self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
+    }
+
+    /// Walks the zonelist and takes the block from the first zone that may give it (`get_page_from_freelist`).
+    #[inline]
+    pub(crate) fn get_page_from_freelist(&mut self, ac: &AllocContext, mut flags: AllocFlags) -> Option<Pfn> {
+        loop {
+            let nofragment = flags.has(AllocFlags::NOFRAGMENT);
+            let mut at = 0;
+            let mut preferred = None;
+            while let Some(zone_id) = self.zonelist(ac).get(at).copied() {
+                at += 1;
+                let preferred = *preferred.get_or_insert(zone_id);
+                if nofragment && zone_id != preferred && self.nodes.len() > 1 {
+                    // Mixing pageblock types is better than memory of another node.
+                    if self.zones[zone_id.index()].node != self.zones[preferred.index()].node {
+                        break;
+                    }
+                }
+                let verdict = self.try_zone(ac, zone_id, flags);
+                if verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
+                    if let Some(pfn) = self.rmqueue(ac, preferred, zone_id, flags) {
+                        self.prep_new_page(pfn, ac);
+                        if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
+                            self.reserve_highatomic_pageblock(pfn, zone_id);
+                        }
+                        self.last_alloc.found(pfn, zone_id);
+                        return Some(pfn);
+                    }
+                    self.last_alloc.empty();
+                }
+            }
+            if !nofragment {
+                return None;
+            }
+            flags = flags.without(AllocFlags::NOFRAGMENT);
+        }
+    }
+
+    /// The zones this request may use, in order.
+    #[inline]
+    pub(crate) fn zonelist(&self, ac: &AllocContext) -> &[ZoneId] {
+        let node = &self.nodes[ac.node];
+        let lists = if ac.gfp.has(Gfp::THISNODE) { &node.this_node } else { &node.zonelists };
+        &lists[ac.highest as usize]
+    }
+
+    /// Checks the watermark of one zone and keeps the arithmetic for `explain`.
+    #[inline]
+    fn try_zone(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) -> Verdict {
+        let zone = &self.zones[zone_id.index()];
+        let wmark = flags.wmark();
+        let mark = zone.wmark(wmark);
+        let verdict = zone.watermark_fast(ac.order, mark, ac.highest, flags, ac.gfp);
+        let (free, reserve) = (zone.free_pages(), zone.lowmem_reserve[ac.highest as usize]);
+        let tried = ZoneTry {
+            zone: zone_id,
+            kind: zone.kind,
+            nid: zone.node,
+            wmark,
+            flags,
+            free,
+            mark,
+            reserve,
+            verdict,
+        };
+        self.last_alloc.tried(tried);
+        verdict
+    }
+
+    /// Takes a block from a zone: per-CPU lists for small orders, else the buddy lists (`rmqueue`).
+    #[inline]
+    fn rmqueue(
+        &mut self,
+        ac: &AllocContext,
+        preferred: ZoneId,
+        zone_id: ZoneId,
+        flags: AllocFlags,
+    ) -> Option<Pfn> {
+        let pfn = if self.pcp_allowed_order(ac.order) {
+            self.rmqueue_pcplist(ac, zone_id, flags)
+        } else {
+            self.rmqueue_buddy(ac, zone_id, flags)
+        };
+        let pfn = pfn?;
+        let pages = u64::from(ac.order.pages());
+        let zone = &mut self.zones[zone_id.index()];
+        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, pages);
+        if zone.boosted_watermark && flags.has(AllocFlags::KSWAPD) {
+            zone.boosted_watermark = false;
+            self.wakeup_kswapd(zone_id, Gfp::NONE, Order::ZERO, ac.highest);
+        }
+        self.zone_statistics(preferred, zone_id);
+        Some(pfn)
+    }
+
+    /// NUMA counters of one allocation (`zone_statistics`).
+    #[inline]
+    fn zone_statistics(&mut self, preferred: ZoneId, zone_id: ZoneId) {
+        let here = self.cpu_node();
+        let home = self.zones[preferred.index()].pgdat;
+        let zone = &mut self.zones[zone_id.index()];
+        zone.numa[if zone.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
+        if zone.pgdat == home {
+            zone.numa[NumaStat::Hit as usize] += 1;
+        } else {
+            zone.numa[NumaStat::Miss as usize] += 1;
+            self.zones[preferred.index()].numa[NumaStat::Foreign as usize] += 1;
+        }
+    }
+
+    /// Takes a block straight from the buddy lists (`rmqueue_buddy`).
+    fn rmqueue_buddy(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) -> Option<Pfn> {
+        if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
+            let reserved = self.rmqueue_smallest(zone_id, ac.order, MigrateType::HighAtomic);
+            if reserved.is_some() {
+                return reserved;
+            }
+        }
+        self.rmqueue_list(zone_id, ac.order, ac.migratetype, flags)
+    }
+
+    /// Takes a block of the wanted type, or steals one of another type (`__rmqueue`).
+    #[inline]
+    pub(crate) fn rmqueue_list(
+        &mut self,
+        zone_id: ZoneId,
+        order: Order,
+        migratetype: MigrateType,
+        flags: AllocFlags,
+    ) -> Option<Pfn> {
+        loop {
+            if let Some(pfn) = self.rmqueue_smallest(zone_id, order, migratetype) {
+                return Some(pfn);
+            }
+            if flags.has(AllocFlags::CMA) && migratetype == MigrateType::Movable {
+                if let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma) {
+                    return Some(pfn);
+                }
+            }
+            if !self.rmqueue_fallback(zone_id, order, migratetype, flags) {
+                return None;
+            }
+        }
+    }
+
+    /// Takes the smallest block that is large enough and splits it (`__rmqueue_smallest`).
+    #[inline]
+    pub(crate) fn rmqueue_smallest(
+        &mut self,
+        zone_id: ZoneId,
+        order: Order,
+        migratetype: MigrateType,
+    ) -> Option<Pfn> {
+        let zone = &mut self.zones[zone_id.index()];
+        for from in order.and_above() {
+            if let Some(pfn) = zone.take_block(&mut self.mem_map, from, migratetype) {
+                let splits = zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
+                zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
+                if migratetype == MigrateType::Cma {
+                    zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
+                }
+                self.vmstat.count(VmEvent::BuddySplit, splits);
+                self.last_alloc.split(from, order);
+                if self.trace.hot && splits > 0 {
+                    self.emit(Event::BuddySplit { pfn, from, to: order });
+                }
+                return Some(pfn);
+            }
+        }
+        None
+    }
+
+    /// Makes a block ready for its new owner (`prep_new_page`).
+    #[inline]
+    fn prep_new_page(&mut self, pfn: Pfn, ac: &AllocContext) {
+        let page = self.mem_map.page_mut(pfn);
+        page.set_page_type(None);
+        page.refcount = 1;
+        page.private = u32::from(ac.order.get());
+        page.mapping = 0;
+        if ac.order > Order::ZERO && ac.gfp.has(Gfp::COMP) {
+            self.prep_compound_page(pfn, ac.order);
+        }
+        if ac.gfp.has(Gfp::ZERO) {
+            self.charge(self.config.costs.clear_page * u64::from(ac.order.pages()));
+        }
+    }
+
+    /// Ties the pages of a block together: tails point at the head (`prep_compound_page`).
+    fn prep_compound_page(&mut self, head: Pfn, order: Order) {
+        self.mem_map.page_mut(head).set(PageFlags::HEAD);
+        for n in 1..order.pages() {
+            let tail = self.mem_map.page_mut(head.up(n));
+            tail.reset_flags(PageFlags::TAIL);
+            tail.refcount = 0;
+            tail.set_page_type(None);
+            tail.private = head.0;
+        }
+    }
+
+    /// Unties a compound page before it is freed.
+    fn clear_compound(&mut self, head: Pfn, order: Order) {
+        for n in 1..order.pages() {
+            let tail = self.mem_map.page_mut(head.up(n));
+            if tail.is_watched() {
+                self.serials.bump(head.up(n));
+            }
+            tail.reset_flags(PageFlags::NONE);
+            tail.private = 0;
+        }
+    }
+
+    /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
+    #[inline]
+    pub(crate) fn free_one_page(
+        &mut self,
+        zone_id: ZoneId,
+        pfn: Pfn,
+        order: Order,
+        migratetype: MigrateType,
+        to: FreeTo,
+    ) {
+        let zone = &mut self.zones[zone_id.index()];
+        let (merged, into) =
+            zone.free_one_page(&mut self.mem_map, &self.pageblocks, pfn, order, migratetype, to);
+        if merged > 0 {
+            self.vmstat.count(VmEvent::BuddyMerge, merged);
+            if self.trace.hot {
+                self.emit(Event::BuddyMerge { pfn, from: order, to: into });
+            }
+        }
+    }
+
+    #[cold]
+    fn bad_free(&mut self, pfn: Pfn, order: Order) -> Oops {
+        let page = self.mem_map.page(pfn);
+        let reason = if page.is(PageFlags::RESERVED) {
+            "PAGE_FLAGS_CHECK_AT_FREE flag(s) set"
+        } else {
+            "nonzero _refcount"
+        };
+        let advice = if page.is(PageFlags::RESERVED) {
+            "the frame is reserved: the buddy allocator never had it".to_string()
+        } else if page.is(PageFlags::TAIL) {
+            format!("the page is in the middle of a compound page; free its head, pfn {}", Pfn(page.private))
+        } else if page.refcount == 0 {
+            format!("page pfn={pfn} is not allocated, so it cannot be freed: freed twice, or never allocated")
+        } else {
+            format!("order {order} given, allocated with {}", page.order())
+        };
+        self.bad_page(pfn, reason, &advice)
+    }
+
+    /// The kernel's complaint about a page that must not be freed (`bad_page`).
+    pub(crate) fn bad_page(&mut self, pfn: Pfn, reason: &str, advice: &str) -> Oops {
+        let line = format!("BUG: Bad page state in process {}  pfn:{:05x}", self.current.comm, pfn.0);
+        let page = self.mem_map.page(pfn);
+        let dump = format!(
+            "page:{pfn} refcount:{} mapcount:{} mapping:{:#x} index:{:#x} pfn:{:#x} flags:({})",
+            page.refcount,
+            page.mapcount(),
+            page.mapping,
+            page.index,
+            pfn.0,
+            page.flags()
+        );
+        self.printk(line.clone());
+        self.printk(dump);
+        self.printk(format!("page dumped because: {reason}"));
+        Oops::new(line, format!("page dumped because: {reason}\n  {advice}"))
+    }
+}
+
+impl Zone {
+    /// Takes the first free block of exactly this order and type off its list.
+    #[inline]
+    pub(crate) fn take_block(
+        &mut self,
+        map: &mut MemMap,
+        order: Order,
+        migratetype: MigrateType,
+    ) -> Option<Pfn> {
+        let list = &mut self.free_area[order.index()].lists[migratetype.index()];
+        if let Some(pfn) = list.pop_front(map) {
+            map.page_mut(pfn).set_page_type(None);
+            return Some(pfn);
+        }
+        if order == Order::MAX && migratetype == MigrateType::Movable {
+            return self.take_virgin();
+        }
+        None
+    }
+
+    /// Takes the lowest block that nobody touched since boot.
+    fn take_virgin(&mut self) -> Option<Pfn> {
+        let range = self.virgin.front_mut()?;
+        let pfn = Pfn(range.0);
+        range.0 += Order::MAX.pages();
+        if range.0 == range.1 {
+            self.virgin.pop_front();
+        }
+        Some(pfn)
+    }
+
+    /// Splits a block down to the wanted order; the upper halves go back as free blocks (`expand`).
+    #[inline]
+    pub(crate) fn expand(
+        &mut self,
+        map: &mut MemMap,
+        pfn: Pfn,
+        want: Order,
+        from: Order,
+        migratetype: MigrateType,
+    ) -> u64 {
+        let mut order = from;
+        while order > want {
+            let Some(half) = order.down() else { break };
+            order = half;
+            self.add_block(map, pfn.up(order.pages()), order, migratetype, false);
+        }
+        u64::from(from.get() - want.get())
+    }
+
+    /// Puts a free block on its list.
+    #[inline]
+    pub(crate) fn add_block(
+        &mut self,
+        map: &mut MemMap,
+        pfn: Pfn,
+        order: Order,
+        migratetype: MigrateType,
+        tail: bool,
+    ) {
+        let list = &mut self.free_area[order.index()].lists[migratetype.index()];
+        if tail {
+            list.push_back(map, pfn)
+        } else {
+            list.push_front(map, pfn)
+        }
+        let page = map.page_mut(pfn);
+        page.set_page_type(Some(PageType::Buddy));
+        page.private = u32::from(order.get());
+        // The kernel's list_del does not ask which list; ours keeps each list's length.
+        page.index = migratetype as u32;
+    }
+
+    /// Takes a free block out of the middle of its list (`del_page_from_free_list`).
+    #[inline]
+    pub(crate) fn del_block(&mut self, map: &mut MemMap, pfn: Pfn, order: Order) {
+        let list = map.page(pfn).index as usize;
+        self.free_area[order.index()].lists[list].remove(map, pfn);
+        map.page_mut(pfn).set_page_type(None);
+    }
+
+    /// Frees a block: while its buddy is free too, the two become one (`__free_one_page`).
+    ///
+    /// Answers how often it merged, and the order it became.
+    #[inline]
+    pub(crate) fn free_one_page(
+        &mut self,
+        map: &mut MemMap,
+        pageblocks: &crate::mm::mmzone::Pageblocks,
+        mut pfn: Pfn,
+        mut order: Order,
+        migratetype: MigrateType,
+        to: FreeTo,
+    ) -> (u64, Order) {
+        let first = order;
+        self.mod_stat(ZoneStat::FreePages, i64::from(order.pages()));
+        if migratetype == MigrateType::Cma {
+            self.mod_stat(ZoneStat::FreeCma, i64::from(order.pages()));
+        }
+        while let Some(up) = order.up() {
+            let buddy = pfn.buddy(order);
+            if !self.free_block(map, buddy, order) {
+                break;
+            }
+            if order >= Order::PAGEBLOCK {
+                // Blocks of special pageblocks stay apart from others.
+                let theirs = pageblocks.get(buddy);
+                let mergeable = |m: MigrateType| m.index() < MigrateType::PCPTYPES;
+                if migratetype != theirs && !(mergeable(migratetype) && mergeable(theirs)) {
+                    break;
+                }
+            }
+            self.del_block(map, buddy, order);
+            pfn = pfn.min(buddy);
+            order = up;
+        }
+        let tail = to == FreeTo::Tail || self.buddy_merge_likely(map, pfn, order);
+        self.add_block(map, pfn, order, migratetype, tail);
+        (u64::from(order.get() - first.get()), order)
+    }
+
+    /// True when a block of exactly this order begins at `pfn`, free and in this zone (`page_is_buddy`).
+    #[inline]
+    pub(crate) fn free_block(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
+        if !self.spans(pfn) {
+            return false;
+        }
+        let page = map.page(pfn);
+        page.is_buddy_of(order) && page.zone() == self.id
+    }
+
+    /// True when the buddy of the next order is free as well: this block may merge soon, so it is used last.
+    #[inline]
+    fn buddy_merge_likely(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
+        // Orders MAX-1 and MAX gain nothing from waiting.
+        let Some(up) = order.up().filter(|up| *up < Order::MAX) else { return false };
+        let higher = pfn.min(pfn.buddy(order));
+        self.free_block(map, higher.buddy(up), up)
+    }
+}

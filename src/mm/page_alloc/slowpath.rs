@@ -1,0 +1,346 @@
+//! What happens when no zone is above its low watermark: wake, compact, reclaim, retry, kill, or give up.
+//!
+//! Gorman 6.2, 10.6. Kernel: `mm/page_alloc.c` (`__alloc_pages_slowpath` and what it calls).
+//! Fidelity: faithful — order of the steps, flags that end them, reserves.
+//! Absent — the cpuset and cgroup retries; a `__GFP_NOFAIL` request gives up after a bounded number of rounds and says so.
+
+use crate::mm::addr::{Order, Pfn, ZoneId};
+use crate::mm::config::{MigrateType, ZoneType};
+use crate::mm::errno::Errno;
+use crate::mm::gfp::Gfp;
+use crate::mm::machine::Machine;
+use crate::mm::mmzone::Wmark;
+use crate::mm::page_alloc::AllocContext;
+use crate::mm::page_alloc::watermark::AllocFlags;
+use crate::mm::trace::{Event, Path, SlowStep, Verdict};
+use crate::mm::vmstat::VmEvent;
+
+/// Rounds without progress after which reclaim is given up (`MAX_RECLAIM_RETRIES`).
+const MAX_RECLAIM_RETRIES: u32 = 16;
+/// Rounds of compaction after which it is given up (`MAX_COMPACT_RETRIES`).
+const MAX_COMPACT_RETRIES: u32 = 16;
+/// The kernel would try for ever; a laboratory says so instead.
+const MAX_NOFAIL_ROUNDS: u32 = 100;
+
+/// What a round of compaction came to (`enum compact_result`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CompactResult {
+    /// Not tried: the order is 0, or no zone was suitable.
+    Skipped,
+    /// Failed lately: not tried again so soon.
+    Deferred,
+    /// The scanners met without making the block.
+    Complete,
+    /// A block was made.
+    Success,
+}
+
+impl CompactResult {
+    /// The word in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            CompactResult::Skipped => "skipped",
+            CompactResult::Deferred => "deferred",
+            CompactResult::Complete => "complete",
+            CompactResult::Success => "success",
+        }
+    }
+}
+
+impl Machine {
+    /// The slow path of an allocation (`__alloc_pages_slowpath`).
+    #[cold]
+    pub(crate) fn alloc_pages_slowpath(&mut self, ac: &AllocContext) -> Result<Pfn, Errno> {
+        let mut ac = *ac;
+        let may_reclaim = ac.gfp.may_sleep();
+        let costly = ac.order > Order::COSTLY;
+        if ac.gfp.has(Gfp::ATOMIC_FLAG | Gfp::DIRECT_RECLAIM) {
+            // Asking for both makes no sense: who may sleep does not need the atomic reserve.
+            ac.gfp = ac.gfp.without(Gfp::ATOMIC_FLAG);
+        }
+        let ac = &ac;
+        let mut flags = self.gfp_to_alloc_flags(ac);
+        if flags.has(AllocFlags::KSWAPD) {
+            self.wake_all_kswapds(ac);
+        }
+        self.last_alloc.step(SlowStep::Retried(flags));
+        if let Some(pfn) = self.get_page_from_freelist(ac, flags) {
+            return Ok(pfn);
+        }
+        // Compaction first, when pages are there but not together.
+        let memalloc = self.pfmemalloc_flags(ac.gfp).is_some();
+        if may_reclaim
+            && !memalloc
+            && (costly || (ac.order > Order::ZERO && ac.migratetype != MigrateType::Movable))
+        {
+            let (pfn, result) = self.alloc_pages_direct_compact(ac, flags, true);
+            if let Some(pfn) = pfn {
+                return Ok(pfn);
+            }
+            if costly
+                && ac.gfp.has(Gfp::NORETRY)
+                && matches!(result, CompactResult::Skipped | CompactResult::Deferred)
+            {
+                return self.nopage(ac, "a costly order with __GFP_NORETRY: compaction cannot help now");
+            }
+        }
+        let mut no_progress_loops = 0;
+        let mut compaction_retries = 0;
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            if flags.has(AllocFlags::KSWAPD) {
+                self.wake_all_kswapds(ac);
+            }
+            if let Some(reserve) = self.pfmemalloc_flags(ac.gfp) {
+                flags = reserve.with(AllocFlags(flags.0 & AllocFlags::KSWAPD.0));
+            }
+            self.last_alloc.step(SlowStep::Retried(flags));
+            if let Some(pfn) = self.get_page_from_freelist(ac, flags) {
+                return Ok(pfn);
+            }
+            if !may_reclaim {
+                self.last_alloc.step(SlowStep::CannotReclaim);
+                return self.nopage(ac, "the caller may not sleep, so it cannot reclaim");
+            }
+            if self.current.memalloc {
+                self.last_alloc.step(SlowStep::Recursion);
+                return self.nopage(ac, "the caller is freeing memory itself");
+            }
+            let (pfn, progress) = self.alloc_pages_direct_reclaim(ac, flags);
+            if let Some(pfn) = pfn {
+                return Ok(pfn);
+            }
+            let (pfn, compact) = self.alloc_pages_direct_compact(ac, flags, false);
+            if let Some(pfn) = pfn {
+                return Ok(pfn);
+            }
+            if ac.gfp.has(Gfp::NORETRY) {
+                return self.nopage(ac, "__GFP_NORETRY: one round is all it may cost");
+            }
+            if costly && !ac.gfp.has(Gfp::RETRY_MAYFAIL) {
+                return self.nopage(
+                    ac,
+                    "orders above 3 are costly: without __GFP_RETRY_MAYFAIL one round is enough",
+                );
+            }
+            if self.should_reclaim_retry(ac, progress > 0, &mut no_progress_loops) {
+                continue;
+            }
+            compaction_retries += 1;
+            if progress > 0
+                && ac.order > Order::ZERO
+                && self.should_compact_retry(ac, compact, compaction_retries)
+            {
+                continue;
+            }
+            match self.alloc_pages_may_oom(ac) {
+                OomOutcome::Page(pfn) => return Ok(pfn),
+                OomOutcome::Progress if rounds < MAX_NOFAIL_ROUNDS => no_progress_loops = 0,
+                OomOutcome::Progress => {
+                    return self.nopage(ac, "the OOM killer freed nothing that stayed free");
+                }
+                OomOutcome::NotAllowed(why) => {
+                    if ac.gfp.has(Gfp::NOFAIL) && rounds < MAX_NOFAIL_ROUNDS {
+                        continue;
+                    }
+                    return self.nopage(ac, why);
+                }
+                OomOutcome::Dying => return self.nopage(ac, "the caller was killed by the OOM killer"),
+            }
+        }
+    }
+
+    /// What the second attempt may do (`gfp_to_alloc_flags`).
+    pub(crate) fn gfp_to_alloc_flags(&self, ac: &AllocContext) -> AllocFlags {
+        let mut flags = AllocFlags::WMARK_MIN.with(AllocFlags::CPUSET);
+        if ac.gfp.has(Gfp::HIGH) {
+            flags = flags.with(AllocFlags::HIGH);
+        }
+        if ac.gfp.has(Gfp::KSWAPD_RECLAIM) {
+            flags = flags.with(AllocFlags::KSWAPD);
+        }
+        if ac.gfp.has(Gfp::ATOMIC_FLAG) {
+            if !ac.gfp.has(Gfp::NOMEMALLOC) {
+                flags = flags.with(AllocFlags::HARDER);
+            }
+            flags = flags.without(AllocFlags::CPUSET);
+        }
+        if self.config.arch.has_cma() && ac.migratetype == MigrateType::Movable {
+            flags = flags.with(AllocFlags::CMA);
+        }
+        flags
+    }
+
+    /// What the caller may take of the reserves (`__gfp_pfmemalloc_flags`).
+    pub(crate) fn pfmemalloc_flags(&self, gfp: Gfp) -> Option<AllocFlags> {
+        if gfp.has(Gfp::NOMEMALLOC) {
+            return None;
+        }
+        if Machine::gfp_wants_reserves(gfp) || self.current.memalloc {
+            return Some(AllocFlags::NO_WATERMARKS);
+        }
+        (self.current.oom_victim && !self.current.in_interrupt).then_some(AllocFlags::OOM)
+    }
+
+    /// Wakes the kswapd of every node this request could use (`wake_all_kswapds`).
+    fn wake_all_kswapds(&mut self, ac: &AllocContext) {
+        let mut woken = Vec::new();
+        let mut last = None;
+        for zone_id in self.zonelist(ac).to_vec() {
+            let zone = &self.zones[zone_id.index()];
+            if last != Some(zone.node) {
+                last = Some(zone.node);
+                woken.push(zone.node);
+                self.wakeup_kswapd(zone_id, ac.gfp, ac.order, ac.highest);
+            }
+        }
+        self.last_alloc.step(SlowStep::WokeKswapd(woken));
+    }
+
+    /// Reclaims on the caller's own time, then tries again (`__alloc_pages_direct_reclaim`).
+    fn alloc_pages_direct_reclaim(&mut self, ac: &AllocContext, flags: AllocFlags) -> (Option<Pfn>, u64) {
+        let progress = self.try_to_free_pages(ac);
+        if progress == 0 {
+            return (None, 0);
+        }
+        if let Some(pfn) = self.get_page_from_freelist(ac, flags) {
+            return (Some(pfn), progress);
+        }
+        // Pages may hide on per-CPU lists or in the HighAtomic reserve.
+        self.unreserve_highatomic_pageblock(ac, false);
+        let drained = self.drain_all_pages(None);
+        self.last_alloc.step(SlowStep::Drained(drained));
+        (self.get_page_from_freelist(ac, flags), progress)
+    }
+
+    /// Makes a free block by moving pages, then tries again (`__alloc_pages_direct_compact`).
+    fn alloc_pages_direct_compact(
+        &mut self,
+        ac: &AllocContext,
+        flags: AllocFlags,
+        asynchronous: bool,
+    ) -> (Option<Pfn>, CompactResult) {
+        if ac.order == Order::ZERO {
+            return (None, CompactResult::Skipped);
+        }
+        let result = self.try_to_compact_pages(ac, flags, asynchronous);
+        self.last_alloc.step(SlowStep::Compacted(result.name()));
+        if result == CompactResult::Skipped {
+            return (None, result);
+        }
+        self.vmstat.count(VmEvent::CompactStall, 1);
+        let pfn = self.get_page_from_freelist(ac, flags);
+        self.vmstat.count(if pfn.is_some() { VmEvent::CompactSuccess } else { VmEvent::CompactFail }, 1);
+        (pfn, result)
+    }
+
+    /// Is there hope that reclaim could still satisfy the request? (`should_reclaim_retry`)
+    fn should_reclaim_retry(&mut self, ac: &AllocContext, progress: bool, loops: &mut u32) -> bool {
+        // Costly orders may count progress that other tasks eat up.
+        if progress && ac.order <= Order::COSTLY {
+            *loops = 0
+        } else {
+            *loops += 1
+        }
+        if *loops > MAX_RECLAIM_RETRIES {
+            return self.unreserve_highatomic_pageblock(ac, true);
+        }
+        for &zone_id in self.zonelist(ac) {
+            let zone = &self.zones[zone_id.index()];
+            let available = self.zone_reclaimable_pages(zone_id) + zone.free_pages();
+            let min = zone.wmark(Wmark::Min);
+            let flags = AllocFlags::WMARK_MIN;
+            if zone.watermark_ok_with(ac.order, min, ac.highest, flags, available) == Verdict::Allowed {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Could another round of compaction help? (`should_compact_retry`)
+    fn should_compact_retry(&self, ac: &AllocContext, result: CompactResult, retries: u32) -> bool {
+        let most = if ac.order > Order::COSTLY { MAX_COMPACT_RETRIES / 4 } else { MAX_COMPACT_RETRIES };
+        result != CompactResult::Deferred && retries <= most && self.compaction_zonelist_suitable(ac)
+    }
+
+    /// Asks the OOM killer, if this request may (`__alloc_pages_may_oom`).
+    fn alloc_pages_may_oom(&mut self, ac: &AllocContext) -> OomOutcome {
+        // A last look, held to the high watermark: another kill may just have helped.
+        let flags = AllocFlags::WMARK_HIGH.with(AllocFlags::CPUSET);
+        if let Some(pfn) = self.get_page_from_freelist(ac, flags) {
+            return OomOutcome::Page(pfn);
+        }
+        if self.current.oom_victim {
+            return OomOutcome::Dying;
+        }
+        if ac.order > Order::COSTLY {
+            return OomOutcome::NotAllowed(
+                "killing a task does not make pages contiguous: orders above 3 kill nobody",
+            );
+        }
+        if ac.gfp.any(Gfp(Gfp::RETRY_MAYFAIL.0 | Gfp::THISNODE.0)) {
+            return OomOutcome::NotAllowed(
+                "__GFP_RETRY_MAYFAIL and __GFP_THISNODE would rather fail than kill",
+            );
+        }
+        if ac.highest < ZoneType::Normal {
+            return OomOutcome::NotAllowed("killing a task hardly frees the low zone that was asked for");
+        }
+        if !ac.gfp.has(Gfp::FS) && !ac.gfp.has(Gfp::NOFAIL) {
+            return OomOutcome::NotAllowed(
+                "without __GFP_FS reclaim saw only part of memory: too early to kill",
+            );
+        }
+        self.out_of_memory(ac)
+    }
+
+    /// The request has failed: the kernel's report goes to the log (`warn_alloc`).
+    fn nopage(&mut self, ac: &AllocContext, why: &'static str) -> Result<Pfn, Errno> {
+        self.last_alloc.step(SlowStep::GaveUp(why));
+        self.last_alloc.fail(Path::Failed);
+        let nr_free = self.zonelist(ac).iter().map(|z| self.zones[z.index()].free_pages()).sum();
+        self.emit(Event::PageAllocFailed { order: ac.order, gfp: ac.gfp, nr_free });
+        if !ac.gfp.has(Gfp::NOWARN) && !self.current.memalloc {
+            self.warn_alloc(ac);
+        }
+        Err(Errno::ENOMEM)
+    }
+
+    /// `page allocation failure`, as the kernel logs it.
+    fn warn_alloc(&mut self, ac: &AllocContext) {
+        let line = format!(
+            "{}: page allocation failure: order:{}, mode:{:#x}({}), nodemask=(null),cpuset=/,mems_allowed={}",
+            self.current.comm,
+            ac.order,
+            ac.gfp.0,
+            ac.gfp,
+            self.mems_allowed()
+        );
+        self.printk(line);
+    }
+
+    /// Wakes a node's kswapd when its zones are short of pages (`wakeup_kswapd`).
+    pub(crate) fn wakeup_kswapd(&mut self, zone_id: ZoneId, gfp: Gfp, order: Order, highest: ZoneType) {
+        let zone = &self.zones[zone_id.index()];
+        if zone.managed_pages == 0 {
+            return;
+        }
+        let (nid, kind, free, low) = (zone.node, zone.kind, zone.free_pages(), zone.wmark(Wmark::Low));
+        if self.kswapd_note_wakeup(zone_id, gfp, order, highest) {
+            self.emit(Event::WakeupKswapd { nid, zone: kind, order, gfp, free, low });
+        }
+    }
+}
+
+/// What asking the OOM killer came to.
+pub(crate) enum OomOutcome {
+    /// The last look found a page.
+    Page(Pfn),
+    /// Somebody was killed, or is already dying: try again.
+    Progress,
+    /// This request may not kill; why.
+    NotAllowed(&'static str),
+    /// The caller itself was chosen.
+    Dying,
+}

@@ -1,0 +1,246 @@
+//! One stream of events: what the memory manager did, with the numbers that decided.
+//!
+//! Kernel: `include/trace/events/{kmem,vmscan,oom,compaction,migrate}.h`.
+//! Fidelity: faithful — names and fields of the tracepoints of 6.1. Simplified — `mm_buddy_split` and
+//! `mm_buddy_merge` are ours: the kernel does not trace them.
+//!
+//! Counters are always on (`vmstat`). *Decisions* are always recorded. *Hot* events — every page allocated, freed,
+//! faulted — are recorded only while `trace` is on, in a ring that forgets the oldest.
+
+pub mod explain;
+mod record;
+
+pub use record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};
+
+use crate::mm::addr::{Nid, Order, Pfn};
+use crate::mm::config::{MigrateType, ZoneType};
+use crate::mm::gfp::Gfp;
+use crate::mm::machine::Comm;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// How many events the ring keeps.
+const RING: usize = 1 << 16;
+
+/// Something the memory manager did.
+#[derive(Clone, PartialEq, Debug)]
+#[allow(missing_docs)]
+pub enum Event {
+    PageAlloc {
+        pfn: Pfn,
+        order: Order,
+        gfp: Gfp,
+        migratetype: MigrateType,
+    },
+    PageAllocFailed {
+        order: Order,
+        gfp: Gfp,
+        nr_free: u64,
+    },
+    PageFree {
+        pfn: Pfn,
+        order: Order,
+    },
+    BuddySplit {
+        pfn: Pfn,
+        from: Order,
+        to: Order,
+    },
+    BuddyMerge {
+        pfn: Pfn,
+        from: Order,
+        to: Order,
+    },
+    PcpuDrain {
+        pages: u64,
+    },
+    Extfrag {
+        pfn: Pfn,
+        alloc_order: Order,
+        fallback_order: Order,
+        alloc: MigrateType,
+        fallback: MigrateType,
+        change_ownership: bool,
+    },
+    SetupWmarks {
+        min_free_kbytes: u64,
+        lowmem: u64,
+    },
+    Sysctl {
+        name: String,
+        old: String,
+        new: String,
+    },
+    WakeupKswapd {
+        nid: Nid,
+        zone: ZoneType,
+        order: Order,
+        gfp: Gfp,
+        free: u64,
+        low: u64,
+    },
+}
+
+impl Event {
+    /// The tracepoint's group: `kmem`, `vmscan`, `oom`, …
+    pub fn group(&self) -> &'static str {
+        match self {
+            Event::PageAlloc { .. }
+            | Event::PageAllocFailed { .. }
+            | Event::PageFree { .. }
+            | Event::BuddySplit { .. }
+            | Event::BuddyMerge { .. }
+            | Event::PcpuDrain { .. }
+            | Event::Extfrag { .. }
+            | Event::SetupWmarks { .. } => "kmem",
+            Event::WakeupKswapd { .. } => "vmscan",
+            Event::Sysctl { .. } => "sysctl",
+        }
+    }
+
+    /// The tracepoint's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::PageAlloc { .. } => "mm_page_alloc",
+            Event::PageAllocFailed { .. } => "mm_page_alloc_failed",
+            Event::PageFree { .. } => "mm_page_free",
+            Event::BuddySplit { .. } => "mm_buddy_split",
+            Event::BuddyMerge { .. } => "mm_buddy_merge",
+            Event::PcpuDrain { .. } => "mm_page_pcpu_drain",
+            Event::Extfrag { .. } => "mm_page_alloc_extfrag",
+            Event::SetupWmarks { .. } => "mm_setup_per_zone_wmarks",
+            Event::Sysctl { .. } => "sysctl_write",
+            Event::WakeupKswapd { .. } => "mm_vmscan_wakeup_kswapd",
+        }
+    }
+
+    /// One sentence for a newcomer.
+    pub fn explain(&self) -> String {
+        match self {
+            Event::PageAlloc { pfn, order, gfp, .. } => {
+                format!("{} page(s) from pfn {pfn} on were allocated with {gfp}.", order.pages())
+            }
+            Event::PageAllocFailed { order, gfp, nr_free } => format!(
+                "A request for {} page(s) together ({gfp}) failed while {nr_free} pages were free.",
+                order.pages()
+            ),
+            Event::PageFree { pfn, order } => {
+                format!("{} page(s) from pfn {pfn} on were freed.", order.pages())
+            }
+            Event::BuddySplit { pfn, from, to } => {
+                format!(
+                    "The block of order {from} at pfn {pfn} was halved {} times to get one of order {to}.",
+                    from.get() - to.get()
+                )
+            }
+            Event::BuddyMerge { pfn, from, to } => {
+                format!("The block of order {from} at pfn {pfn} found its buddy free and grew to order {to}.")
+            }
+            Event::PcpuDrain { pages } => {
+                format!("{pages} pages went from the per-CPU lists back to the buddy lists.")
+            }
+            Event::Extfrag { pfn, alloc_order, fallback_order, alloc, fallback, change_ownership } => {
+                format!(
+                    "A request of order {alloc_order} for {} memory found none and took a block of order {fallback_order} at pfn {pfn} from {}; the pageblock {}.",
+                    alloc.name(),
+                    fallback.name(),
+                    if *change_ownership { "changed its type" } else { "kept its type" }
+                )
+            }
+            Event::SetupWmarks { min_free_kbytes, lowmem } => {
+                format!(
+                    "Watermarks were computed from min_free_kbytes {min_free_kbytes} over {lowmem} pages of low memory."
+                )
+            }
+            Event::Sysctl { name, old, new } => format!("{name} was changed from {old} to {new}."),
+            Event::WakeupKswapd { nid, zone, free, low, .. } => {
+                format!("kswapd{nid} was woken: zone {zone} had {free} pages free, low is {low}.")
+            }
+        }
+    }
+}
+
+/// As the tracepoint prints: `mm_page_alloc: pfn=0x1f3c4 order=2 …`.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.name())?;
+        match self {
+            Event::PageAlloc { pfn, order, gfp, migratetype } => {
+                write!(f, "pfn={pfn} order={order} migratetype={} gfp_flags={gfp}", *migratetype as u8)
+            }
+            Event::PageAllocFailed { order, gfp, nr_free } => {
+                write!(f, "order={order} gfp_flags={gfp} nr_free={nr_free}")
+            }
+            Event::PageFree { pfn, order } => write!(f, "pfn={pfn} order={order}"),
+            Event::BuddySplit { pfn, from, to } | Event::BuddyMerge { pfn, from, to } => {
+                write!(f, "pfn={pfn} from={from} to={to}")
+            }
+            Event::PcpuDrain { pages } => write!(f, "pages={pages}"),
+            Event::Extfrag { pfn, alloc_order, fallback_order, alloc, fallback, change_ownership } => write!(
+                f,
+                "pfn={pfn} alloc_order={alloc_order} fallback_order={fallback_order} pageblock_order=9 alloc_migratetype={} fallback_migratetype={} fragmenting={} change_ownership={}",
+                *alloc as u8,
+                *fallback as u8,
+                u8::from(fallback_order < &Order::PAGEBLOCK),
+                u8::from(*change_ownership)
+            ),
+            Event::SetupWmarks { min_free_kbytes, lowmem } => {
+                write!(f, "min_free_kbytes={min_free_kbytes} lowmem={lowmem}")
+            }
+            Event::Sysctl { name, old, new } => write!(f, "{name} old={old} new={new}"),
+            Event::WakeupKswapd { nid, zone, order, gfp, free, low } => {
+                write!(f, "nid={nid} order={order} gfp_flags={gfp} zone={zone} free={free} low={low}")
+            }
+        }
+    }
+}
+
+/// An event, and when and by whom.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stamped {
+    /// Virtual time in nanoseconds.
+    pub at: u64,
+    /// The simulated CPU.
+    pub cpu: u16,
+    /// The task.
+    pub pid: u32,
+    /// Its name.
+    pub comm: Comm,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The stream of events.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Hot events are recorded as well.
+    pub hot: bool,
+    ring: VecDeque<Stamped>,
+    /// Events that the ring has forgotten.
+    pub dropped: u64,
+    /// Events recorded since boot, forgotten ones included.
+    pub total: u64,
+}
+
+impl Trace {
+    /// Records an event; the oldest one makes room.
+    pub fn push(&mut self, event: Stamped) {
+        if self.ring.len() == RING {
+            self.ring.pop_front();
+            self.dropped += 1;
+        }
+        self.ring.push_back(event);
+        self.total += 1;
+    }
+
+    /// The events kept, oldest first.
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Stamped> {
+        self.ring.iter()
+    }
+
+    /// Forgets every event; `total` goes on counting.
+    pub fn clear(&mut self) {
+        self.dropped += self.ring.len() as u64;
+        self.ring.clear();
+    }
+}

@@ -1,0 +1,248 @@
+//! The last allocation with its arithmetic: what `explain()` reads.
+//!
+//! Fidelity: ours. It holds numbers, not references: by the time somebody asks, the machine has moved on.
+
+use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::config::{MigrateType, ZoneType};
+use crate::mm::gfp::Gfp;
+use crate::mm::mmzone::Wmark;
+use crate::mm::page_alloc::watermark::AllocFlags;
+
+/// What the watermark check of a zone said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Verdict {
+    /// The zone may give the pages.
+    #[default]
+    Allowed,
+    /// Too few pages would be left.
+    BelowMark,
+    /// Pages enough, but no block that is large enough.
+    NoBlock,
+}
+
+/// How an allocation came by its page, or why it did not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Path {
+    /// Nothing happened yet.
+    #[default]
+    Begun,
+    /// On the first walk of the zonelist.
+    Fast,
+    /// After the slow path.
+    Slow,
+    /// No zone could give it.
+    Failed,
+    /// `fail_nth` asked for a failure here.
+    Injected,
+}
+
+/// One zone that was tried, with the numbers of its check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ZoneTry {
+    /// Which zone.
+    pub zone: ZoneId,
+    /// Its kind.
+    pub kind: ZoneType,
+    /// Its node.
+    pub nid: Nid,
+    /// The watermark asked for.
+    pub wmark: Wmark,
+    /// What the attempt was allowed.
+    pub flags: AllocFlags,
+    /// Free pages then.
+    pub free: u64,
+    /// The watermark with boost.
+    pub mark: u64,
+    /// `lowmem_reserve` against this request.
+    pub reserve: u64,
+    /// What the check said.
+    pub verdict: Verdict,
+}
+
+impl ZoneTry {
+    const NONE: ZoneTry = ZoneTry {
+        zone: ZoneId(0),
+        kind: ZoneType::Normal,
+        nid: Nid(0),
+        wmark: Wmark::Min,
+        flags: AllocFlags(0),
+        free: 0,
+        mark: 0,
+        reserve: 0,
+        verdict: Verdict::Allowed,
+    };
+}
+
+/// One step of the slow path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SlowStep {
+    /// kswapd was woken for these nodes.
+    WokeKswapd(Vec<Nid>),
+    /// The zonelist was walked again, held to another line.
+    Retried(AllocFlags),
+    /// The caller may not sleep, so it cannot reclaim.
+    CannotReclaim,
+    /// The caller is itself freeing memory: it may not reclaim again.
+    Recursion,
+    /// Compaction was asked for a block; what came of it.
+    Compacted(&'static str),
+    /// The caller reclaimed: pages looked at, pages freed, the last priority.
+    Reclaimed {
+        /// Pages looked at.
+        scanned: u64,
+        /// Pages freed.
+        reclaimed: u64,
+        /// The priority it ended at: 12 is gentle, 0 desperate.
+        priority: u8,
+    },
+    /// The per-CPU lists were drained and the HighAtomic reserve opened.
+    Drained(u64),
+    /// The request's flags or size end the attempt here.
+    GaveUp(&'static str),
+    /// The OOM killer was asked; the victim's pid, if there is one.
+    OomKilled(Option<u32>),
+}
+
+/// How many zones a record keeps.
+const TRIES: usize = 16;
+
+/// Everything decided during one allocation.
+#[derive(Clone, Debug)]
+pub struct AllocRecord {
+    /// When it began, in nanoseconds of virtual time.
+    pub at: u64,
+    /// The mask.
+    pub gfp: Gfp,
+    /// The order.
+    pub order: Order,
+    /// The highest zone allowed.
+    pub highest: ZoneType,
+    /// The lists asked.
+    pub migratetype: MigrateType,
+    /// How it ended.
+    pub path: Path,
+    /// The page, when it succeeded.
+    pub pfn: Pfn,
+    /// The zone it came from.
+    pub zone: ZoneId,
+    /// The block that was split, when one was: its order, and the order taken.
+    pub split: Option<(Order, Order)>,
+    /// Blocks moved to the per-CPU list first.
+    pub refilled: u64,
+    /// The type stolen from, and whether its pageblock changed hands.
+    pub fallback: Option<(MigrateType, bool)>,
+    /// Steps of the slow path, in order.
+    pub slow: Vec<SlowStep>,
+    tries: [ZoneTry; TRIES],
+    nr_tries: u8,
+}
+
+impl Default for AllocRecord {
+    fn default() -> AllocRecord {
+        AllocRecord {
+            at: 0,
+            gfp: Gfp::NONE,
+            order: Order::ZERO,
+            highest: ZoneType::Normal,
+            migratetype: MigrateType::Unmovable,
+            path: Path::Begun,
+            pfn: Pfn::NIL,
+            zone: ZoneId(0),
+            split: None,
+            refilled: 0,
+            fallback: None,
+            slow: Vec::new(),
+            tries: [ZoneTry::NONE; TRIES],
+            nr_tries: 0,
+        }
+    }
+}
+
+impl AllocRecord {
+    /// Starts the record of a new allocation.
+    #[inline]
+    pub fn begin(&mut self, at: u64, gfp: Gfp, order: Order, highest: ZoneType, migratetype: MigrateType) {
+        self.at = at;
+        self.gfp = gfp;
+        self.order = order;
+        self.highest = highest;
+        self.migratetype = migratetype;
+        self.path = Path::Begun;
+        self.pfn = Pfn::NIL;
+        self.split = None;
+        self.refilled = 0;
+        self.fallback = None;
+        self.nr_tries = 0;
+        if !self.slow.is_empty() {
+            self.slow.clear();
+        }
+    }
+
+    /// The zones tried, in order; a long slow path keeps the first and the last ones.
+    pub fn tries(&self) -> &[ZoneTry] {
+        &self.tries[..usize::from(self.nr_tries)]
+    }
+
+    /// Remembers a zone that was tried.
+    #[inline]
+    pub fn tried(&mut self, tried: ZoneTry) {
+        if usize::from(self.nr_tries) == TRIES {
+            // The last walk is the one that failed: it must not be lost.
+            self.tries.copy_within(TRIES / 2.., TRIES / 2 - 1);
+            self.nr_tries -= 1;
+        }
+        self.tries[usize::from(self.nr_tries)] = tried;
+        self.nr_tries += 1;
+    }
+
+    /// The last zone tried had no block after all, although its watermark allowed it.
+    #[inline]
+    pub fn empty(&mut self) {
+        if let Some(last) = self.nr_tries.checked_sub(1) {
+            self.tries[usize::from(last)].verdict = Verdict::NoBlock;
+        }
+    }
+
+    /// The allocation succeeded.
+    #[inline]
+    pub fn found(&mut self, pfn: Pfn, zone: ZoneId) {
+        self.pfn = pfn;
+        self.zone = zone;
+        self.path = if self.slow.is_empty() { Path::Fast } else { Path::Slow };
+    }
+
+    /// The allocation failed.
+    pub fn fail(&mut self, path: Path) {
+        self.path = path;
+    }
+
+    /// A block was split.
+    #[inline]
+    pub fn split(&mut self, from: Order, to: Order) {
+        self.split = Some((from, to));
+    }
+
+    /// The per-CPU list was refilled.
+    #[inline]
+    pub fn refilled(&mut self, blocks: u64) {
+        self.refilled = blocks;
+    }
+
+    /// Another type's block was taken; true when it is the first of this allocation.
+    #[inline]
+    pub fn fallback(&mut self, from: MigrateType, changed: bool) -> bool {
+        let first = self.fallback.is_none();
+        self.fallback = Some((from, changed));
+        first
+    }
+
+    /// A step of the slow path was taken.
+    pub fn step(&mut self, step: SlowStep) {
+        const STEPS: usize = 64;
+        if self.slow.len() < STEPS {
+            self.slow.push(step);
+        } else if let Some(last) = self.slow.last_mut() {
+            *last = step;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Property tests: the simulator against models too simple to be wrong.
+
+mod buddy;
+mod machines;
