@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod import;
 pub mod mm;
 pub mod script;
 pub mod shell;
