@@ -45,7 +45,8 @@ pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError
                     }
                 ));
             }
-            if complete {
+            // An empty zone shows zeros, but for Movable on a machine with HighMem.
+            if let Some(text) = text.filter(|t| complete && (t.populated() || t.min.unwrap_or(0) > 0)) {
                 zone.shown = Some(shown(text, zone.managed, arch.zone_types().len()));
             }
             if let Some(text) = text.filter(|t| t.populated()) {
@@ -68,9 +69,8 @@ pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError
     Ok(config)
 }
 
-/// Watermarks and per-CPU sizes as shown; a zone that is not printed shows zeros.
-pub fn shown(text: Option<&ZoneText>, managed: u64, kinds: usize) -> Shown {
-    let Some(text) = text else { return Shown { protection: vec![0; kinds], ..Shown::default() } };
+/// Watermarks and per-CPU sizes as shown.
+pub fn shown(text: &ZoneText, managed: u64, kinds: usize) -> Shown {
     let boost = text.boost.unwrap_or(0);
     // zoneinfo prints watermarks with the boost in them.
     let without = |mark: Option<u64>| mark.unwrap_or(0).saturating_sub(boost);

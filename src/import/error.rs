@@ -127,7 +127,10 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         return None;
     }
     let lower = word.to_lowercase();
-    let scored = known.into_iter().map(|k| (distance(&lower, &k.to_lowercase()), k));
+    // The beginning of a word is it, cut short (`mem` for `memory` as well).
+    let begins = |k: &str| lower.len() > 2 && k.len() > 2 && (k.starts_with(&lower) || lower.starts_with(k));
+    let score = |k: &str| if begins(k) { 1 } else { distance(&lower, k) };
+    let scored = known.into_iter().map(|k| (score(&k.to_lowercase()), k));
     let (steps, best) = scored.min_by_key(|&(steps, _)| steps)?;
     (steps <= 1 + word.len() / 4).then_some(best)
 }

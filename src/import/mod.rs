@@ -14,6 +14,7 @@
 //! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
 //! | [`bare`] [`folder`] | captures, as a machine |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
+//! | [`spec`] [`generic`] [`shipped`] | machines written down, plain, shipped |
 //! | [`check`] | whether the machine can exist |
 //!
 //! Everything here is hostile until parsed: numbers have limits, errors have a place and an advice, and every
@@ -31,6 +32,8 @@ pub mod layout;
 pub mod nodes;
 pub mod pagetypeinfo;
 pub mod profile;
+pub mod shipped;
+pub mod spec;
 pub mod sysctl;
 pub mod sysfs;
 mod text;
@@ -38,7 +41,45 @@ pub mod zoneinfo;
 
 pub use error::{ImportError, nearest};
 
+use crate::mm::config::Config;
 use std::path::Path;
+
+/// A zoneinfo of the largest machines is below this.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// Makes a machine of what lies at `path`: a folder of captures, a zoneinfo text, or a machine spec, told by content.
+pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
+    let path = path.as_ref();
+    let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or("machine");
+    if path.is_dir() {
+        // A folder's name has no extension: `linux-6.1` is called that.
+        let name = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_str()?.to_string()));
+        return folder::machine(name.as_deref().unwrap_or("machine"), &folder::Captures::read(path)?);
+    }
+    parse(name, &path.display().to_string(), &read(path, MAX_TEXT)?)
+}
+
+/// Makes a machine of a text: a zoneinfo or a machine spec, told by content; `file` is named in errors.
+pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
+    if zoneinfo::is_one(text) {
+        return bare::machine(name, file, text);
+    }
+    if text.len() as u64 > spec::MAX_BYTES {
+        let problem = format!("{} bytes of text, and no line `Node 0, zone …` in it", text.len());
+        return Err(ImportError::new(file, problem).advise("A machine spec has at most 4 MiB."));
+    }
+    spec::machine(name, file, text)
+}
+
+/// Makes a shipped machine, or one that lies at a path: shipped names win.
+pub fn machine(name_or_path: &str) -> Result<Config, ImportError> {
+    if shipped::text(name_or_path).is_some() || !Path::new(name_or_path).exists() {
+        // A path that is not there is the file's problem, not a misspelled name.
+        let is_path = name_or_path.contains(['/', '\\']) || name_or_path.ends_with(".yaml") || name_or_path.ends_with(".txt");
+        return if is_path { load(name_or_path) } else { shipped::get(name_or_path) };
+    }
+    load(name_or_path)
+}
 
 /// Reads a text file of at most `limit` bytes; what is no UTF-8 is replaced.
 fn read(path: &Path, limit: u64) -> Result<String, ImportError> {

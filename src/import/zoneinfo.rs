@@ -168,6 +168,16 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<ZoneText>, ImportError> {
     Ok(zones)
 }
 
+/// True for a text with a line `Node 0, zone …`; that it can be read is not said.
+pub fn is_one(text: &str) -> bool {
+    lines("", text).any(|line| {
+        let mut words = line.words();
+        words.next() == Some("Node")
+            && words.next().is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit()))
+            && words.next() == Some("zone")
+    })
+}
+
 /// `Node 0, zone   Normal`.
 fn header(line: &Line) -> Result<Option<(u8, ZoneType)>, ImportError> {
     let mut words = line.words();
