@@ -4,10 +4,13 @@
 //! |---|---|---|
 //! | [`Addr`] | an `addr`, or an int by bit pattern | `u64` |
 //! | [`Size`] | an int, or `"256M"` | `u64` |
+//! | [`GfpMask`] | a `gfp`, a string of names, or the number | a mask |
 //! | [`Who`] | a task handle, or a pid | a pid |
 //!
 //! The aliases are `Dynamic` to Rust; the functions here convert them, and only they do.
 
+use crate::mm::addr::Order;
+use crate::mm::gfp::{GFP_ALL, Gfp, OLD_NAMES};
 use crate::script::answer::{ScriptResult, misuse};
 use rhai::{Dynamic, ImmutableString};
 use std::fmt;
@@ -81,6 +84,50 @@ pub fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(1 << shift)
+}
+
+/// The mask that an argument means: a `gfp`, a spelling such as `"GFP_KERNEL|__GFP_ZERO"`, or the number.
+pub fn gfp(value: &Dynamic) -> ScriptResult<Gfp> {
+    if let Some(gfp) = value.read_lock::<Gfp>() {
+        return Ok(*gfp);
+    }
+    if let Ok(bits) = value.as_int() {
+        return match u32::try_from(bits).ok().map(Gfp).filter(|&gfp| GFP_ALL.has(gfp)) {
+            Some(gfp) => Ok(gfp),
+            None => misuse(format!(
+                "{bits:#x} is no mask of get-free-page flags: it has bits above {:#x}",
+                GFP_ALL.0
+            )),
+        };
+    }
+    let Some(text) = value.read_lock::<ImmutableString>() else {
+        return misuse(format!("a mask is needed, such as GFP_KERNEL, not {}", describe(value)));
+    };
+    if let Some(bits) = text.strip_prefix("0x").and_then(|hex| i64::from_str_radix(hex, 16).ok()) {
+        return gfp(&bits.into());
+    }
+    let names = || Gfp::FLAGS.iter().chain(OLD_NAMES);
+    let mut mask = Gfp::NONE;
+    for word in text.split(['|', '+', ' ']).filter(|word| !word.is_empty()) {
+        match names().find(|(name, ..)| name == &word) {
+            Some(&(_, bits, _)) => mask = mask | bits,
+            None => {
+                let near = crate::script::suggest::nearest(word, names().map(|(name, ..)| *name));
+                let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                return misuse(format!("no such flag: {word}{help}"));
+            }
+        }
+    }
+    Ok(mask)
+}
+
+/// The order that an argument means.
+pub fn order(order: i64) -> ScriptResult<Order> {
+    match u8::try_from(order).ok().and_then(Order::new) {
+        Some(order) => Ok(order),
+        None if order < 0 => misuse(format!("order {order} is negative: orders are 0 to {}", Order::MAX)),
+        None => misuse(format!("order {order} is too large: the largest is {}", Order::MAX)),
+    }
 }
 
 /// An index or a count that must lie in a range; `what` names it in the complaint.

@@ -3,21 +3,16 @@
 //! Clones share one bench. Take `borrow_mut()`, finish, release: a closure of the script is called with nothing
 //! borrowed.
 
-use crate::mm::config::Config;
+use crate::mm::Machine;
 use crate::script::limits::Limits;
 use crate::script::out::Out;
+use crate::script::snapshots::Snapshots;
 use crate::script::table::Table;
 use rhai::NativeCallContext;
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Stands in until `mm::machine` is on this branch.
-pub struct Machine {
-    /// What was booted.
-    pub config: Config,
-}
 
 /// The handle that scripts hold. Clones share the bench.
 #[derive(Clone)]
@@ -32,25 +27,51 @@ pub struct Bench {
 pub struct Desk {
     /// The machine.
     pub machine: Machine,
+    /// What was kept of it.
+    pub snapshots: Snapshots,
     /// Draws a table; the shell puts its renderer here.
     pub draw: fn(&Table) -> String,
     /// What a script may use up.
     pub limits: Limits,
+    /// How many machines stood here: a handle of an earlier one is stale.
+    pub boots: u32,
+    /// What `events()` shows: patterns such as `kmem:*`.
+    pub traced: Vec<String>,
+}
+
+impl Desk {
+    /// Puts another machine on the bench; what was kept of the old one goes with it.
+    pub fn put(&mut self, machine: Machine) {
+        self.machine = machine;
+        self.snapshots = Snapshots::default();
+        self.boots += 1;
+    }
 }
 
 impl Bench {
     /// A bench with this machine on it.
     pub fn new(machine: Machine, limits: Limits, out: Out) -> Bench {
         out.set_limit(limits.output);
-        let desk = Desk { machine, draw: |_| String::new(), limits };
+        let desk = Desk {
+            machine,
+            snapshots: Snapshots::default(),
+            draw: |_| String::new(),
+            limits,
+            boots: 0,
+            traced: vec!["*".into()],
+        };
         Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default() }
     }
 
     /// A bench for transcripts: a shipped machine, nothing of the host, text only in replies.
+    ///
+    /// # Errors
+    /// When there is no such machine.
     pub fn sandbox(machine: &str, seed: Option<u64>) -> Result<Bench, String> {
-        let mut config = Config::new(machine, Default::default());
+        let mut config = crate::import::shipped::get(machine).map_err(|why| why.to_string())?;
         config.seed = seed.unwrap_or(config.seed);
-        Ok(Bench::new(Machine { config }, Limits::SANDBOX, Out::nowhere()))
+        let machine = Machine::boot(config).map_err(|why| why.to_string())?;
+        Ok(Bench::new(machine, Limits::SANDBOX, Out::nowhere()))
     }
 
     /// The bench behind the call of a script function.
@@ -96,6 +117,14 @@ impl Bench {
 }
 
 /// Names that exist on the machine now, for completion: zones, files of /proc, sysctls.
-pub fn live_names(_bench: &Bench) -> Vec<String> {
-    Vec::new()
+pub fn live_names(bench: &Bench) -> Vec<String> {
+    let desk = bench.borrow();
+    let zones = desk.machine.zones.iter().map(|z| z.kind.name().to_string());
+    let sysctls = desk.machine.sysctl_names().into_iter().map(|name| format!("vm.{name}"));
+    let machines = crate::import::shipped::names().map(String::from);
+    let paths = crate::script::proc::paths(&desk.machine);
+    let mut names: Vec<String> = zones.chain(sysctls).chain(machines).chain(paths).collect();
+    names.sort();
+    names.dedup();
+    names
 }

@@ -19,14 +19,25 @@ pub mod bench;
 pub mod catalogue;
 pub mod complaint;
 pub mod constants;
+pub mod gfp;
+pub mod handles;
+pub mod kmem;
 pub mod limits;
+pub mod machine;
 pub mod modules;
 pub mod out;
+pub mod page;
+pub mod page_alloc;
+pub mod proc;
 pub mod program;
+pub mod snapshot;
+pub mod snapshots;
 pub mod suggest;
 pub mod table;
 pub mod tables;
+pub mod trace;
 pub mod values;
+pub mod zone;
 
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::gfp::Gfp;
@@ -42,9 +53,16 @@ use rhai::{Dynamic, Engine, Module, OptimizationLevel, Token, exported_module};
 /// The chapters of the language, in the order the book reads them.
 pub fn chapters() -> Vec<Chapter> {
     vec![
-        Chapter::new("values", values_module()).with(
-            [constants::sizes(), constants::errnos(), constants::gfp_flags()].into_iter().flatten().collect(),
-        ),
+        Chapter::new("values", values_module())
+            .with([constants::sizes(), constants::errnos()].into_iter().flatten().collect()),
+        Chapter::new("machine", exported_module!(machine::functions)),
+        Chapter::new("zone", exported_module!(zone::functions)),
+        Chapter::new("page", exported_module!(page::functions)),
+        Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
+        Chapter::new("trace", exported_module!(trace::functions)),
+        Chapter::new("snapshot", exported_module!(snapshot::functions)),
+        Chapter::new("proc", exported_module!(proc::functions)),
+        Chapter::new("kmem", exported_module!(kmem::functions)),
         Chapter::new("tables", exported_module!(tables::functions)),
         Chapter::new("program", exported_module!(program::functions)),
     ]
@@ -76,7 +94,11 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<Gfp>("gfp")
         .register_type_with_name::<Errno>("errno")
         .register_type_with_name::<Signal>("signal")
-        .register_type_with_name::<table::Table>("table");
+        .register_type_with_name::<table::Table>("table")
+        .register_type_with_name::<handles::MachineRef>("machine")
+        .register_type_with_name::<handles::NodeRef>("node")
+        .register_type_with_name::<handles::ZoneRef>("zone")
+        .register_type_with_name::<handles::PageRef>("page");
     for chapter in chapters() {
         engine.register_global_module(chapter.module.into());
     }

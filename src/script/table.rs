@@ -156,8 +156,13 @@ impl Column {
         Column::new(head, width, Align::Right)
     }
 
+    /// A column whose cells stand in the middle.
+    pub fn centre(head: &str, width: usize) -> Column {
+        Column::new(head, width, Align::Centre)
+    }
+
     fn new(head: &str, width: usize, align: Align) -> Column {
-        let key = head.to_ascii_lowercase().replace([' ', '-', '/'], "_").replace('%', "percent");
+        let key = head.trim().to_ascii_lowercase().replace([' ', '-', '/'], "_").replace('%', "percent");
         Column { key, head: head.into(), width, align, head_align: align, gap: 2 }
     }
 

@@ -7,6 +7,7 @@
 //! | [`kit`] | the session's own commands: alias, history, save, help … |
 //! | [`render`], [`theme`] | the one place that draws, and its colours |
 //! | [`help`] | pages from the catalogue |
+//! | [`reference`] | the same as a chapter of the book |
 //! | [`complete`] | what could be typed next |
 //! | [`transcript`] | sessions as text: examples, book, golden tests |
 //! | [`repl`] | the prompt |
@@ -18,6 +19,7 @@ pub mod filters;
 pub mod help;
 pub mod interpreter;
 pub mod kit;
+pub mod reference;
 pub mod render;
 #[cfg(unix)]
 pub mod repl;

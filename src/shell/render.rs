@@ -59,7 +59,11 @@ fn pad(text: &str, width: usize, align: Align) -> String {
     match align {
         Align::Left => format!("{text:<width$}"),
         Align::Right => format!("{text:>width$}"),
-        Align::Centre => format!("{text:^width$}"),
+        // crash gives the odd space to the left.
+        Align::Centre => {
+            let right = width.saturating_sub(text.chars().count()) / 2;
+            format!("{:>1$}{2}", text, width - right.min(width), " ".repeat(right))
+        }
     }
 }
 

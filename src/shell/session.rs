@@ -1,5 +1,7 @@
 //! One line in, one answer out: the session behind the prompt, `-e`, pipes, transcripts and labs.
 
+use crate::mm::Machine;
+use crate::mm::vmstat::VmEvent;
 use crate::script::answer;
 use crate::script::bench::Bench;
 use crate::script::complaint::{Complaint, Kind};
@@ -55,6 +57,25 @@ pub struct Session {
     /// The session's own commands.
     pub kit: Kit,
     manners: Manners,
+    undo: bool,
+}
+
+/// Numbers that change when a line changes the machine.
+type Fingerprint = (u64, u64, usize, u64, u64, u16);
+
+fn fingerprint(machine: &Machine) -> Fingerprint {
+    let events = VmEvent::ALL.iter().map(|&event| machine.vmstat.get(event)).sum();
+    // The dice as well: their next throw tells where they stand.
+    let dice = machine.dice.clone().next_u64();
+    (machine.clock, machine.trace.total, machine.log().len(), events, dice, machine.cpu.0)
+}
+
+/// `983,744`.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 impl Session {
@@ -64,8 +85,13 @@ impl Session {
         let mut interpreter = Interpreter::new(&bench);
         let commands: Rc<[Spelled]> = crash::commands().into();
         let pages = Rc::new(Pages::new(interpreter.entries.clone(), commands.clone()));
+        if manners.json {
+            // JSON must stay JSON: what scripts print stands aside.
+            let out = bench.out.clone();
+            interpreter.engine_mut().on_print(move |text| out.complaint(text));
+        }
         register_commands(&mut interpreter, commands.clone(), pages.clone());
-        Session { bench, interpreter, commands, pages, kit: Kit::default(), manners }
+        Session { bench, interpreter, commands, pages, kit: Kit::default(), manners, undo: false }
     }
 
     /// A session whose text goes nowhere but into its replies.
@@ -84,7 +110,52 @@ impl Session {
         if !line.trim().is_empty() {
             self.kit.history.push(line.trim_end().to_string());
         }
-        self.obey(line)
+        if !self.undo {
+            return self.obey(line);
+        }
+        let before = self.keep_machine();
+        let outcome = self.obey(line);
+        let mut desk = self.bench.borrow_mut();
+        if fingerprint(&desk.machine) == before {
+            desk.snapshots.line_changed_nothing();
+        }
+        outcome
+    }
+
+    fn keep_machine(&mut self) -> Fingerprint {
+        let mut desk = self.bench.borrow_mut();
+        let desk = &mut *desk;
+        desk.snapshots.before_line(&mut desk.machine);
+        fingerprint(&desk.machine)
+    }
+
+    /// Two lines that greet: the machine, and what to try.
+    pub fn banner(&self) -> String {
+        let desk = self.bench.borrow();
+        let (machine, config) = (&desk.machine, &desk.machine.config);
+        let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let zones = machine.zones.iter().filter(|z| z.is_populated()).count();
+        let start = format!(
+            "vmlab {} · {} · {}, {}, {} kB · seed {}",
+            env!("CARGO_PKG_VERSION").trim_end_matches(".0"),
+            config.name,
+            plural(machine.nodes.len(), "node"),
+            plural(zones, "zone"),
+            thousands(machine.totalram_pages() * 4),
+            config.seed
+        );
+        format!("{start}        {}", self.manners.theme.faint("try: kmem -z · help · lab"))
+    }
+
+    /// Keeps the machine before every typed line from now on, for `undo`.
+    pub fn keep_undo(&mut self) {
+        self.undo = true;
+    }
+
+    /// The kernel log, line by line.
+    pub fn kernel_log(&self) -> Vec<String> {
+        let table = crate::script::trace::log(&self.bench.borrow().machine);
+        render::plain(&table).lines().map(String::from).collect()
     }
 
     /// The first lines of a saved session: the machine it ran on.

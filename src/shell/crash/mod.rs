@@ -9,6 +9,7 @@
 //! completion read the same declaration.
 
 mod kmem;
+mod sysctl;
 
 use crate::shell::words;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -65,7 +66,7 @@ fn spelled<T: Spelling>() -> Spelled {
 
 /// Every declared command, by name.
 pub fn commands() -> Vec<Spelled> {
-    vec![spelled::<kmem::Kmem>()]
+    vec![spelled::<kmem::Kmem>(), spelled::<sysctl::Sysctl>()]
 }
 
 impl Spelled {
