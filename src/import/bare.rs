@@ -1,12 +1,13 @@
 //! A bare zoneinfo: a machine taken as the state it shows.
 //!
-//! Gorman chapter 2. Kernel: `mm/vmstat.c`, `mm/page_alloc.c` (`zone_batchsize`).
+//! Gorman chapter 2. Kernel: `mm/vmstat.c`, `mm/page_alloc.c`.
 //! Fidelity: imported — watermarks, protection and sizes of per-CPU lists as shown. Inferred — free blocks are as large
 //! as can be, holes lie where a PC has them, and much of the rest; every inference is listed.
 
 use crate::import::zoneinfo::{self, ZoneText};
 use crate::import::{ImportError, check, layout, nodes, profile};
 use crate::mm::config::{Config, Shown};
+use crate::mm::page_alloc::pcp::batchsize;
 
 /// Reads a zoneinfo text alone; `file` is named in errors, `name` is the machine's.
 pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
@@ -91,12 +92,6 @@ pub fn shown(text: &ZoneText, managed: u64, kinds: usize) -> Shown {
     }
 }
 
-/// The kernel's `zone_batchsize`: a thousandth of the zone, at most 1 MiB, then a power of two less one.
-fn batchsize(managed: u64) -> u64 {
-    let batch = ((managed >> 10).min(256) / 4).max(1);
-    (1u64 << (batch + batch / 2).ilog2()).saturating_sub(1).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,14 +150,5 @@ Node 0, zone    DMA32
         assert_eq!(normal.shown, None, "without watermarks boot computes them");
         let error = machine("f", "f", "Node 0, zone Movable\n  pages free 0\n").unwrap_err();
         assert!(error.to_string().contains("none of its 1 zones has a page"));
-    }
-
-    #[test]
-    fn batches_are_the_kernels() {
-        // managed pages of captured zones, and their batch.
-        let captured = [(3840, 1), (11803, 1), (19000, 3), (48848, 15), (121_665, 31), (250_241, 63)];
-        for (managed, batch) in captured {
-            assert_eq!(batchsize(managed), batch, "{managed}");
-        }
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! Fidelity: not of the kernel — it trusts its firmware; this floor trusts nothing.
 
+mod limits;
+
 use crate::import::ImportError;
 use crate::import::layout;
 use crate::mm::config::{Config, NodeConfig, ZoneConfig};
 
 /// The frame after the last one a machine can have: frame numbers are 32 bits, and the last one ends lists.
-pub const MAX_PFN: u64 = u32::MAX as u64;
+pub const MAX_PFN: u64 = u32::MAX as u64 - 1;
 /// The most nodes a machine can have.
 pub const MAX_NODES: usize = 64;
 /// The most CPUs, and the number after the highest.
-pub const MAX_CPUS: u16 = 8192;
+pub const MAX_CPUS: u16 = 4096;
 /// The most holes a zone can have.
 const MAX_HOLES: usize = 4096;
 
@@ -20,10 +22,11 @@ pub fn config(config: &Config, file: &str) -> Result<(), ImportError> {
     spans(config, file)?;
     cpus(config, file)?;
     for node in &config.nodes {
-        for zone in node.zones.iter().filter(|z| z.spanned > 0) {
+        for zone in &node.zones {
             pages(node, zone, file)?;
         }
     }
+    limits::config(config, file)?;
     late(config, file)
 }
 
@@ -145,13 +148,28 @@ fn cpus(config: &Config, file: &str) -> Result<(), ImportError> {
     if let Some(pair) = all.windows(2).find(|pair| pair[0] == pair[1]) {
         return wrong(format!("CPU {} is on two nodes", pair[0]), "A CPU belongs to one node.");
     }
-    for node in &config.nodes {
+    for (at, node) in config.nodes.iter().enumerate() {
+        if node.cpus.is_empty() && node.zones.iter().all(|z| z.present == 0) {
+            return wrong(
+                format!("node {} has neither memory nor a CPU", node.nid),
+                "Leave such a node out.",
+            );
+        }
         if node.distances.len() != config.nodes.len() {
             let problem = format!("{} distances for {} nodes", node.distances.len(), config.nodes.len());
             let field = format!("node {}: distances", node.nid);
             return Err(ImportError::new(file, problem)
                 .field(field)
                 .advise("Give one for each node, itself (10) among them."));
+        }
+        for (to, other) in config.nodes.iter().enumerate() {
+            let (there, back) = (node.distances[to], other.distances.get(at).copied().unwrap_or(0));
+            if there != back || (to == at && there != 10) {
+                let problem = format!("the distance to node {} is {there}, and back it is {back}", other.nid);
+                let field = format!("node {}: distances", node.nid);
+                let advice = "A node is 10 from itself, and distances are the same in both directions.";
+                return Err(ImportError::new(file, problem).field(field).advise(advice));
+            }
         }
         if let Some(zone) = node.zones.iter().find(|z| z.pcp.len() > usize::from(MAX_CPUS)) {
             return wrong(
@@ -197,7 +215,7 @@ mod tests {
     use super::*;
     use crate::import::nodes::memoryless;
     use crate::mm::addr::Nid;
-    use crate::mm::config::Arch;
+    use crate::mm::config::{Arch, Shown};
 
     fn machine() -> Config {
         let mut config = Config::new("m", Arch::X86_64);
@@ -229,9 +247,21 @@ mod tests {
         refused(|c| c.nodes[0].zones[0].free[1].blocks[10] = 4, "4096 free pages and 0 on per-CPU lists");
         refused(|c| c.nodes[0].zones[0].free[1].blocks[10] = u64::MAX, "free blocks are more than");
         refused(|c| c.nodes[0].zones[0].holes.push((0, 9)), "the hole of 9 frames at 0x0 is not between");
+        refused(
+            |c| c.nodes[0].zones[0].pageblocks[0] = u64::MAX,
+            "pageblocks are more than the 16 there can be",
+        );
+        refused(|c| c.nodes[0].zones[0].lru.mlock = u64::MAX, "Node 0, zone DMA: lru");
+        refused(|c| c.nodes[0].owners.dirty = u64::MAX, "Node 0: owners");
+        refused(|c| c.costs.trap = u64::MAX, "nanoseconds are more than");
+        refused(
+            |c| c.nodes[0].zones[0].shown = Some(Shown { min: 1 << 40, ..Shown::default() }),
+            "zone DMA: shown",
+        );
         refused(|c| c.nodes[0].cpus.clear(), "no node has a CPU");
         refused(|c| c.nodes[0].cpus = vec![3, 3], "CPU 3 is on two nodes");
         refused(|c| c.nodes[0].distances.clear(), "0 distances for 1 nodes");
+        refused(|c| c.nodes[0].distances = vec![20], "the distance to node 0 is 20");
         refused(
             |c| {
                 let mut twin = c.nodes[0].clone();

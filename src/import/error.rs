@@ -25,14 +25,19 @@ struct Place {
 impl ImportError {
     /// Says what is wrong with `file`, with the number that decided.
     pub fn new(file: impl Into<String>, problem: impl Into<String>) -> ImportError {
-        let place = Place { file: file.into(), ..Place::default() };
-        ImportError { place: Box::new(place), problem: problem.into().into(), advice: "".into() }
+        let place = Place { file: clip(&file.into(), 400), ..Place::default() };
+        let advice = "Check what is written there, or capture the file again.";
+        ImportError {
+            place: Box::new(place),
+            problem: clip(&problem.into(), 600).into(),
+            advice: advice.into(),
+        }
     }
 
     /// Adds the line (the first is 1) and its text.
     pub fn at(mut self, line: usize, text: &str) -> ImportError {
         self.place.line = Some(line);
-        self.place.snippet = clip(text);
+        self.place.snippet = clip(text, 120);
         self
     }
 
@@ -44,7 +49,7 @@ impl ImportError {
 
     /// Adds the field: `Node 0, zone DMA: managed`, or `nodes[0].zones.DMA.managed`.
     pub fn field(mut self, field: impl Into<String>) -> ImportError {
-        self.place.field = field.into();
+        self.place.field = clip(&field.into(), 120);
         self
     }
 
@@ -100,21 +105,17 @@ impl fmt::Display for ImportError {
                 write!(f, "\n      | {:>column$}", "^")?;
             }
         }
-        if !self.advice.is_empty() {
-            write!(f, "\n  help: {}", self.advice)?;
-        }
-        Ok(())
+        write!(f, "\n  help: {}", self.advice)
     }
 }
 
 impl std::error::Error for ImportError {}
 
-/// A line as a message can show it: no control characters, and not without end.
-fn clip(line: &str) -> String {
-    const WIDTH: usize = 120;
-    let mut shown: String =
-        line.trim_end().chars().take(WIDTH).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if line.trim_end().chars().nth(WIDTH).is_some() {
+/// Foreign text as a message can show it: no control characters, and not without end.
+fn clip(text: &str, width: usize) -> String {
+    let text = text.trim_end();
+    let mut shown: String = text.chars().take(width).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(width).is_some() {
         shown.push('…');
     }
     shown

@@ -7,6 +7,7 @@
 use crate::import::{ImportError, check, layout, nodes, profile};
 use crate::mm::addr::{Nid, PAGE_SHIFT};
 use crate::mm::config::{Arch, Config, NodeConfig, ZoneConfig, ZoneType};
+use std::iter;
 use std::ops::Range;
 
 /// A node of a plain machine.
@@ -96,9 +97,9 @@ fn ram(arch: Arch, frames: u64) -> Vec<Range<u64>> {
             }
             map
         }
-        Arch::Arm64 => vec![GIB..GIB + frames],
-        Arch::Arm => vec![2 * GIB..2 * GIB + frames],
-        Arch::Uml => vec![0..frames],
+        Arch::Arm64 => iter::once(GIB..GIB + frames).collect(),
+        Arch::Arm => iter::once(2 * GIB..2 * GIB + frames).collect(),
+        Arch::Uml => iter::once(0..frames).collect(),
     }
 }
 
@@ -168,7 +169,7 @@ fn reserve(arch: Arch, node: &mut NodeConfig, boot: bool) {
     // A PC's kernel leaves the first MiB to the firmware.
     let pc = matches!(arch, Arch::X86_64 | Arch::I386 | Arch::I386Pae);
     let low = node.zones.iter_mut().filter(|z| pc && z.present > 0 && z.start_pfn < MIB);
-    let low: u64 = low.map(|z| below_a_mib(z)).sum();
+    let low: u64 = low.map(below_a_mib).sum();
     let share = ((frames * descriptor) >> PAGE_SHIFT) + if boot { image } else { 0 };
     // On a small machine a quarter is taken: 4 of 16 MiB.
     let share = share.min((frames + if low > 0 { MIB - low } else { 0 }) / 4).saturating_sub(if low > 0 {

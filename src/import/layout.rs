@@ -156,20 +156,22 @@ mod tests {
 
     #[test]
     fn free_frames_are_blocks_as_large_as_alignment_allows() {
+        let blocks = |range: Range<u64>| blocks(std::slice::from_ref(&range));
         // 0x3fd frames below 0x1000 with the first three missing: 3 -> 1, 4 -> 4, 8 -> 8, … up to half of the last MiB.
-        let free = blocks(&[0xc03..0x1000]);
+        let free = blocks(0xc03..0x1000);
         assert_eq!(free.blocks, [1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
         assert_eq!(free.pages(), 0x3fd);
         // The classic: 16 MiB without its first quarter is three blocks of 4 MiB.
-        assert_eq!(blocks(&[0x400..0x1000]).blocks, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
-        assert_eq!(blocks(&[0..1 << 28]).blocks[10], 1 << 18);
+        assert_eq!(blocks(0x400..0x1000).blocks, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
+        assert_eq!(blocks(0..1 << 28).blocks[10], 1 << 18);
     }
 
     #[test]
     fn frames_are_taken_from_the_top() {
-        assert_eq!(top(&[0..10, 20..30], 15), [5..10, 20..30]);
-        assert_eq!(top(&[0..10], 99), [0..10]);
-        assert_eq!(bottom(&[0..10, 20..30], 15), [0..10, 20..25]);
+        let two = [0..10, 20..30];
+        assert_eq!(top(&two, 15), [5..10, 20..30]);
+        assert_eq!(top(&two, 99), two);
+        assert_eq!(bottom(&two, 15), [0..10, 20..25]);
     }
 
     #[test]

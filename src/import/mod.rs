@@ -15,6 +15,7 @@
 //! | [`bare`] [`folder`] | captures, as a machine |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
 //! | [`spec`] [`generic`] [`shipped`] | machines written down, plain, shipped |
+//! | [`numbers`] | what boot computes, beside what a capture shows |
 //! | [`check`] | whether the machine can exist |
 //!
 //! Everything here is hostile until parsed: numbers have limits, errors have a place and an advice, and every
@@ -30,6 +31,7 @@ pub mod generic;
 pub mod iomem;
 pub mod layout;
 pub mod nodes;
+pub mod numbers;
 pub mod pagetypeinfo;
 pub mod profile;
 pub mod shipped;
@@ -42,6 +44,7 @@ pub mod zoneinfo;
 pub use error::{ImportError, nearest};
 
 use crate::mm::config::Config;
+use crate::mm::machine::Machine;
 use std::path::Path;
 
 /// A zoneinfo of the largest machines is below this.
@@ -75,10 +78,33 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> 
 pub fn machine(name_or_path: &str) -> Result<Config, ImportError> {
     if shipped::text(name_or_path).is_some() || !Path::new(name_or_path).exists() {
         // A path that is not there is the file's problem, not a misspelled name.
-        let is_path = name_or_path.contains(['/', '\\']) || name_or_path.ends_with(".yaml") || name_or_path.ends_with(".txt");
+        let is_path = name_or_path.contains(['/', '\\'])
+            || name_or_path.ends_with(".yaml")
+            || name_or_path.ends_with(".txt");
         return if is_path { load(name_or_path) } else { shipped::get(name_or_path) };
     }
     load(name_or_path)
+}
+
+/// Makes a machine of several captured files, whatever they are called; a single path is taken as [`load`] takes it.
+pub fn evidence(paths: &[impl AsRef<Path>]) -> Result<Config, ImportError> {
+    if let [path] = paths {
+        return load(path);
+    }
+    let mut captures = folder::Captures::default();
+    for path in paths.iter().map(AsRef::as_ref) {
+        captures.add_evidence(&path.display().to_string(), read(path, MAX_TEXT)?)?;
+    }
+    folder::machine("imported", &captures)
+}
+
+/// Where a machine booted from a folder of captures differs from them; nothing for any other source.
+pub fn differences(name_or_path: &str, machine: &Machine) -> Result<Vec<numbers::Difference>, ImportError> {
+    let path = Path::new(name_or_path);
+    if shipped::text(name_or_path).is_some() || !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    numbers::differences(&folder::Captures::read(path)?, machine)
 }
 
 /// Reads a text file of at most `limit` bytes; what is no UTF-8 is replaced.

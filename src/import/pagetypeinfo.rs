@@ -23,6 +23,8 @@ pub struct ZoneTypes {
     pub free: [FreeBlocks; MigrateType::COUNT],
     /// Pageblocks, indexed as [`MigrateType::ALL`].
     pub pageblocks: [u64; MigrateType::COUNT],
+    /// Counts the kernel gave up counting (`>100000`, 5.5 and later), by type and order: they are at least so large.
+    pub at_least: Vec<(MigrateType, Order)>,
 }
 
 /// All of /proc/pagetypeinfo.
@@ -55,9 +57,12 @@ pub fn parse(file: &str, text: &str) -> Result<PageTypes, ImportError> {
                 let name = name.trim_end_matches(',');
                 types.reserve |= name == "Reserve";
                 let kind = migratetype(&line, name)?;
-                let counts = blocks(&line, counts)?;
-                let free = &mut zone(&mut types.zones, &line)?.free[kind.index()];
-                free.blocks.iter_mut().zip(counts.blocks).for_each(|(sum, n)| *sum += n);
+                let zone = zone(&mut types.zones, &line)?;
+                let given_up = Order::all().zip(counts).filter(|(_, word)| word.starts_with('>'));
+                zone.at_least.extend(given_up.map(|(order, _)| (kind, order)));
+                let counts: Vec<&str> = counts.iter().map(|word| word.trim_start_matches('>')).collect();
+                let counts = blocks(&line, &counts)?;
+                zone.free[kind.index()].blocks.iter_mut().zip(counts.blocks).for_each(|(sum, n)| *sum += n);
             }
             ["Node", _, "zone", _, ref counts @ ..] => {
                 if counts.len() != columns.len() {
@@ -108,7 +113,8 @@ fn zone<'a>(zones: &'a mut Vec<ZoneTypes>, line: &Line) -> Result<&'a mut ZoneTy
     let at = zones.iter().position(|z| (z.node, z.zone) == (node, zone)).unwrap_or(zones.len());
     if at == zones.len() {
         let free = [FreeBlocks::default(); MigrateType::COUNT];
-        zones.push(ZoneTypes { node, zone, line: line.number, free, pageblocks: [0; MigrateType::COUNT] });
+        let (pageblocks, at_least) = ([0; MigrateType::COUNT], Vec::new());
+        zones.push(ZoneTypes { node, zone, line: line.number, free, pageblocks, at_least });
     }
     Ok(&mut zones[at])
 }
@@ -138,6 +144,13 @@ Node 0, zone      DMA            1            7            2
         let dma = &types.zones[0];
         assert_eq!(dma.free[MigrateType::Movable.index()].pages(), 512 + 3 * 1024);
         assert_eq!(dma.pageblocks[..4], [1, 7, 0, 2]);
+    }
+
+    #[test]
+    fn counts_that_the_kernel_gave_up_are_lower_bounds() {
+        let types = parse("p", &TEXT.replace("      1      3 \n", "      1 >100000 \n")).unwrap();
+        assert_eq!(types.zones[0].at_least, [(MigrateType::Movable, Order::MAX)]);
+        assert_eq!(types.zones[0].free[1].blocks[10], 100_000);
     }
 
     #[test]

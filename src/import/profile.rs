@@ -109,10 +109,13 @@ mod tests {
                 "Node 0, zone {name}\n pages free 1\n spanned 4096\n protection: ({kinds})\n start_pfn: {start}\n"
             )
         };
-        let pc = zone("DMA", 1, "0, 0, 0, 0, 0") + &zone("DMA32", 4096, "0, 0, 0, 0, 0");
+        let pc = [zone("DMA", 1, "0, 0, 0, 0, 0"), zone("DMA32", 4096, "0, 0, 0, 0, 0")].concat();
         assert_eq!(guess(&pc, ""), Arch::X86_64);
-        assert_eq!(guess(&(zone("DMA", 0x40000, "0") + &zone("DMA32", 0x100000, "0")), ""), Arch::Arm64);
-        let i386 = zone("DMA", 1, "0, 0, 0, 0") + &zone("HighMem", 0x38000, "0");
+        assert_eq!(
+            guess(&[zone("DMA", 0x40000, "0"), zone("DMA32", 0x100000, "0")].concat(), ""),
+            Arch::Arm64
+        );
+        let i386 = [zone("DMA", 1, "0, 0, 0, 0"), zone("HighMem", 0x38000, "0")].concat();
         assert_eq!(guess(&i386, ""), Arch::I386);
         assert_eq!(guess(&i386, "Linux (none) 6.1.0-50-686-pae i686"), Arch::I386Pae);
         assert_eq!(guess(&zone("Normal", 0x80000, "0, 0"), ""), Arch::Arm);

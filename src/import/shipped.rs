@@ -38,10 +38,16 @@ pub fn text(name: &str) -> Option<&'static str> {
 pub fn get(name: &str) -> Result<Config, ImportError> {
     let Some(text) = text(name) else {
         let shown: String = name.chars().take(64).collect();
-        let error = ImportError::new(shown, format!("there is no such machine among the {} shipped ones", MACHINES.len()));
+        let error = ImportError::new(
+            shown,
+            format!("there is no such machine among the {} shipped ones", MACHINES.len()),
+        );
         return Err(match nearest(name, names()) {
             Some(meant) => error.advise(format!("Did you mean {meant}?")),
-            None => error.advise(format!("Name one of {}, or a file, or a folder of captures.", names().collect::<Vec<_>>().join(", "))),
+            None => error.advise(format!(
+                "Name one of {}, or a file, or a folder of captures.",
+                names().collect::<Vec<_>>().join(", ")
+            )),
         });
     };
     spec::machine(name, &format!("{name}.yaml"), text)

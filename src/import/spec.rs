@@ -12,6 +12,7 @@
 
 mod build;
 mod form;
+mod many;
 mod values;
 mod write;
 

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(list("0-3,8\n"), Some(vec![0, 1, 2, 3, 8]));
         assert_eq!(list("\n"), Some(vec![]));
         assert_eq!(list("3-1"), None);
-        assert_eq!(list("0-65535"), None, "8192 CPUs are the most a kernel can have");
+        assert_eq!(list("0-65535"), None, "8192 CPUs are the most a list may name");
         assert_eq!(list_text(&[0, 1, 2, 3, 8]), "0-3,8");
         assert_eq!(list_text(&[]), "");
         assert_eq!(hex_range("00001000-0009fbff"), Some((0x1000, 0x9fbff)));

@@ -3,7 +3,8 @@
 //! Fidelity: not of the kernel — what is left out has a default, and is listed where it is a guess.
 
 use super::form::{LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, ZoneSpec};
-use super::values::{self, Cpus, Free, Many, OrSize, Size, Thp};
+use super::many::{Many, OrSize};
+use super::values::{self, Cpus, Free, Size, Thp};
 use crate::import::generic::{self, PlainNode};
 use crate::import::{ImportError, check, nearest, nodes, profile};
 use crate::mm::addr::{Nid, Order};
@@ -45,7 +46,7 @@ pub fn machine(name: &str, file: &str, spec: Spec) -> Result<Config, ImportError
         config.iomem = iomem.lines().map(str::to_string).collect();
     }
     config.seed = spec.seed.unwrap_or(config.seed);
-    config.fail_nth = spec.fail_nth;
+    config.fail_nth = spec.fail_nth.filter(|&nth| nth > 0);
     if let Some(inferred) = spec.inferred {
         config.inferred = inferred;
     }

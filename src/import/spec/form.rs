@@ -2,7 +2,8 @@
 //!
 //! Fidelity: not of the kernel — unknown keys are refused, so that a misspelling is found.
 
-use super::values::{ArchName, ByType, Cpus, Free, Hole, Many, Number, Settings, Size, Text, Thp};
+use super::many::Many;
+use super::values::{ArchName, ByType, Cpus, Free, Hole, Number, Settings, Size, Text, Thp};
 use crate::mm::config::{Costs, LruPages, Owners};
 use serde::Deserialize;
 

@@ -6,7 +6,6 @@ use crate::import::text::list;
 use crate::import::{layout, nearest};
 use crate::mm::addr::{Order, PAGE_SIZE};
 use crate::mm::config::{Arch, FreeBlocks, MigrateType, ThpMode, ZoneConfig};
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -37,7 +36,7 @@ pub fn size(text: &str) -> Option<u64> {
 pub fn size_text(bytes: u64) -> String {
     let unit = [(40, "T"), (30, "G"), (20, "M"), (10, "K")]
         .into_iter()
-        .find(|&(shift, _)| bytes > 0 && bytes % (1 << shift) == 0);
+        .find(|&(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
     unit.map_or(bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
@@ -205,7 +204,7 @@ pub enum Free {
     /// Every managed page.
     All,
     /// Blocks of each order, by migratetype.
-    Blocks([FreeBlocks; MigrateType::COUNT]),
+    Blocks(Box<[FreeBlocks; MigrateType::COUNT]>),
 }
 
 impl Free {
@@ -214,7 +213,7 @@ impl Free {
         match self {
             Free::Pages(pages) => layout::fill(zone, *pages, zone.cma.min(*pages), pageblock),
             Free::All => layout::fill(zone, zone.managed, zone.cma.min(zone.managed), pageblock),
-            Free::Blocks(blocks) => zone.free = *blocks,
+            Free::Blocks(blocks) => zone.free = **blocks,
         }
     }
 }
@@ -234,14 +233,14 @@ visit!(Free, "\"all\", a number of pages, 11 numbers of blocks, or those of each
         let mut blocks = <[FreeBlocks; MigrateType::COUNT]>::default();
         blocks[MigrateType::Movable.index()].blocks =
             <[u64; Order::COUNT]>::deserialize(serde::de::value::SeqAccessDeserializer::new(seq))?;
-        Ok(Free::Blocks(blocks))
+        Ok(Free::Blocks(Box::new(blocks)))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Free, A::Error> {
         let mut blocks = <[FreeBlocks; MigrateType::COUNT]>::default();
         while let Some((TypeName(kind), counts)) = map.next_entry::<TypeName, [u64; Order::COUNT]>()? {
             blocks[kind.index()].blocks = counts;
         }
-        Ok(Free::Blocks(blocks))
+        Ok(Free::Blocks(Box::new(blocks)))
     }
 });
 
@@ -297,73 +296,6 @@ visit!(Text, "a word or a number", {
         Ok(Text(u8::from(yes).to_string()))
     }
 });
-
-/// One or many, or only how many: `2`, `[128M, 128M]`, `[{ mem: 128M, cpus: 1 }]`.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Many<T> {
-    /// So many equal ones.
-    Count(u64),
-    /// These.
-    List(Vec<OrSize<T>>),
-}
-
-/// A thing written out, or only its size.
-#[derive(Clone, PartialEq, Debug)]
-pub enum OrSize<T> {
-    /// Only its size.
-    Size(Size),
-    /// Written out.
-    Whole(T),
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Many<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Of<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Of<T> {
-            type Value = Many<T>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a list, or a number")
-            }
-            fn visit_u64<E: Error>(self, count: u64) -> Result<Many<T>, E> {
-                Ok(Many::Count(count))
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Many<T>, E> {
-                Size::deserialize(serde::de::value::StrDeserializer::new(text))
-                    .map(|s| Many::List(vec![OrSize::Size(s)]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Many<T>, A::Error> {
-                let mut list = Vec::new();
-                while let Some(one) = seq.next_element()? {
-                    list.push(one);
-                }
-                Ok(Many::List(list))
-            }
-        }
-        deserializer.deserialize_any(Of(std::marker::PhantomData))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrSize<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Of<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Of<T> {
-            type Value = OrSize<T>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a size, or fields")
-            }
-            fn visit_u64<E: Error>(self, bytes: u64) -> Result<OrSize<T>, E> {
-                Ok(OrSize::Size(Size(bytes)))
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<OrSize<T>, E> {
-                Size::deserialize(serde::de::value::StrDeserializer::new(text)).map(OrSize::Size)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OrSize<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(OrSize::Whole)
-            }
-        }
-        deserializer.deserialize_any(Of(std::marker::PhantomData))
-    }
-}
 
 /// Slots of a swap area of so many bytes: the first page is its header.
 pub fn slots(bytes: u64) -> u64 {

@@ -161,7 +161,9 @@ impl Machine {
         pools: &mut [Pool; MigrateType::COUNT],
         id: ZoneId,
     ) {
-        let mut types = config.pageblocks;
+        // Counted here in blocks of order 9; some kernels count twice as large ones.
+        let larger = self.config.pageblock_order.get().saturating_sub(Order::PAGEBLOCK.get());
+        let mut types = config.pageblocks.map(|blocks| blocks << larger);
         let placed =
             |mt: MigrateType, want: u64| (config.free[mt.index()].blocks[Order::MAX.index()] - want) * 2;
         for mt in MigrateType::ALL {
