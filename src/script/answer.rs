@@ -81,8 +81,16 @@ pub enum Ended {
     Closed,
     /// More output than the limit.
     TooMuchOutput(usize),
+    /// `exit(n)`.
+    Exit(u8),
     /// No process is left to kill: the kernel's panic line.
     Panic(String),
+}
+
+/// The script ends with a status.
+pub fn exit<T>(status: u8) -> ScriptResult<T> {
+    // Not `EvalAltResult::Exit`: that is an ordinary value to whoever evaluates.
+    Err(Box::new(EvalAltResult::ErrorTerminated(Dynamic::from(Ended::Exit(status)), Position::NONE)))
 }
 
 /// The simulated kernel panics: the run ends.

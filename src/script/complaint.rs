@@ -139,10 +139,6 @@ fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &
     let script = |what: String| (Kind::Script, what, Vec::new());
     match error {
         ErrorTerminated(token, _) => terminated(token),
-        Exit(value, _) => {
-            let code = value.as_int().ok().and_then(|n| u8::try_from(n).ok()).unwrap_or(0);
-            (Kind::Exit(code), String::new(), Vec::new())
-        }
         ErrorRuntime(value, _) if value.is_unit() => script("the script threw an error".into()),
         ErrorRuntime(value, _) if value.is_string() => script(value.to_string()),
         ErrorRuntime(value, _) => {
@@ -163,7 +159,10 @@ fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &
             let what = format!("calls go deeper than {}", engine.max_call_levels());
             (Kind::Script, what, vec!["does the recursion end?".into()])
         }
-        ErrorDataTooLarge(what, _) => script(format!("too large: {}", what.to_lowercase())),
+        ErrorDataTooLarge(what, _) => {
+            let limit = if what.contains("string") { engine.max_string_size() } else { engine.max_array_size() };
+            script(format!("too large: {} (limit {limit})", what.to_lowercase()))
+        }
         ErrorTooManyVariables(_) => script(format!("too many variables (limit {})", engine.max_variables())),
         ErrorMismatchDataType(wanted, got, _) => {
             script(format!("{} is needed here, not {}", article(wanted), article(got)))
@@ -197,6 +196,7 @@ fn terminated(token: &rhai::Dynamic) -> Words {
     }
     match token.read_lock::<Ended>().as_deref() {
         Some(Ended::Interrupted) => (Kind::Interrupted, "interrupted".into(), vec![]),
+        Some(Ended::Exit(status)) => (Kind::Exit(*status), String::new(), vec![]),
         Some(Ended::Closed) => (Kind::Closed, String::new(), vec![]),
         Some(Ended::TooMuchOutput(limit)) => {
             (Kind::Script, format!("too much output (limit {limit} bytes)"), vec![])

@@ -109,27 +109,34 @@ pub mod functions {
         written.or_else(|why| misuse(super::advised(name, why.what)))
     }
 
-    /// Lists every tunable with its value.
+    /// Shows tunables as the tool `sysctl` does: all of them, or those of the given names.
     ///
     /// ```vmlab
     /// > sysctls().rows.len
+    /// > sysctls("vm.swappiness vm.page-cluster")
     /// > sysctl -a | grep min_free
     /// ```
+    ///
+    /// Kernel: `kernel/sysctl.c`.
     pub fn sysctls(ctx: NativeCallContext) -> Table {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
-        let machine = &desk.machine;
-        let mut table = Table::new();
-        let mut records = Vec::new();
-        for name in machine.sysctl_names() {
-            let value = machine.peek_sysctl(name).unwrap_or_default();
-            table = table.line(format!("vm.{name} = {value}"));
-            records.push(vec![
-                ("name".to_string(), format!("vm.{name}").into()),
-                ("value".to_string(), value.into()),
-            ]);
+        let value = |name: &str| (format!("vm.{name}"), desk.machine.peek_sysctl(name).unwrap_or_default());
+        super::tunables(desk.machine.sysctl_names().into_iter().map(value).collect())
+    }
+
+    #[rhai_fn(name = "sysctls", return_raw)]
+    pub fn sysctls_named(ctx: NativeCallContext, names: &str) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let mut values = Vec::new();
+        for name in names.split_whitespace() {
+            match desk.machine.sysctl(name) {
+                Ok(value) => values.push((name.to_string(), value)),
+                Err(why) => return misuse(super::advised(name, why.what)),
+            }
         }
-        table.with_records(records)
+        Ok(super::tunables(values))
     }
 
     /// Chooses the CPU on which the script goes on.
@@ -379,6 +386,17 @@ fn shipped() -> Table {
     let columns = ["NAME", "ARCH"].map(|head| Column::left(head, 0)).into_iter();
     let columns = columns.chain(["MIB", "NODES", "CPUS"].map(|head| Column::right(head, 0)));
     Table::grid(columns.collect(), rows)
+}
+
+/// `vm.swappiness = 60`.
+fn tunables(values: Vec<(String, String)>) -> Table {
+    let mut table = Table::new();
+    let mut records = Vec::new();
+    for (name, value) in values {
+        table = table.line(format!("{name} = {value}"));
+        records.push(vec![("name".to_string(), name.into()), ("value".to_string(), value.into())]);
+    }
+    table.with_records(records)
 }
 
 /// An unknown name is answered with the nearest one.

@@ -1,9 +1,8 @@
 //! How a script ends, and what it can ask of the language itself.
 
-use crate::script::answer::{ScriptResult, misuse};
+use crate::script::answer::{self, ScriptResult, misuse};
 use crate::script::args;
 use rhai::plugin::*;
-use rhai::{EvalAltResult, Position};
 
 /// The program: ending it.
 #[export_module]
@@ -16,17 +15,14 @@ pub mod functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn exit(status: Dynamic) -> ScriptResult<()> {
-        match status.as_int() {
-            Ok(n) if (0..=255).contains(&n) => Err(Box::new(EvalAltResult::Exit(status, Position::NONE))),
-            _ => misuse(format!(
-                "exit takes a task or a status from 0 to 255, not {}",
-                args::describe(&status)
-            )),
+        match status.as_int().ok().and_then(|n| u8::try_from(n).ok()) {
+            Some(status) => answer::exit(status),
+            None => misuse(format!("exit takes a task or a status from 0 to 255, not {}", args::describe(&status))),
         }
     }
 
     #[rhai_fn(name = "exit", return_raw)]
     pub fn exit_0() -> ScriptResult<()> {
-        Err(Box::new(EvalAltResult::Exit(0_i64.into(), Position::NONE)))
+        answer::exit(0)
     }
 }

@@ -3,8 +3,8 @@
 /// The known names nearest to `word`, best first, at most three; none when nothing is near.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let allowed = match word.chars().count() {
-        0..=2 => 1,
-        3..=5 => 2,
+        0..=3 => 1,
+        4..=7 => 2,
         _ => 3,
     };
     let mut near: Vec<(usize, &str)> = known

@@ -49,5 +49,6 @@ fn function(entry: &Entry) -> String {
     for signature in &entry.signatures {
         text += &format!("    {signature}\n");
     }
-    text + &format!("\n{}\n", entry.doc)
+    text.push_str(&format!("\n{}\n", entry.doc));
+    text
 }

@@ -81,10 +81,9 @@ pub fn all(machine: &Machine) -> Table {
     let counters: Vec<(String, u64)> = vmstat::counters(machine);
     let mut groups: [Vec<(String, u64)>; 3] = Default::default();
     for (name, n) in &counters {
-        let is = |items: &mut dyn Iterator<Item = &'static str>| items.any(|item| item == name);
-        let group = if is(&mut ZoneStat::ALL.iter().map(|i| i.name())) {
+        let group = if ZoneStat::ALL.iter().any(|item| item.name() == name) {
             0
-        } else if is(&mut vmstat::node_items(machine.config.arch).iter().map(|i| i.name())) {
+        } else if vmstat::node_items(machine.config.arch).iter().any(|item| item.name() == name) {
             1
         } else if ["nr_dirty_", "nr_unstable"].iter().any(|start| name.starts_with(start))
             || ["numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other"]

@@ -72,7 +72,7 @@ impl Spelling for Kmem {
             Kmem { offsets: true, .. } => Ok("percpu_offsets()".into()),
             Kmem { huge: true, .. } => Ok("hstates()".into()),
             _ if at.is_some() => call("whatis"),
-            _ => Err("an option is missing\nEnter \"help kmem\" for details.".into()),
+            _ => Err(String::new()),
         }
     }
 

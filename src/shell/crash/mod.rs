@@ -21,7 +21,7 @@ pub trait Spelling: Args + FromArgMatches {
     const NAME: &'static str;
     /// Where to read on.
     const SEE_ALSO: &'static [&'static str] = &[];
-    /// The script text that answers the command, or why there is none.
+    /// The script text that answers the command, or why there is none; an empty reason shows the usage alone.
     fn script(&self) -> Result<String, String>;
     /// The same numbers by hand, in the plain language, when that teaches something.
     fn by_hand(&self) -> Option<String> {
@@ -74,7 +74,8 @@ impl Spelled {
     pub fn expand(&self, words: &[String]) -> Result<Expansion, String> {
         let matches = self.command.clone().try_get_matches_from(words).map_err(|error| self.usage(&error))?;
         let show = matches.get_flag("script");
-        let (script, by_hand) = (self.script)(&matches).map_err(|why| format!("{}: {why}", self.name))?;
+        let complain = |why: String| self.with_usage(if why.is_empty() { why } else { format!("{}: {why}", self.name) });
+        let (script, by_hand) = (self.script)(&matches).map_err(complain)?;
         Ok(Expansion { script, by_hand, show })
     }
 
@@ -137,7 +138,12 @@ impl Spelled {
             }
             _ => format!("{name}: {}", error.to_string().lines().next().unwrap_or_default()),
         };
-        format!("{what}\nUsage:\n  {}\nEnter \"help {name}\" for details.", self.synopsis())
+        self.with_usage(what)
+    }
+
+    fn with_usage(&self, what: String) -> String {
+        let usage = format!("Usage:\n  {}\nEnter \"help {}\" for details.", self.synopsis(), self.name);
+        if what.is_empty() { usage } else { format!("{what}\n{usage}") }
     }
 }
 

@@ -33,17 +33,21 @@ impl Spelling for Sysctl {
         if words.is_empty() {
             return Err("name a tunable, or -a for all of them".into());
         }
-        let calls = words.iter().enumerate().map(|(n, word)| match word.split_once('=') {
-            // lowmem_reserve_ratio takes several numbers after its =.
-            Some((name, value)) => {
-                let rest = words[n + 1..].iter().take_while(|w| !w.contains('=') && w.parse::<u64>().is_ok());
-                let value = [&[value], rest.copied().collect::<Vec<_>>().as_slice()].concat().join(" ");
-                Some(format!("sysctl({}, {})", quoted(name), argument(&value)))
+        let (mut calls, mut names): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            names.push(name);
+            if let Some(value) = value {
+                // lowmem_reserve_ratio takes several numbers after its =.
+                let mut value = value.to_string();
+                while let Some(number) = words.next_if(|word| word.parse::<u64>().is_ok()) {
+                    value.push(' ');
+                    value.push_str(number);
+                }
+                calls.push(format!("sysctl({}, {}); ", quoted(name), argument(value.trim())));
             }
-            None if n > 0 && word.parse::<u64>().is_ok() => None,
-            None => Some(format!("sysctl({})", quoted(word))),
-        });
-        let calls: Vec<String> = calls.flatten().collect();
-        Ok(if calls.len() == 1 { calls[0].clone() } else { format!("[{}]", calls.join(", ")) })
+        }
+        Ok(format!("{}sysctls({})", calls.concat(), quoted(&names.join(" "))))
     }
 }
