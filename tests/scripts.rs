@@ -1,0 +1,85 @@
+//! Every demonstration under `scripts/` runs, twice with the same bytes, and says what `NAME.out` beside it says.
+//!
+//! `UPDATE=1 cargo test --test scripts` writes the output: read the difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use vmlab::import;
+use vmlab::script::bench::Bench;
+use vmlab::shell::session::{Outcome, Session};
+
+fn scripts() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir("scripts")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "rhai"))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Runs a script as `vmlab FILE` does, on the default machine.
+fn run(script: &Path) -> (Outcome, String) {
+    let bench = Bench::sandbox(import::shipped::DEFAULT, None).unwrap();
+    let mut session = Session::quiet(bench);
+    let text = fs::read_to_string(script).unwrap();
+    let out = session.bench.out.clone();
+    let name = script.display().to_string();
+    out.capture(|| session.run_script(&name, &text))
+}
+
+#[test]
+fn every_script_says_what_it_said() {
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut wrong = Vec::new();
+    for script in scripts() {
+        let kept = script.with_extension("out");
+        let (outcome, output) = run(&script);
+        if !matches!(outcome, Outcome::Done | Outcome::Exit(0)) {
+            wrong.push(format!("{}: {outcome:?}\n{output}", script.display()));
+            continue;
+        }
+        if run(&script).1 != output {
+            wrong.push(format!("{}: a second run says something else", script.display()));
+        }
+        if update {
+            fs::write(&kept, output).unwrap();
+            continue;
+        }
+        let want = fs::read_to_string(&kept).unwrap_or_default();
+        if want != output {
+            let same = want.lines().zip(output.lines()).take_while(|(want, got)| want == got).count();
+            wrong.push(format!(
+                "{} differs from line {}:\n  kept: {:?}\n  now:  {:?}",
+                kept.display(),
+                same + 1,
+                want.lines().nth(same),
+                output.lines().nth(same)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\nUPDATE=1 cargo test writes it: read the difference", wrong.join("\n"));
+}
+
+/// A demonstration is read before it is run: it opens with what it shows and how to run it.
+#[test]
+fn every_script_says_what_it_is() {
+    for script in scripts() {
+        let text = fs::read_to_string(&script).unwrap();
+        let name = script.display();
+        assert!(text.starts_with("// "), "{name} opens with a comment");
+        assert!(text.contains(&format!("cargo run --release -- {name}")), "{name} says how it is run");
+        assert!(text.lines().all(|line| line.chars().count() <= 110), "{name} has a line over 110 characters");
+    }
+}
+
+/// Every `.out` belongs to a script.
+#[test]
+fn no_output_is_left_over() {
+    for entry in fs::read_dir("scripts").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "out") {
+            assert!(path.with_extension("rhai").is_file(), "{} has no script", path.display());
+        }
+    }
+}
