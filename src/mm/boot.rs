@@ -69,7 +69,7 @@ impl Machine {
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
         machine.apply_spec_sysctls()?;
-        machine.trace.clear();
+        machine.trace = Trace::default();
         machine.clock = 0;
         Ok(machine)
     }

@@ -17,7 +17,10 @@ pub mod functions {
     pub fn exit(status: Dynamic) -> ScriptResult<()> {
         match status.as_int().ok().and_then(|n| u8::try_from(n).ok()) {
             Some(status) => answer::exit(status),
-            None => misuse(format!("exit takes a task or a status from 0 to 255, not {}", args::describe(&status))),
+            None => misuse(format!(
+                "exit takes a task or a status from 0 to 255, not {}",
+                args::describe(&status)
+            )),
         }
     }
 
