@@ -4,6 +4,7 @@
 //! Fidelity: faithful — the formulas.
 
 use crate::mm::config::ZoneType;
+use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Wmark, Zone};
 use crate::mm::vmstat::NodeStat;
@@ -19,6 +20,29 @@ impl Machine {
         // At least half of the cache, or down to the low watermarks, has to stay.
         let available = free + cache - (cache / 2).min(low) + reclaimable - (reclaimable / 2).min(low);
         available.max(0) as u64
+    }
+
+    /// May so many pages be promised? (`__vm_enough_memory`)
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn vm_enough_memory(&mut self, pages: u64) -> Result<(), Errno> {
+        match self.sysctl.overcommit_memory {
+            1 => Ok(()),
+            0 => {
+                // The heuristic refuses only what could never be: more than RAM and swap together.
+                if pages > self.totalram_pages() + self.swap_pages().0 { Err(Errno::ENOMEM) } else { Ok(()) }
+            }
+            _ => {
+                let mut allowed = self.vm_commit_limit(self.swap_pages().0);
+                if self.current.pid != crate::mm::machine::SCRIPT_PID {
+                    let mm = self.tasks.get(&self.current.pid).and_then(|t| t.mm);
+                    let total = mm.map_or(0, |mm| self.mms[mm].total_vm);
+                    allowed = allowed.saturating_sub((total / 32).min(self.sysctl.user_reserve_kbytes >> 2));
+                }
+                if self.committed_as + pages < allowed { Ok(()) } else { Err(Errno::ENOMEM) }
+            }
+        }
     }
 
     /// Pages that may be committed in mode 2 (`vm_commit_limit`).

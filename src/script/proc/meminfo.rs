@@ -34,7 +34,7 @@ fn draw(lines: &[(&'static str, Value)], prefix: &str) -> Table {
             Value::Kb(kb) if *name == "HardwareCorrupted" => (format!("{label} {kb:>5} kB"), *kb),
             Value::Kb(kb) => (format!("{label:<width$}{kb:>8} kB"), *kb),
             Value::Count(n) if prefix.is_empty() => (format!("{label:<width$}{n:>8}"), *n),
-            Value::Count(n) => (format!("{label} {n:>5}"), *n),
+            Value::Count(n) => (format!("{label:<wider$}{n:>5}", wider = width + 1), *n),
         };
         table = table.line(text);
         records.push(vec![("name".to_string(), (*name).into()), ("kb".to_string(), n.into())]);
