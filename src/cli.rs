@@ -25,9 +25,9 @@ pub const INTERRUPTED: u8 = 130;
 #[command(
     name = "vmlab",
     version = concat!(env!("CARGO_PKG_VERSION"), " (rhai 1.27)"),
-    args_conflicts_with_subcommands = true,
     max_term_width = 100,
-    after_help = "Examples:\n  vmlab                                   the prompt\n  vmlab scripts/oom.rhai                  a script\n  vmlab --machine x86_64-numa2 -e 'kmem -z'   one line, on another machine"
+    override_usage = "vmlab [OPTIONS] [FILE [ARGS]...]\n       vmlab [OPTIONS] lab|import|reference ...",
+    after_help = "Instead of a file:\n  lab        exercises: list, start, check, hint\n  import     evidence from a real machine\n  reference  the reference of the language\n\nExamples:\n  vmlab                                   the prompt\n  vmlab scripts/oom.rhai                  a script\n  vmlab --machine x86_64-numa2 -e 'kmem -z'   one line, on another machine"
 )]
 struct Cli {
     #[command(flatten)]
@@ -37,8 +37,6 @@ struct Cli {
     /// Arguments of the script: the array ARGS
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
-    #[command(subcommand)]
-    command: Option<Subcommand>,
 }
 
 #[derive(clap::Args)]
@@ -94,12 +92,6 @@ enum Colour {
     Never,
 }
 
-#[derive(clap::Subcommand)]
-enum Subcommand {
-    /// Print the reference of the language, as Markdown
-    Reference,
-}
-
 /// Runs the command line; answers the exit status.
 pub fn run() -> u8 {
     let cli = match Cli::try_parse() {
@@ -110,16 +102,19 @@ pub fn run() -> u8 {
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
-    match cli.command {
-        Some(Subcommand::Reference) => {
+    // Words, not clap's subcommands: a script's own arguments may be called anything.
+    let status = match cli.file.as_deref() {
+        Some("reference") => {
             print(&vmlab::shell::reference::markdown());
-            0
+            Ok(0)
         }
-        None => session(cli.options, cli.file, &cli.args).unwrap_or_else(|complaint| {
-            complain(&complaint);
-            USAGE
-        }),
-    }
+        Some(word @ ("lab" | "import" | "bench")) => Err(format!("error: vmlab {word} is not built yet")),
+        _ => session(cli.options, cli.file, &cli.args),
+    };
+    status.unwrap_or_else(|complaint| {
+        complain(&complaint);
+        USAGE
+    })
 }
 
 /// The prompt, a script, `-e`, or standard input.
@@ -218,7 +213,8 @@ fn status(outcome: Outcome) -> u8 {
 fn boot(options: &Options) -> Result<Bench, String> {
     let mut config = import::machine(&options.machine).map_err(|why| format!("error: {why}"))?;
     config.seed = options.seed.unwrap_or(config.seed);
-    if !options.quiet {
+    // What is shipped is known; what was captured or written elsewhere is worth a look.
+    if !options.quiet && import::shipped::text(&options.machine).is_none() {
         for inferred in &config.inferred {
             complain(&format!("note: {inferred}"));
         }

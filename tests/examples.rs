@@ -33,10 +33,20 @@ fn hold(files: &[PathBuf]) {
             continue;
         }
         for m in mismatches {
-            wrong.push(format!("{}:{}\n--- written\n{}--- answered\n{}", file.display(), m.line, m.want, m.got));
+            wrong.push(format!(
+                "{}:{}\n--- written\n{}--- answered\n{}",
+                file.display(),
+                m.line,
+                m.want,
+                m.got
+            ));
         }
     }
-    assert!(wrong.is_empty(), "\n{}\nUPDATE=1 cargo test writes the answers back: read them", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "\n{}\nUPDATE=1 cargo test writes the answers back: read them",
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -53,7 +63,11 @@ fn golden_sessions_are_true() {
 fn every_function_is_documented_with_an_example() {
     let mut wrong = Vec::new();
     for entry in everything() {
-        let name = if entry.owner.is_empty() { entry.name.clone() } else { format!("{}.{}", entry.owner, entry.name) };
+        let name = if entry.owner.is_empty() {
+            entry.name.clone()
+        } else {
+            format!("{}.{}", entry.owner, entry.name)
+        };
         let summary = entry.summary();
         let sentence = summary.ends_with(['.', '?']) || summary.contains(". ");
         if entry.kind != Kind::Constant && (!sentence || !summary.starts_with(char::is_uppercase)) {
@@ -84,7 +98,11 @@ fn what_mirrors_the_kernel_says_which_function() {
     let ours = ["values", "program", "tables", "snapshot", "machine", "trace"];
     let silent: Vec<String> = everything()
         .into_iter()
-        .filter(|e| e.kind == Kind::Function && !ours.contains(&e.chapter) && !matches!(e.name.as_str(), "whatis" | "fail_nth"))
+        .filter(|e| {
+            e.kind == Kind::Function
+                && !ours.contains(&e.chapter)
+                && !matches!(e.name.as_str(), "whatis" | "fail_nth")
+        })
         .filter(|e| e.footer("Kernel").is_none())
         .map(|e| e.name)
         .collect();

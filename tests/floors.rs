@@ -8,17 +8,54 @@ const FLOORS: [(&str, &[&str]); 4] = [
     (
         "src/mm",
         &[
-            "rhai", "rustyline", "comfy_table", "owo_colors", "serde_yaml", "serde_json", "clap", "crate::import", "crate::script",
-            "crate::shell", "crate::lab", "println!", "std::fs", "std::env", "std::time", "std::thread", "HashMap", "HashSet",
+            "rhai",
+            "rustyline",
+            "comfy_table",
+            "owo_colors",
+            "serde_yaml",
+            "serde_json",
+            "clap",
+            "crate::import",
+            "crate::script",
+            "crate::shell",
+            "crate::lab",
+            "println!",
+            "std::fs",
+            "std::env",
+            "std::time",
+            "std::thread",
+            "HashMap",
+            "HashSet",
         ],
     ),
     (
         "src/import",
-        &["rhai", "rustyline", "clap", "comfy_table", "owo_colors", "crate::script", "crate::shell", "crate::lab", "println!", "HashMap"],
+        &[
+            "rhai",
+            "rustyline",
+            "clap",
+            "comfy_table",
+            "owo_colors",
+            "crate::script",
+            "crate::shell",
+            "crate::lab",
+            "println!",
+            "HashMap",
+        ],
     ),
     (
         "src/script",
-        &["rustyline", "comfy_table", "owo_colors", "serde_yaml", "crate::shell", "crate::lab", "println!", "std::time", "HashMap"],
+        &[
+            "rustyline",
+            "comfy_table",
+            "owo_colors",
+            "serde_yaml",
+            "crate::shell",
+            "crate::lab",
+            "println!",
+            "std::time",
+            "HashMap",
+        ],
     ),
     ("src/shell", &["crate::lab", "println!", "HashMap"]),
 ];
@@ -38,7 +75,10 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Code lines: doc comments may mention what code may not.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(n, line)| (n + 1, line))
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(n, line)| (n + 1, line))
 }
 
 #[test]
@@ -51,7 +91,11 @@ fn nothing_points_up() {
             let text = std::fs::read_to_string(&file).unwrap();
             for (number, line) in code(&text) {
                 for word in forbidden.iter().filter(|word| line.contains(**word)) {
-                    wrong.push(format!("{}:{number}: {floor} must not mention {word}: {}", file.display(), line.trim()));
+                    wrong.push(format!(
+                        "{}:{number}: {floor} must not mention {word}: {}",
+                        file.display(),
+                        line.trim()
+                    ));
                 }
             }
         }
@@ -68,7 +112,9 @@ fn there_is_no_state_outside_of_a_machine() {
         let text = std::fs::read_to_string(&file).unwrap();
         for (number, line) in code(&text) {
             let line = line.trim();
-            let global = line.starts_with("static ") || line.starts_with("pub static ") || line.contains("thread_local!");
+            let global = line.starts_with("static ")
+                || line.starts_with("pub static ")
+                || line.contains("thread_local!");
             if global || line.contains("unsafe {") || line.contains("OnceLock") || line.contains("LazyLock") {
                 wrong.push(format!("{}:{number}: {line}", file.display()));
             }
@@ -96,7 +142,9 @@ fn the_simulator_states_its_fidelity() {
     let silent: Vec<String> = files
         .iter()
         .filter(|file| !file.ends_with("mod.rs"))
-        .filter(|file| !std::fs::read_to_string(file).unwrap().lines().take(40).any(|l| l.starts_with("//! Fidelity:")))
+        .filter(|file| {
+            !std::fs::read_to_string(file).unwrap().lines().take(40).any(|l| l.starts_with("//! Fidelity:"))
+        })
         .map(|file| file.display().to_string())
         .collect();
     assert!(silent.is_empty(), "no line `Fidelity:` in {silent:?}");

@@ -37,7 +37,7 @@ pub struct Complaint {
     /// What was asked, and the number that decided.
     pub what: String,
     /// Where.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// What to try, one line each.
     pub help: Vec<String>,
     /// The calls that led there, innermost first: `in f (oom.rhai:12:5)`.
@@ -110,7 +110,7 @@ pub fn complain(
     let (kind, what, help) = words(error, engine, entries, variables);
     let pos = error.position();
     let elsewhere = !file.is_empty() && file != source.name;
-    let place = if elsewhere { None } else { place(source, pos) };
+    let place = if elsewhere { None } else { place(source, pos).map(Box::new) };
     if elsewhere && !pos.is_none() {
         calls.insert(0, format!("at {}", spot(&file, pos)));
     }
@@ -160,7 +160,8 @@ fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &
             (Kind::Script, what, vec!["does the recursion end?".into()])
         }
         ErrorDataTooLarge(what, _) => {
-            let limit = if what.contains("string") { engine.max_string_size() } else { engine.max_array_size() };
+            let limit =
+                if what.contains("string") { engine.max_string_size() } else { engine.max_array_size() };
             script(format!("too large: {} (limit {limit})", what.to_lowercase()))
         }
         ErrorTooManyVariables(_) => script(format!("too many variables (limit {})", engine.max_variables())),

@@ -13,7 +13,9 @@ use crate::script::table::{Cell, Column, Style, Table};
 /// The flags of a mask, the zones it may use, what the caller may do, the watermark it is held to.
 pub fn explain(machine: &Machine, gfp: Gfp) -> Table {
     let mut table = Table::new().head(format!("{gfp} = {:#x}", gfp.0));
-    let single = |&&(name, flag, _): &&(&str, Gfp, &str)| flag.0.count_ones() == 1 && gfp.has(flag) && name.starts_with("__");
+    let single = |&&(name, flag, _): &&(&str, Gfp, &str)| {
+        flag.0.count_ones() == 1 && gfp.has(flag) && name.starts_with("__")
+    };
     let rows: Vec<Vec<Cell>> = Gfp::FLAGS
         .iter()
         .filter(single)

@@ -24,7 +24,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > zone_stats().rows[0].name
+    /// DMA
     /// > kmem -z | head -3
+    /// NODE: 0  ZONE: 0  ADDR: ffff888000d83000  NAME: "DMA"
+    ///   SIZE: 4095  PRESENT: 3998  MIN/LOW/HIGH: 110/137/164
+    ///   VM_STAT:
     /// ```
     ///
     /// Kernel: `struct zone`, `include/linux/mmzone.h`.
@@ -36,7 +40,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > vm_stat().rows[0].name
+    /// NR_FREE_PAGES
     /// > kmem -V | grep NR_FREE_PAGES
+    ///              NR_FREE_PAGES: 3070
     /// ```
     ///
     /// Kernel: `mm/vmstat.c`.
@@ -50,7 +56,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > free_areas().rows[0].blocks
+    /// 0
     /// > kmem -f | tail -1
+    /// nr_free_pages: 3070  (verified)
     /// ```
     ///
     /// Kernel: `struct free_area`, `include/linux/mmzone.h`. Gorman: 6.1.
@@ -67,6 +75,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > free_lists().rows.len > 0
+    /// true
     /// ```
     ///
     /// Kernel: `struct free_area`, `include/linux/mmzone.h`. Gorman: 6.1.
@@ -83,7 +92,10 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > memory_usage().rows[1].what
+    /// FREE
     /// > kmem -i | head -2
+    ///                  PAGES        TOTAL      PERCENTAGE
+    ///     TOTAL MEM     3072        12 MB         ----
     /// ```
     ///
     /// Kernel: `fs/proc/meminfo.c`.
@@ -95,7 +107,10 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > node_map().rows[0].size
+    /// 4095
     /// > kmem -n | head -2
+    /// NODE    SIZE      PGLIST_DATA       BOOTMEM_DATA       NODE_ZONES
+    ///   0      4095   ffff888000d83000        ----        ffff888000d83000
     /// ```
     ///
     /// Kernel: `struct pglist_data`, `mm/sparse.c`. Gorman: 2.1.
@@ -107,7 +122,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > mem_map(0x10, 2)
+    ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
+    /// ffffea0000000400    10000                0        0  1 7ffffc0001000 reserved
+    /// ffffea0000000440    11000                0        0  1 7ffffc0001000 reserved
     /// > mem_map(addr("ffff888000010000")).rows[0].cnt
+    /// 1
     /// ```
     ///
     /// Kernel: `struct page`, `include/linux/mm_types.h`. Gorman: 2.3.
@@ -133,7 +152,15 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > page_flags("36")
+    /// FLAGS: 36
+    ///   PAGE-FLAG              BIT  VALUE
+    ///   PG_referenced            1  0000002
+    ///   PG_uptodate              2  0000004
+    ///   PG_lru                   4  0000010
+    ///   PG_active                5  0000020
+    ///   PG_reported              2  0000004
     /// > page_flags().rows[4].flag
+    /// PG_lru
     /// ```
     ///
     /// Kernel: `enum pageflags`, `include/linux/page-flags.h`. Gorman: 2.3.1.
@@ -150,6 +177,8 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > percpu_offsets()
+    /// PER-CPU OFFSET VALUES:
+    ///   CPU 0: ffff888000400000
     /// ```
     ///
     /// Kernel: `__per_cpu_offset`, `mm/percpu.c`.
@@ -161,6 +190,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > hstates()
+    ///      HSTATE        SIZE    FREE   TOTAL  NAME
+    /// ffffffff83fdffe0    2MB       0       0  hugepages-2048kB
+    /// note: hugetlb is not simulated: its pools stay empty
     /// ```
     ///
     /// Kernel: `struct hstate`, `mm/hugetlb.c`.
@@ -172,8 +204,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
-    /// > whatis(page_address(p)).lines[3]
+    /// > whatis(page_address(p))
+    ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
+    /// ffffea0000010100   404000                0        0  1 7ffffc0000000
+    ///
+    /// page pfn=0x404, zone DMA of node 0: allocated: order 2, 1 reference
     /// > whatis(0x7f0000000000)
+    /// error: cannot determine page for 7f0000000000: no direct map, page structure or physical memory there
     /// ```
     ///
     /// Command: `whatis ffff888000010000`

@@ -28,8 +28,16 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > boot("x86_64-numa2")
+    /// machine x86_64-numa2: x86_64, kernel 6.1
+    ///   MEMORY: 2047 MB (2017048 kB managed)  NODES: 2  CPUS: 2  SEED: 1
+    ///   inferred: Node 0, zone DMA32: its free blocks hold 233576 pages, zoneinfo shows 233639; the files are of different moments, the blocks count.
     /// > boot(#{ arch: "x86_64", mem: "64M", cpus: 2 })
+    /// machine custom: x86_64, kernel 6.1
+    ///   MEMORY: 63 MB (49152 kB managed)  NODES: 1  CPUS: 2  SEED: 1
+    ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share, everything else is free.
     /// > boot("x86_64-1T")
+    /// error: x86_64-1T: there is no such machine among the 26 shipped ones
+    ///   help: Did you mean x86_64-1G?
     /// ```
     ///
     /// Kernel: `start_kernel`, `init/main.c`.
@@ -47,7 +55,15 @@ pub mod functions {
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 0);
     /// > reset()
-    /// > p.pfn
+    /// machine tiny: x86_64, kernel 6.1
+    ///   MEMORY: 15 MB (12288 kB managed)  NODES: 1  CPUS: 1  SEED: 1
+    ///   inferred: A plain machine: 926 pages are taken as the kernel's own share, everything else is free.
+    /// > p.refcount
+    /// error: page pfn=0x402 belonged to a machine that is gone: another one was booted
+    ///  --> 1:3
+    ///   |
+    /// 1 | p.refcount
+    ///   |   ^^^^^^^^
     /// ```
     ///
     /// Command: `reset`
@@ -62,7 +78,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > machine()
+    /// machine tiny: x86_64, kernel 6.1
+    ///   MEMORY: 15 MB (12288 kB managed)  NODES: 1  CPUS: 1  SEED: 1
+    ///   inferred: A plain machine: 926 pages are taken as the kernel's own share, everything else is free.
     /// > machine().arch
+    /// x86_64
     /// ```
     ///
     /// Command: `machine`
@@ -74,6 +94,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > machines().rows[0].name
+    /// tiny
     /// ```
     ///
     /// Command: `machines`
@@ -87,10 +108,14 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > sysctl("vm.swappiness")
+    /// 60
     /// > sysctl("vm.min_free_kbytes", 1024)
     /// > zone("DMA32").min
+    /// 0
     /// > sysctl("vm.swappiness", 300)
+    /// error: vm.swappiness=300 is out of range: 0 to 200
     /// > sysctl vm.watermark_scale_factor=200
+    /// vm.watermark_scale_factor = 200
     /// ```
     ///
     /// Kernel: `kernel/sysctl.c`, `Documentation/admin-guide/sysctl/vm.rst`.
@@ -113,8 +138,12 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > sysctls().rows.len
+    /// 39
     /// > sysctls("vm.swappiness vm.page-cluster")
+    /// vm.swappiness = 60
+    /// vm.page-cluster = 3
     /// > sysctl -a | grep min_free
+    /// vm.min_free_kbytes = 443
     /// ```
     ///
     /// Kernel: `kernel/sysctl.c`.
@@ -145,6 +174,7 @@ pub mod functions {
     /// > boot("x86_64-smp4-1G");
     /// > on_cpu(3)
     /// > on_cpu(4)
+    /// error: there is no CPU 4: this machine has CPU 0-3
     /// ```
     ///
     /// Command: `on_cpu 1`
@@ -167,14 +197,13 @@ pub mod functions {
     /// ```vmlab
     /// > tick(10)
     /// > now()
+    /// 10.0
     /// ```
     ///
     /// Command: `tick 100`
     #[rhai_fn(return_raw)]
     pub fn tick(ctx: NativeCallContext, ms: i64) -> ScriptResult<()> {
-        let Ok(ms) = u64::try_from(ms) else { return misuse(format!("time does not go back: tick({ms})")) };
-        Bench::of(&ctx).borrow_mut().machine.charge(ms.saturating_mul(1_000_000));
-        Ok(())
+        super::pass(&Bench::of(&ctx), ms)
     }
 
     /// Lets one tick of the scheduler pass: 4 ms.
@@ -182,6 +211,7 @@ pub mod functions {
     /// ```vmlab
     /// > step()
     /// > now()
+    /// 4.0
     /// ```
     ///
     /// Command: `step`
@@ -193,6 +223,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > run_until(|| now() >= 20.0)
+    /// 20.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn run_until(ctx: NativeCallContext, condition: FnPtr) -> ScriptResult<f64> {
@@ -211,6 +242,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > now()
+    /// 0.0
     /// ```
     ///
     /// Command: `now`
@@ -223,15 +255,16 @@ pub mod functions {
     /// ```vmlab
     /// > sleep(2)
     /// > now()
+    /// 2000.0
     /// ```
     #[rhai_fn(return_raw)]
     pub fn sleep(ctx: NativeCallContext, seconds: i64) -> ScriptResult<()> {
-        tick(ctx, seconds.saturating_mul(1000))
+        super::pass(&Bench::of(&ctx), seconds.saturating_mul(1000))
     }
 
     #[rhai_fn(name = "sleep", return_raw)]
     pub fn sleep_fraction(ctx: NativeCallContext, seconds: f64) -> ScriptResult<()> {
-        tick(ctx, (seconds * 1000.0) as i64)
+        super::pass(&Bench::of(&ctx), (seconds * 1000.0) as i64)
     }
 
     /// Sets the machine's dice: the same seed makes the same things happen.
@@ -241,6 +274,7 @@ pub mod functions {
     /// > let a = random(100);
     /// > seed(7);
     /// > random(100) == a
+    /// true
     /// ```
     ///
     /// Command: `seed 7`
@@ -253,13 +287,15 @@ pub mod functions {
     /// ```vmlab
     /// > seed(1);
     /// > random(6)
+    /// 3
     /// > random(0)
+    /// error: random(0): the dice have at least one side
     /// ```
     #[rhai_fn(return_raw)]
     pub fn random(ctx: NativeCallContext, n: i64) -> ScriptResult<i64> {
         match u64::try_from(n) {
             Ok(n) if n > 0 => Ok(Bench::of(&ctx).borrow_mut().machine.dice.below(n) as i64),
-            _ => misuse(format!("random({n}): there is no number from 0 to {n} - 1")),
+            _ => misuse(format!("random({n}): the dice have at least one side")),
         }
     }
 
@@ -267,6 +303,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > check()
+    /// pages 3072: free 3070 + per-CPU 0 + used 2 = 3072 (verified)
     /// ```
     ///
     /// Command: `check`
@@ -346,6 +383,21 @@ pub mod functions {
     }
 }
 
+/// Lets milliseconds pass.
+fn pass(bench: &Bench, ms: i64) -> ScriptResult<()> {
+    /// The clock counts nanoseconds in 64 bits; half of that is 292 years.
+    const END: u64 = u64::MAX / 2;
+    let Ok(wanted) = u64::try_from(ms) else { return misuse(format!("time does not go back: {ms} ms")) };
+    let mut desk = bench.borrow_mut();
+    match wanted.checked_mul(1_000_000).filter(|ns| *ns < END - desk.machine.clock.min(END)) {
+        Some(ns) => {
+            desk.machine.charge(ns);
+            Ok(())
+        }
+        None => misuse(format!("{ms} ms is too long: the machine's clock ends after 292 years")),
+    }
+}
+
 /// The machine that `boot` is asked for.
 fn config(machine: &Dynamic, host: bool) -> ScriptResult<Config> {
     let config = if let Some(name) = machine.read_lock::<ImmutableString>() {
@@ -354,7 +406,7 @@ fn config(machine: &Dynamic, host: bool) -> ScriptResult<Config> {
     } else if let Some(map) = machine.read_lock::<Map>() {
         // A map is a spec: JSON is YAML.
         let spec = rhai::format_map_as_json(&map);
-        import::parse("machine", "boot(#{…})", &spec)
+        import::parse("custom", "boot(#{…})", &spec)
     } else {
         return misuse(format!("boot takes a name, a file or a map, not {}", args::describe(machine)));
     };

@@ -16,8 +16,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > page(812)
+    /// page pfn=0x32c order=0 zone=DMA node=0
     /// > page(0x10).refcount
+    /// 1
     /// > page(100000000)
+    /// error: there is no frame 0x5f5e100: memory ends at pfn 0x1000
     /// ```
     ///
     /// Kernel: `pfn_to_page`, `include/asm-generic/memory_model.h`. Gorman: 2.3.
@@ -33,6 +36,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > pfn_to_page(812) == page(812)
+    /// true
     /// ```
     ///
     /// Kernel: `pfn_to_page`, `include/asm-generic/memory_model.h`.
@@ -45,6 +49,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > page_to_pfn(page(812))
+    /// 812
     /// ```
     ///
     /// Kernel: `page_to_pfn`, `include/asm-generic/memory_model.h`.
@@ -56,6 +61,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > page_address(page(812))
+    /// 0xffff88800032c000
     /// ```
     ///
     /// Kernel: `page_address`, `mm/highmem.c`. Gorman: 9.2.
@@ -67,7 +73,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > virt_to_page(0xffff88800032c010)
+    /// page pfn=0x32c order=0 zone=DMA node=0
     /// > virt_to_page(0x1000)
+    /// error: 0x1000 is no address of the kernel's direct map, which begins at 0xffff888000000000
     /// ```
     ///
     /// Kernel: `virt_to_page`, `arch/x86/include/asm/page.h`.
@@ -83,6 +91,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > __pa(0xffff88800032c010)
+    /// 0x32c010
     /// ```
     ///
     /// Kernel: `__pa`, `arch/x86/include/asm/page.h`. Gorman: 3.7.1.
@@ -96,6 +105,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > __va(0x32c010)
+    /// 0xffff88800032c010
     /// ```
     ///
     /// Kernel: `__va`, `arch/x86/include/asm/page.h`. Gorman: 3.7.1.
@@ -111,6 +121,7 @@ pub mod functions {
     /// > let p = alloc_page(GFP_KERNEL);
     /// > get_page(p)
     /// > p.refcount
+    /// 2
     /// ```
     ///
     /// Kernel: `get_page`, `include/linux/mm.h`.
@@ -134,6 +145,11 @@ pub mod functions {
     /// > let p = alloc_page(GFP_KERNEL);
     /// > put_page(p)
     /// > p.refcount
+    /// error: use after free: page pfn=0x402 was freed after this handle was made
+    ///  --> 1:3
+    ///   |
+    /// 1 | p.refcount
+    ///   |   ^^^^^^^^
     /// ```
     ///
     /// Kernel: `put_page`, `mm/swap.c`.

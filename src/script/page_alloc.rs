@@ -22,10 +22,16 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2)
+    /// page pfn=0x404 order=2 zone=DMA node=0
     /// > p.pfn
+    /// 1028
     /// > alloc_pages(GFP_DMA, 2)
+    /// page pfn=0x408 order=2 zone=DMA node=0
     /// > alloc_pages(GFP_KERNEL, 11)
-    /// > is_err(alloc_pages(GFP_NOWAIT, 10))
+    /// error: order 11 is too large: the largest is 10
+    /// > while !is_err(alloc_pages(GFP_NOWAIT, 10)) {}
+    /// > alloc_pages(GFP_NOWAIT, 10)
+    /// ENOMEM (Cannot allocate memory)
     /// ```
     ///
     /// Kernel: `alloc_pages`, `mm/page_alloc.c`. Gorman: 6.2.
@@ -42,6 +48,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > alloc_page(GFP_KERNEL).order
+    /// 0
     /// ```
     ///
     /// Kernel: `alloc_page`, `include/linux/gfp.h`. Gorman: 6.2.
@@ -55,7 +62,9 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-numa2");
     /// > alloc_pages_node(1, GFP_KERNEL, 0).node
+    /// 1
     /// > alloc_pages_node(2, GFP_KERNEL, 0)
+    /// error: there is no node 2: this machine has node 0-1
     /// ```
     ///
     /// Kernel: `alloc_pages_node`, `include/linux/gfp.h`.
@@ -80,6 +89,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = __get_free_pages(GFP_KERNEL, 1)
+    /// 0xffff888000402000
     /// > free_pages(a, 1)
     /// ```
     ///
@@ -136,6 +146,7 @@ pub mod functions {
     /// ```vmlab
     /// > let a = __get_dma_pages(GFP_KERNEL, 0);
     /// > __pa(a) < 16 * MiB
+    /// true
     /// ```
     ///
     /// Kernel: `__get_dma_pages`, `include/linux/gfp.h`. Gorman: 6.2.
@@ -154,9 +165,18 @@ pub mod functions {
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > __free_pages(p, 3)
+    /// BUG: Bad page state in process script  pfn:00404
+    ///   page dumped because: nonzero _refcount
+    ///   order 3 given, allocated with 2
     /// > __free_pages(p, 2)
     /// > __free_pages(p, 2)
+    /// BUG: Bad page state in process script  pfn:00404
+    ///   page dumped because: nonzero _refcount
+    ///   page pfn=0x404 was freed after this handle was made, and is free now: it cannot be freed again
+    /// > fail_nth(1);
     /// > __free_pages(alloc_pages(GFP_KERNEL, 10), 10)
+    /// error: __free_pages(errno, int): the call that made the errno failed; test it with is_err()
+    ///   help: __free_pages(page: page, order: int)
     /// ```
     ///
     /// Kernel: `__free_pages`, `mm/page_alloc.c`. Gorman: 6.3.
@@ -175,7 +195,13 @@ pub mod functions {
     /// > let p = alloc_page(GFP_KERNEL);
     /// > __free_page(p)
     /// > p.alive
+    /// false
     /// > p.flags
+    /// error: use after free: page pfn=0x402 was freed after this handle was made
+    ///  --> 1:3
+    ///   |
+    /// 1 | p.flags
+    ///   |   ^^^^^
     /// ```
     ///
     /// Kernel: `__free_page`, `include/linux/gfp.h`. Gorman: 6.3.
@@ -190,6 +216,7 @@ pub mod functions {
     /// > let a = __get_free_pages(GFP_KERNEL, 3);
     /// > free_pages(a, 3)
     /// > free_pages(0x1000, 3)
+    /// error: 0x1000 is no address of the kernel's direct map, which begins at 0xffff888000000000
     /// ```
     ///
     /// Kernel: `free_pages`, `mm/page_alloc.c`. Gorman: 6.3.
@@ -225,7 +252,9 @@ pub mod functions {
     /// ```vmlab
     /// > let a = alloc_pages_exact("20k", GFP_KERNEL);
     /// > virt_to_page(a + 4 * PAGE_SIZE).refcount
+    /// 1
     /// > virt_to_page(a + 5 * PAGE_SIZE).refcount
+    /// 0
     /// > free_pages_exact(a, "20k")
     /// ```
     ///
@@ -263,6 +292,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > nr_free_pages() == zone("DMA").free + zone("DMA32").free
+    /// true
     /// ```
     ///
     /// Kernel: `nr_free_pages`, `include/linux/vmstat.h`.
@@ -274,9 +304,29 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > gfp(GFP_ATOMIC)
+    /// GFP_ATOMIC = 0xa20
+    ///   FLAG                           BIT  MEANING
+    ///   __GFP_HIGH                    0x20  Important: may use half of the reserve below min.
+    ///   __GFP_ATOMIC                 0x200  The caller cannot sleep and is important: it may go a quarter deeper below min.
+    ///   __GFP_KSWAPD_RECLAIM         0x800  kswapd may be woken.
+    ///   -> ZONE_NORMAL, here DMA
+    ///   may not sleep, may wake kswapd, may use half of min, and a quarter of the rest; unmovable pages, zones up to Normal.
+    ///   watermark: low first, then min, half of it for __GFP_HIGH, a quarter less for __GFP_ATOMIC (in DMA: 137, then 42)
     /// > gfp GFP_KERNEL|__GFP_ZERO
+    /// GFP_KERNEL|__GFP_ZERO = 0xdc0
+    ///   FLAG                           BIT  MEANING
+    ///   __GFP_IO                      0x40  Reclaim may start input and output.
+    ///   __GFP_FS                      0x80  Reclaim may call into the file system.
+    ///   __GFP_ZERO                   0x100  The page comes filled with zeros.
+    ///   __GFP_DIRECT_RECLAIM         0x400  The caller may reclaim itself, so it may sleep.
+    ///   __GFP_KSWAPD_RECLAIM         0x800  kswapd may be woken.
+    ///   -> ZONE_NORMAL, here DMA
+    ///   may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
+    ///   watermark: low first, then min (in DMA: 137, then 110)
     /// > gfp(0xcc0).rows[0].flag
+    /// __GFP_IO
     /// > gfp("GFP_KERNL")
+    /// error: no such flag: GFP_KERNL; did you mean GFP_KERNEL?
     /// ```
     ///
     /// Kernel: `gfp_zone`, `include/linux/gfp.h`. Gorman: 6.4.
@@ -292,7 +342,9 @@ pub mod functions {
     /// ```vmlab
     /// > __free_page(alloc_page(GFP_KERNEL));
     /// > drain_pages() > 0
+    /// true
     /// > drain_pages()
+    /// 0
     /// ```
     ///
     /// Kernel: `drain_all_pages`, `mm/page_alloc.c`.
@@ -306,8 +358,13 @@ pub mod functions {
     /// ```vmlab
     /// > fail_nth(2)
     /// > alloc_page(GFP_KERNEL).order
+    /// 0
     /// > alloc_page(GFP_KERNEL)
+    /// ENOMEM (Cannot allocate memory)
     /// > explain()
+    /// alloc_pages(GFP_KERNEL, 0) wanted 1 page and was made to fail by fail_nth: the zones were not asked.
+    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
+    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()
     /// ```
     ///
     /// Kernel: `should_fail_alloc_page`, `mm/page_alloc.c`.

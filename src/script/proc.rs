@@ -30,10 +30,15 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > cat /proc/buddyinfo
+    /// Node 0, zone      DMA      0      1      1      1      1      1      1      1      1      1      2
     /// > cat("/proc/meminfo").lines[0]
+    /// MemTotal:          12288 kB
     /// > cat("/proc/zoneinfo").rows[1].min
+    /// 0
     /// > cat /proc/sys/vm/swappiness
+    /// 60
     /// > cat /proc/meminf
+    /// error: /proc/meminf: no such file on this machine; did you mean /proc/meminfo?
     /// ```
     ///
     /// Kernel: `fs/proc/`, `mm/vmstat.c`.
@@ -48,8 +53,11 @@ pub mod functions {
     /// ```vmlab
     /// > echo 10 > /proc/sys/vm/swappiness
     /// > cat /proc/sys/vm/swappiness
+    /// 10
     /// > echo("1", "/proc/buddyinfo")
+    /// error: /proc/buddyinfo: EACCES (Permission denied): the file cannot be written
     /// > echo hello
+    /// hello
     /// ```
     ///
     /// Kernel: `kernel/sysctl.c`.

@@ -17,10 +17,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let before = snapshot()
+    /// 1
     /// > alloc_pages(GFP_KERNEL, 3);
     /// > diff(before).rows.len > 0
+    /// true
     /// > restore(before)
     /// > diff(before)
+    /// note: nothing changed
     /// ```
     ///
     /// Command: `snapshot`
@@ -45,7 +48,9 @@ pub mod functions {
     /// > alloc_pages(GFP_KERNEL, 3);
     /// > restore(before)
     /// > nr_free_pages() == free
+    /// true
     /// > restore(9)
+    /// error: there is no snapshot 9: 1 to 1 are kept
     /// ```
     ///
     /// Command: `restore 1`
@@ -69,6 +74,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > undo()
+    /// error: there is nothing to undo: the prompt keeps the machine before each line that changes it
     /// ```
     ///
     /// Command: `undo`
@@ -93,6 +99,8 @@ pub mod functions {
     /// > let before = snapshot();
     /// > sysctl("vm.swappiness", 10);
     /// > diff(before)
+    /// WHAT           BEFORE  AFTER  CHANGE
+    /// vm.swappiness      60     10     -50
     /// ```
     ///
     /// Command: `diff 1`

@@ -36,6 +36,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > table([#{ zone: "DMA", free: 3808 }, #{ zone: "DMA32", free: 87271 }])
+    ///  FREE  ZONE
+    ///  3808  DMA
+    /// 87271  DMA32
     /// ```
     pub fn table(rows: Array) -> Table {
         crate::script::table::from_rows(&rows)
@@ -46,17 +49,19 @@ pub mod functions {
         text(ctx, table)
     }
 
+    /// Tells whether the text of a table holds another text.
+    ///
+    /// ```vmlab
+    /// > kmem("-i").contains("TOTAL SWAP")
+    /// true
+    /// ```
     #[rhai_fn(name = "contains", pure)]
     pub fn table_contains(ctx: NativeCallContext, table: &mut Table, what: &str) -> bool {
         text(ctx, table).contains(what)
     }
 
-    #[rhai_fn(name = "split", pure)]
-    pub fn table_split(ctx: NativeCallContext, table: &mut Table, by: &str) -> Array {
-        text(ctx, table).split(by).map(|part| part.to_string().into()).collect()
-    }
-
-    #[rhai_fn(name = "lines", get = "lines", pure)]
+    /// The lines of the text.
+    #[rhai_fn(get = "lines", pure)]
     pub fn table_lines(ctx: NativeCallContext, table: &mut Table) -> Array {
         text(ctx, table).lines().map(|line| line.to_string().into()).collect()
     }

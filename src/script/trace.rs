@@ -19,6 +19,12 @@ pub mod functions {
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > explain()
+    /// alloc_pages(GFP_KERNEL, 2) wanted 4 pages together and got pfn 0x404.
+    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
+    ///   zone                 free  must exceed
+    ///   DMA                  3070  137 = low 137 + lowmem_reserve 0: allowed
+    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA, the last one out of a block of order 2.
+    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()
     /// ```
     ///
     /// Command: `explain`
@@ -42,6 +48,7 @@ pub mod functions {
     /// > trace("kmem:mm_page_alloc");
     /// > alloc_page(GFP_KERNEL);
     /// > events()
+    ///           script-2       [000]     0.000000: mm_page_alloc: pfn=0x402 order=0 migratetype=0 gfp_flags=GFP_KERNEL
     /// > trace("off")
     /// ```
     ///
@@ -63,8 +70,11 @@ pub mod functions {
     /// ```vmlab
     /// > sysctl("vm.swappiness", 10);
     /// > events()
+    ///           script-2       [000]     0.000000: sysctl_write: vm.swappiness old=60 new=10
     /// > events("kmem:*").rows.len
+    /// 0
     /// > events()[0].event
+    /// sysctl_write
     /// ```
     ///
     /// Kernel: `include/trace/events/kmem.h`.
@@ -86,7 +96,14 @@ pub mod functions {
     /// ```vmlab
     /// > let p = alloc_page(GFP_KERNEL);
     /// > __free_pages(p, 1)
+    /// BUG: Bad page state in process script  pfn:00402
+    ///   page dumped because: nonzero _refcount
+    ///   order 1 given, allocated with 0
     /// > log()
+    /// [    0.000000] Fallback order for Node 0: 0
+    /// [    0.000000] BUG: Bad page state in process script  pfn:00402
+    /// [    0.000000] page:0x402 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x402 flags:()
+    /// [    0.000000] page dumped because: nonzero _refcount
     /// ```
     ///
     /// Kernel: `kernel/printk/printk.c`.
@@ -99,9 +116,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > vmstat("nr_free_pages") == nr_free_pages()
+    /// true
     /// > vmstat("pgfault")
+    /// 0
     /// > vmstat().pgfree
+    /// 0
     /// > vmstat("pgfalt")
+    /// error: there is no counter pgfalt; did you mean pgfault?
     /// ```
     ///
     /// Kernel: `mm/vmstat.c`.

@@ -15,9 +15,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > addr(0xffff888000000000)
+    /// 0xffff888000000000
     /// > addr("ffff888000001000") - addr(0xffff888000000000)
+    /// 4096
     /// > addr(0xffff888000000000) + 2 * PAGE_SIZE
+    /// 0xffff888000002000
     /// > addr(0xffff888000000000) == 0xffff888000000000
+    /// true
     /// ```
     #[rhai_fn(return_raw)]
     pub fn addr(value: Addr) -> ScriptResult<Address> {
@@ -38,7 +42,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > hex(255)
+    /// 0xff
     /// > hex(-1)
+    /// 0xffffffffffffffff
     /// ```
     #[rhai_fn(return_raw)]
     pub fn hex(value: Addr) -> ScriptResult<String> {
@@ -48,11 +54,15 @@ pub mod functions {
     /// Reads a size as people write it and answers its bytes.
     ///
     /// ```vmlab
-    /// > bytes("256M")
-    /// > bytes("64k") / PAGE_SIZE
+    /// > size("256M")
+    /// 268435456
+    /// > size("64k") / PAGE_SIZE
+    /// 16
+    /// > size("much")
+    /// error: the size is "much", which is no size; write a number, or "64k", "256M", "2G"
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn bytes(size: Size) -> ScriptResult<i64> {
+    pub fn size(size: Size) -> ScriptResult<i64> {
         Ok(args::size("the size", &size)? as i64)
     }
 
@@ -60,7 +70,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > is_err(ENOMEM)
+    /// true
     /// > is_err(0)
+    /// false
     /// ```
     pub fn is_err(value: Dynamic) -> bool {
         answer::is_err(&value)

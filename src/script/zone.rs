@@ -19,6 +19,8 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-numa2");
     /// > nodes()
+    /// node 0 cpus=0 present=262046 free=237290
+    /// node 1 cpus=1 present=262109 free=253746
     /// ```
     ///
     /// Kernel: `for_each_online_node`, `include/linux/nodemask.h`. Gorman: 2.1.
@@ -33,7 +35,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > node(0).cpus
+    /// [0]
     /// > node(1)
+    /// error: there is no node 1: this machine has node 0
     /// ```
     ///
     /// Kernel: `NODE_DATA`. Gorman: 2.1.
@@ -48,7 +52,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > zones()
+    /// zone DMA node=0 free=3070 min=110 low=137 high=164
     /// > for z in zones() { print(`${z.name}: ${z.managed_pages}`); }
+    /// DMA: 3072
     /// ```
     ///
     /// Kernel: `for_each_populated_zone`, `include/linux/mmzone.h`. Gorman: 2.2.
@@ -64,8 +70,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > zone("DMA32")
+    /// zone DMA32 node=0 (empty)
     /// > zone("Normal").protection
+    /// [0, 0, 0, 0, 0]
     /// > zone("HighMem")
+    /// error: there is no zone "HighMem" on x86_64: zones are DMA, DMA32, Normal, Movable, Device
     /// ```
     ///
     /// Kernel: `struct zone`, `include/linux/mmzone.h`. Gorman: 2.2.
@@ -138,6 +147,7 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-numa4");
     /// > node(0).distance(2)
+    /// 30
     /// ```
     ///
     /// Kernel: `node_distance`, `arch/x86/mm/numa.c`.

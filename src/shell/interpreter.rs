@@ -106,7 +106,7 @@ impl Interpreter {
         }
         if let Some(text) = self.sources.get(&source) {
             let found = Source { name: if source.starts_with("line ") { "" } else { &source }, text };
-            complaint.place = complaint::place(&found, error.position());
+            complaint.place = complaint::place(&found, error.position()).map(Box::new);
         }
     }
 
@@ -154,7 +154,7 @@ impl Interpreter {
         }
         if let Some(array) = value.read_lock::<Array>() {
             // A list of handles or rows is read line by line, a list of numbers in one.
-            if array.len() > 1 && array.iter().any(|item| !is_plain(item)) {
+            if array.iter().any(|item| !is_plain(item)) {
                 let mut lines: Vec<String> = array.iter().take(SHOWN).map(|item| self.text(item)).collect();
                 if array.len() > SHOWN {
                     lines.push(theme.faint(&format!("… and {} more", array.len() - SHOWN)));

@@ -428,11 +428,13 @@ impl Session {
 
 /// Makes `kmem("-z")` in a script mean what `kmem -z` means at the prompt.
 fn register_commands(interpreter: &mut Interpreter, commands: Rc<[Spelled]>, pages: Rc<Pages>) {
+    let entries = interpreter.entries.clone();
     #[allow(deprecated)] // "volatile", not deprecated: commands take any number of words.
     interpreter.engine_mut().on_missing_function(move |name, args, is_method, context| {
         let spelled = commands.iter().find(|c| c.name == name);
         let is_page = matches!(name, "help" | "man" | "apropos");
-        if is_method || (spelled.is_none() && !is_page) {
+        // Rhai also asks when a known function failed.
+        if is_method || (spelled.is_none() && !is_page) || entries.iter().any(|e| e.name == name) {
             return Ok(None);
         }
         let mut line = Vec::new();

@@ -4,7 +4,7 @@ use crate::mm::Machine;
 use crate::mm::addr::Pfn;
 use crate::mm::page::{Page, PageFlags};
 use crate::script::answer::{ScriptResult, misuse};
-use crate::script::table::{Cell, Column, Style, Table};
+use crate::script::table::{Align, Cell, Column, Style, Table};
 
 /// Rows that are shown at once: a million lines help nobody.
 const SHOWN: u32 = 8192;
@@ -34,11 +34,11 @@ pub fn at(machine: &Machine, addr: u64) -> ScriptResult<Table> {
 pub fn some(machine: &Machine, pfn: u32, n: u32) -> Table {
     let digits = machine.config.arch.address_digits();
     let columns = vec![
-        Column::right("PAGE       ", digits).gap(0),
+        Column::right("PAGE", digits).gap(0).head(Align::Centre),
         Column::right("PHYSICAL", 8).gap(1),
-        Column::right("MAPPING     ", digits).gap(1),
-        Column::right("INDEX", 8).gap(1),
-        Column::right("CNT", 2).gap(1),
+        Column::right("MAPPING", digits).gap(1).head(Align::Centre),
+        Column::right("INDEX", 8).gap(1).head(Align::Centre),
+        Column::right("CNT", 3).gap(0),
         Column::left("FLAGS", 0).gap(1),
     ];
     let last = machine.mem_map.end_pfn();

@@ -25,12 +25,16 @@ fn draw(lines: &[(&'static str, Value)], prefix: &str) -> Table {
     let mut records = Vec::new();
     for (name, value) in lines {
         let label = format!("{prefix}{name}:");
-        let width = 16 + prefix.len();
-        // Counters of huge pages stand as far left as the kernel's own format puts them.
+        let width = match *name {
+            // The kernel's own formats for these are a space shorter.
+            "FileHugePages" | "FilePmdMapped" if !prefix.is_empty() => label.len() + 1,
+            _ => 16 + prefix.len(),
+        };
         let (text, n) = match value {
+            Value::Kb(kb) if *name == "HardwareCorrupted" => (format!("{label} {kb:>5} kB"), *kb),
             Value::Kb(kb) => (format!("{label:<width$}{kb:>8} kB"), *kb),
             Value::Count(n) if prefix.is_empty() => (format!("{label:<width$}{n:>8}"), *n),
-            Value::Count(n) => (format!("{label} {n:>5}"), *n),
+            Value::Count(n) => (format!("{label:<wider$}{n:>5}", wider = width + 1), *n),
         };
         table = table.line(text);
         records.push(vec![("name".to_string(), (*name).into()), ("kb".to_string(), n.into())]);

@@ -27,7 +27,7 @@ pub fn table(machine: &Machine) -> Table {
         let order = machine.config.pageblock_order;
         table = table.line(format!("Page block order: {order}"));
         table = table.line(format!("Pages per block:  {}", order.pages())).line("");
-        let mut heading = format!("{:<43}", "Free pages count per migrate type at order ");
+        let mut heading = format!("{:<43} ", "Free pages count per migrate type at order");
         Order::all().for_each(|order| heading += &format!("{:>6} ", order.get()));
         table = table.line(heading);
         let zones = || node.zones.iter().map(|id| &machine.zones[id.index()]).filter(|z| z.is_populated());
@@ -35,7 +35,7 @@ pub fn table(machine: &Machine) -> Table {
             for &mt in &types {
                 let blocks: Vec<u64> = Order::all().map(|order| zone.blocks(order, mt)).collect();
                 let mut line =
-                    format!("Node {:>4}, zone {:>8}, type {:>12} ", node.nid, zone.kind.name(), mt.name());
+                    format!("Node {:>4}, zone {:>8}, type {:>12} ", node.nid.0, zone.kind.name(), mt.name());
                 blocks.iter().for_each(|n| line += &format!("{n:>6} "));
                 table = table.line(line);
                 records.push(vec![
@@ -47,9 +47,9 @@ pub fn table(machine: &Machine) -> Table {
                 ]);
             }
         }
-        let mut heading = "\nNumber of blocks type ".to_string();
+        let mut heading = format!("{:<23}", "Number of blocks type");
         types.iter().for_each(|mt| heading += &format!("{:>12} ", mt.name()));
-        table = table.line(heading);
+        table = table.line("").line(heading);
         for zone in zones() {
             let counted = pageblocks(machine, zone);
             let mut line = format!("Node {}, zone {:>8} ", node.nid, zone.kind.name());

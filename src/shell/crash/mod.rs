@@ -40,6 +40,9 @@ pub struct Expansion {
     pub show: bool,
 }
 
+/// The script of a parsed line and the same by hand, or why there is none.
+type Scripted = Result<(String, Option<String>), String>;
+
 /// A declared command.
 pub struct Spelled {
     /// The first word.
@@ -47,7 +50,7 @@ pub struct Spelled {
     /// Where to read on.
     pub see_also: &'static [&'static str],
     command: Command,
-    script: fn(&ArgMatches) -> Result<(String, Option<String>), String>,
+    script: fn(&ArgMatches) -> Scripted,
 }
 
 fn spelled<T: Spelling>() -> Spelled {
@@ -74,7 +77,8 @@ impl Spelled {
     pub fn expand(&self, words: &[String]) -> Result<Expansion, String> {
         let matches = self.command.clone().try_get_matches_from(words).map_err(|error| self.usage(&error))?;
         let show = matches.get_flag("script");
-        let complain = |why: String| self.with_usage(if why.is_empty() { why } else { format!("{}: {why}", self.name) });
+        let complain =
+            |why: String| self.with_usage(if why.is_empty() { why } else { format!("{}: {why}", self.name) });
         let (script, by_hand) = (self.script)(&matches).map_err(complain)?;
         Ok(Expansion { script, by_hand, show })
     }

@@ -36,7 +36,8 @@ impl Spelling for Sysctl {
         let (mut calls, mut names): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
         let mut words = words.into_iter().peekable();
         while let Some(word) = words.next() {
-            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            let (name, value) =
+                word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
             names.push(name);
             if let Some(value) = value {
                 // lowmem_reserve_ratio takes several numbers after its =.

@@ -1,0 +1,249 @@
+//! The edge of the process: exit statuses, streams, pipes. Everything else is tested in-process.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn vmlab() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vmlab"));
+    command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("HOME", "/nonexistent");
+    command.env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME").args(["--machine", "tiny"]);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    vmlab().args(args).output().expect("the binary runs")
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().expect("no signal ended it")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// A file of this test's own.
+fn file(name: &str, contents: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("vmlab-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, contents).unwrap();
+    path
+}
+
+fn fed(args: &[&str], input: &str) -> Output {
+    let mut child = vmlab()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn exit_statuses() {
+    let broken = file("broken.rhai", "let x = 1;\nnope(x);\n");
+    let broken = broken.to_str().unwrap();
+    for (args, want) in [
+        (vec!["-e", "print(2+2)"], 0),
+        (vec!["-e", "nope()"], 1),
+        (vec![broken], 1),
+        (vec!["-e", "exit(3)"], 3),
+        (vec!["-e", "exit(0); nope()"], 0),
+        (vec!["-e", "quit"], 0),
+        (vec!["-e", "exit(300)"], 1),
+        (vec!["-e", "__free_pages(alloc_page(GFP_KERNEL), 1)"], 1),
+        (vec!["--no-such-flag"], 2),
+        (vec!["/no/such/file.rhai"], 2),
+        (vec!["/"], 2),
+        (vec!["--set", "vm.nonsense=1", "-e", "1"], 2),
+        (vec!["--set", "vm.swappiness=999", "-e", "1"], 2),
+        (vec!["--help"], 0),
+        (vec!["--version"], 0),
+        (vec!["--list-machines"], 0),
+        (vec!["--help-topic", "kmem"], 0),
+        (vec!["--help-topic", "no_such_page"], 1),
+        (vec!["reference"], 0),
+    ] {
+        let output = run(&args);
+        assert_eq!(status(&output), want, "{args:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    }
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_vmlab")).args(["--machine", "no-such", "-e", "1"]).output().unwrap();
+    assert_eq!(status(&output), 2);
+    assert!(text(&output.stderr).contains("no such machine"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn results_and_complaints_take_different_streams() {
+    let output = run(&["-e", "print(1)", "-e", "alloc_pages(GFP_KERNL, 0)"]);
+    assert_eq!(text(&output.stdout), "1\n");
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("error: no such name: GFP_KERNL"), "{complaint}");
+    assert!(complaint.contains("            ^^^^^^^^^\n"), "{complaint}");
+    assert!(complaint.contains("help: did you mean GFP_KERNEL?"), "{complaint}");
+    assert!(!complaint.contains('\u{1b}'), "no colour without a terminal");
+}
+
+#[test]
+fn a_script_has_arguments_a_shebang_and_places() {
+    let script = file(
+        "args.rhai",
+        "#!/usr/bin/env vmlab\nfn first() { ARGS[0] }\nprint(first());\nprint(ARGS.len);\nnope();\n",
+    );
+    let script = script.to_str().unwrap();
+    let output = run(&[script, "a", "--b"]);
+    assert_eq!(text(&output.stdout), "a\n2\n");
+    assert!(text(&output.stderr).contains(&format!("--> {script}:5:1")), "{}", text(&output.stderr));
+    assert_eq!(status(&output), 1);
+}
+
+#[test]
+fn standard_input_is_a_script_or_lines() {
+    let output = fed(&["-"], "print(1 + 1);\nfor i in 0..2 {\n  print(i);\n}\n");
+    assert_eq!((text(&output.stdout), status(&output)), ("2\n0\n1\n".into(), 0));
+
+    let output = fed(&[], "kmem -i | head -1\nlet x = 20;\nfn f(a) {\n  a + 1\n}\nf(x)\nnope()\nx\n");
+    assert_eq!(text(&output.stdout), "                 PAGES        TOTAL      PERCENTAGE\n21\n20\n");
+    assert_eq!(status(&output), 1, "a line failed");
+    assert!(!text(&output.stdout).contains("vmlab>"), "no prompt");
+
+    // A command line is no Rhai: a script does not know it.
+    assert_eq!(status(&fed(&["-"], "kmem -i\n")), 1);
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let mut child = vmlab()
+        .args(["-e", "for i in 0..1000000 { print(i); }"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 2];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(&first, b"0\n");
+    assert_eq!((status(&output), text(&output.stderr).as_str()), (0, ""));
+}
+
+#[test]
+fn runaway_scripts_are_stopped() {
+    for (script, what) in [
+        ("loop {}", "too many operations (limit 200000)"),
+        ("fn f(x) { 1 + f(x + 1) } f(0)", "calls go deeper than 64"),
+        ("let s = \"x\"; loop { s += s; }", "too large: length of string"),
+        ("let a = [1]; loop { a += a; }", "too large: size of array"),
+        ("let m = #{}; for i in 0..100000000 { m[`k${i}`] = i; }", "too many operations"),
+        ("let f = |x| x; loop { f = |x| f.call(x); }", "too many operations"),
+    ] {
+        let output = run(&["--max-ops", "200000", "-e", script]);
+        assert!(text(&output.stderr).contains(what), "{script}: {}", text(&output.stderr));
+        assert_eq!(status(&output), 1, "{script}");
+    }
+}
+
+#[test]
+fn nothing_typed_becomes_a_panic() {
+    for line in [
+        "(((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((1",
+        "alloc_pages(GFP_KERNEL, -1)",
+        "alloc_pages(GFP_KERNEL, 9223372036854775807)",
+        "page(-1)",
+        "page(4294967296)",
+        "addr(1) >> 64",
+        "addr(1) % 0",
+        "random(-1)",
+        "tick(9223372036854775807); tick(9223372036854775807)",
+        "sleep(1e300)",
+        "kmem -f zzzz",
+        "kmem -g zzzz",
+        "mem_map(4294967295, 10)",
+        "free_areas(addr(-1))",
+        "cat(\"/sys/devices/system/node/node999/meminfo\")",
+        "echo(\"99999999999999999999\", \"/proc/sys/vm/min_free_kbytes\")",
+        "boot(#{})",
+        "boot(#{ arch: \"x86_64\", mem: \"1\" })",
+        "table([1, 2])",
+        "zones().map(|z| z.nope)",
+        "throw #{ a: 1 }",
+        "1/0",
+        "zone(\"DMA\").free_area[99]",
+        "diff(-1)",
+        "run_until(|| 5)",
+        "kmem 'unclosed",
+        "! ",
+        "%",
+        "help help help",
+        "apropos",
+    ] {
+        let output = run(&["-e", line]);
+        let complaint = text(&output.stderr);
+        assert!(
+            !complaint.contains("bug in vmlab") && matches!(status(&output), 0 | 1),
+            "{line}: {complaint}"
+        );
+    }
+}
+
+#[test]
+fn json_is_one_document_a_line() {
+    let output = run(&["--json", "-e", "print(\"aside\"); kmem(\"-z\")", "-e", "1 + 1", "-e", "addr(-1)"]);
+    let lines: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["schema"], 1);
+    assert_eq!(lines[0]["rows"][0]["name"], "DMA");
+    assert_eq!(lines[1]["value"], 2);
+    assert_eq!(lines[2]["value"], "0xffffffffffffffff");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let lines = "seed(7); for i in 0..200 { alloc_pages(GFP_KERNEL, random(4)); }";
+    let once = || run(&["--seed", "7", "-e", lines, "-e", "kmem -F", "-e", "kmem -V", "-e", "log"]).stdout;
+    assert_eq!(once(), once());
+}
+
+#[test]
+fn a_sandboxed_session_touches_nothing_of_the_host() {
+    let target = std::env::temp_dir().join(format!("vmlab-escape-{}", std::process::id()));
+    let target = target.to_str().unwrap();
+    for line in [
+        format!("kmem -i > {target}"),
+        format!("save {target}"),
+        format!("!touch {target}"),
+        format!("kmem -i | tee {target}"),
+        "source /etc/passwd".into(),
+        "boot(\"/etc/passwd\")".into(),
+        "import \"x\" as x;".into(),
+    ] {
+        let output = run(&["--sandbox", "-e", &line]);
+        assert_eq!(status(&output), 1, "{line}: {}", text(&output.stdout));
+        assert!(!std::path::Path::new(target).exists(), "{line}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_script_with_130() {
+    let mut child = vmlab()
+        .args(["--max-ops", "0", "-e", "print(1); loop {}"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It runs once it has printed.
+    let mut first = [0; 2];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(status(&output), 130, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("interrupted"));
+}
