@@ -61,16 +61,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let p = spawn("server");
-    /// > let thread = clone(p, CLONE_VM);
-    /// error: syntax: 'thread' is a reserved keyword
-    ///  --> 1:5
-    ///   |
-    /// 1 | let thread = clone(p, CLONE_VM);
-    ///   |     ^^^^^^
-    ///   help: thread is a word of the language; choose another name
-    /// > thread.tgid == p.pid
-    /// error: syntax: 'thread' is a reserved keyword
-    ///   help: thread is a word of the language; choose another name
+    /// > let t = clone(p, CLONE_VM);
+    /// > t.tgid == p.pid
+    /// true
     /// ```
     ///
     /// Kernel: `kernel_clone`. Gorman: 4.3.
