@@ -83,3 +83,19 @@ fn no_output_is_left_over() {
         }
     }
 }
+
+/// README.md shows real output: every line of a `text` block stands in an output, in this order.
+#[test]
+fn the_readme_shows_real_output() {
+    let outputs: String = scripts().iter().map(|s| fs::read_to_string(s.with_extension("out")).unwrap()).collect();
+    let readme = fs::read_to_string("README.md").unwrap();
+    let mut blocks = 0;
+    for block in readme.split("```text\n").skip(1) {
+        blocks += 1;
+        let mut from = outputs.lines();
+        for line in block.split("```").next().unwrap_or_default().lines().filter(|line| line.trim() != "…") {
+            assert!(from.any(|real| real == line), "README.md shows a line no script says there: {line:?}");
+        }
+    }
+    assert!(blocks > 0, "README.md shows no output");
+}
