@@ -38,7 +38,13 @@ fn every_session_is_true() {
             continue;
         }
         for m in mismatches {
-            wrong.push(format!("{}:{}\n--- written\n{}--- answered\n{}", page.display(), m.line, m.want, m.got));
+            wrong.push(format!(
+                "{}:{}\n--- written\n{}--- answered\n{}",
+                page.display(),
+                m.line,
+                m.want,
+                m.got
+            ));
         }
     }
     assert!(wrong.is_empty(), "\n{}\nUPDATE=1 cargo test writes the answers: read them", wrong.join("\n"));
@@ -53,7 +59,8 @@ fn errors_are_shown_on_purpose() {
         let mut expected = true;
         for (number, line) in text.lines().enumerate() {
             if let Some(fence) = line.strip_prefix("```") {
-                expected = !fence.starts_with("vmlab") || fence.split_whitespace().any(|w| w == "should_fail");
+                expected =
+                    !fence.starts_with("vmlab") || fence.split_whitespace().any(|w| w == "should_fail");
             } else if !expected && line.starts_with("error:") {
                 wrong.push(format!("{}:{}: {line}", page.display(), number + 1));
             }
@@ -96,10 +103,18 @@ fn every_page_is_in_the_summary() {
 /// Chapters are built alike, so that a reader knows where to look.
 #[test]
 fn every_chapter_has_its_parts() {
-    const PARTS: [&str; 6] =
-        ["## Then and now", "## Where the model differs", "## Check yourself", "## Labs", "## In the real kernel", "<details>"];
+    const PARTS: [&str; 6] = [
+        "## Then and now",
+        "## Where the model differs",
+        "## Check yourself",
+        "## Labs",
+        "## In the real kernel",
+        "<details>",
+    ];
     let mut wrong = Vec::new();
-    for page in pages().iter().filter(|page| page.file_name().is_some_and(|n| n.to_string_lossy().starts_with("ch"))) {
+    for page in
+        pages().iter().filter(|page| page.file_name().is_some_and(|n| n.to_string_lossy().starts_with("ch")))
+    {
         let text = fs::read_to_string(page).unwrap();
         for part in PARTS.iter().filter(|part| !text.contains(**part)) {
             wrong.push(format!("{}: no {part}", page.display()));
@@ -117,7 +132,11 @@ fn the_book_needs_no_network() {
     let mut wrong = Vec::new();
     for file in ["book/book.toml", "book/theme/vmlab.js", "book/theme/vmlab.css"] {
         let text = fs::read_to_string(file).unwrap_or_default();
-        wrong.extend(text.lines().filter(|l| l.contains("http://") || l.contains("https://")).map(|l| format!("{file}: {l}")));
+        wrong.extend(
+            text.lines()
+                .filter(|l| l.contains("http://") || l.contains("https://"))
+                .map(|l| format!("{file}: {l}")),
+        );
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

@@ -32,8 +32,14 @@ pub fn usage(machine: &Machine) -> Table {
         groups.push(("TOTAL LOW", vec![("TOTAL LOW", total - high), ("FREE LOW", free - high_free)]));
     }
     groups.push(("TOTAL HUGE", vec![("TOTAL HUGE", 0), ("HUGE FREE", 0)]));
-    groups.push(("TOTAL SWAP", vec![("TOTAL SWAP", swap), ("SWAP USED", swap - swap_free), ("SWAP FREE", swap_free)]));
-    groups.push(("TOTAL LIMIT", vec![("COMMIT LIMIT", machine.vm_commit_limit(swap)), ("COMMITTED", machine.committed_as)]));
+    groups.push((
+        "TOTAL SWAP",
+        vec![("TOTAL SWAP", swap), ("SWAP USED", swap - swap_free), ("SWAP FREE", swap_free)],
+    ));
+    groups.push((
+        "TOTAL LIMIT",
+        vec![("COMMIT LIMIT", machine.vm_commit_limit(swap)), ("COMMITTED", machine.committed_as)],
+    ));
 
     let mut table = Table::new().head("                 PAGES        TOTAL      PERCENTAGE");
     let mut records: Vec<Record> = Vec::new();
