@@ -355,7 +355,7 @@ impl Machine {
         let mut at = start;
         let mut flush = false;
         while at < end {
-            let next = ((at >> 21) + 1 << 21).min(end);
+            let next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 flush |= self.zap_table(mm, leaf, at, next);
             } else if at & ((1 << 39) - 1) == 0

@@ -406,7 +406,7 @@ impl Machine {
         let mut changed = false;
         let mut at = start;
         while at < end {
-            let next = ((at >> 21) + 1 << 21).min(end);
+            let next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 for addr in (at..next).step_by(PAGE_SIZE as usize) {
                     let pte =

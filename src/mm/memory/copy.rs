@@ -23,7 +23,7 @@ impl Machine {
         let cow = source.flags.is_cow();
         let mut at = source.start;
         while at < source.end {
-            let next = ((at >> 21) + 1 << 21).min(source.end);
+            let next = (((at >> 21) + 1) << 21).min(source.end);
             if let Some(from) = self.tables.leaf(pgd, VirtAddr(at)) {
                 if self.tables.get(from).entries.iter().any(|e| *e != 0) {
                     let leaf = self.pte_alloc(to, VirtAddr(at))?;
