@@ -7,6 +7,7 @@
 //! Counters are always on (`vmstat`). *Decisions* are always recorded. *Hot* events — every page allocated, freed,
 //! faulted — are recorded only while `trace` is on, in a ring that forgets the oldest.
 
+pub mod explain;
 mod record;
 
 pub use record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};

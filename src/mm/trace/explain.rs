@@ -1,0 +1,183 @@
+//! The last allocation in words: every zone tried with its arithmetic, every step of the slow path.
+//!
+//! Fidelity: ours. It reads the record, never the machine: the numbers are those that decided.
+
+use super::record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};
+use crate::mm::addr::Order;
+use crate::mm::config::ZoneType;
+use crate::mm::gfp::Gfp;
+use crate::mm::page_alloc::watermark::{AllocFlags, lowered};
+use std::fmt::Write;
+
+impl ZoneTry {
+    /// The line that free pages must exceed: the watermark after privileges, and the reserve.
+    pub fn must_exceed(&self) -> u64 {
+        lowered(self.mark, self.flags) + self.reserve
+    }
+
+    /// `412 = min 412 + lowmem_reserve 0`.
+    fn arithmetic(&self) -> String {
+        let lowered = lowered(self.mark, self.flags);
+        let mark = if lowered == self.mark {
+            format!("{} {}", self.wmark.name(), self.mark)
+        } else {
+            format!("{} {} lowered to {lowered}", self.wmark.name(), self.mark)
+        };
+        format!("{} = {mark} + lowmem_reserve {}", self.must_exceed(), self.reserve)
+    }
+}
+
+impl AllocRecord {
+    /// The decision path of the allocation, line by line.
+    pub fn explain(&self) -> String {
+        let mut text = String::new();
+        let pages = self.order.pages();
+        let wanted = format!("alloc_pages({}, {}) wanted {pages} page{}", self.gfp, self.order, if pages == 1 { "" } else { "s together" });
+        let _ = match self.path {
+            Path::Begun => return "Nothing has been allocated yet: try alloc_pages(GFP_KERNEL, 0), then explain() again.".into(),
+            Path::Fast | Path::Slow => writeln!(text, "{wanted} and got pfn {}.", self.pfn),
+            Path::Failed => writeln!(text, "{wanted} and failed: ENOMEM."),
+            Path::Injected => writeln!(text, "{wanted} and was made to fail by fail_nth: the zones were not asked."),
+        };
+        let _ = writeln!(text, "  mask: {}.", describe(self.gfp, self.highest));
+        self.explain_tries(&mut text);
+        self.explain_slow(&mut text);
+        match self.path {
+            Path::Failed => self.explain_remedy(&mut text),
+            Path::Fast | Path::Slow => self.explain_source(&mut text),
+            Path::Begun | Path::Injected => {}
+        }
+        text.push_str("Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()\n");
+        text
+    }
+
+    fn explain_tries(&self, text: &mut String) {
+        if self.tries().is_empty() {
+            return;
+        }
+        let nodes = self.tries().iter().any(|t| t.nid != self.tries()[0].nid);
+        let _ = writeln!(text, "  {:<14} {:>10}  must exceed", "zone", "free");
+        for tried in self.tries() {
+            let zone = if nodes { format!("{} node {}", tried.kind, tried.nid) } else { tried.kind.to_string() };
+            let verdict = match tried.verdict {
+                Verdict::Allowed => "allowed",
+                Verdict::BelowMark if tried.flags.has(AllocFlags::NO_WATERMARKS) => "below, but the caller may ignore watermarks",
+                Verdict::BelowMark => "refused",
+                Verdict::NoBlock => "refused: pages enough, but no free block is large enough",
+            };
+            let _ = writeln!(text, "  {zone:<14} {:>10}  {}: {verdict}", tried.free, tried.arithmetic());
+        }
+    }
+
+    fn explain_slow(&self, text: &mut String) {
+        for (n, step) in self.slow.iter().enumerate() {
+            let line = match step {
+                SlowStep::WokeKswapd(nids) => {
+                    let names: Vec<String> = nids.iter().map(|n| format!("kswapd{n}")).collect();
+                    format!("{} was woken: a zone was at or below low.", names.join(", "))
+                }
+                SlowStep::Retried(flags) => format!("The zones were tried again, {}.", held_to(*flags)),
+                SlowStep::CannotReclaim => "The caller may not sleep (no __GFP_DIRECT_RECLAIM), so it could not reclaim.".into(),
+                SlowStep::Recursion => "The caller is freeing memory itself (PF_MEMALLOC): it may not reclaim again.".into(),
+                SlowStep::Compacted("skipped") => "Compaction was not tried: no zone was suitable, or it could not help.".into(),
+                SlowStep::Compacted(result) => format!("Compaction: {result}."),
+                SlowStep::Reclaimed { scanned, reclaimed, priority } => {
+                    format!("Direct reclaim, priority 12 down to {priority}: scanned {scanned} pages, freed {reclaimed}.")
+                }
+                SlowStep::Drained(pages) => format!("Per-CPU lists were drained: {pages} pages came back."),
+                SlowStep::GaveUp(why) => format!("It ended there: {why}."),
+                SlowStep::OomKilled(Some(pid)) => format!("The OOM killer killed task {pid}."),
+                SlowStep::OomKilled(None) => "The OOM killer found no task to kill.".into(),
+            };
+            let _ = writeln!(text, "  {}. {line}", n + 1);
+        }
+    }
+
+    fn explain_source(&self, text: &mut String) {
+        let zone = self.tries().iter().rev().find(|t| t.zone == self.zone).map_or("?", |t| t.kind.name());
+        let _ = match (self.refilled, self.split) {
+            (0, None) if self.order <= Order::COSTLY => writeln!(text, "  It came from the per-CPU list of zone {zone}."),
+            (0, None) => writeln!(text, "  It came whole from the free list of order {} of zone {zone}.", self.order),
+            (0, Some((from, to))) if from == to => writeln!(text, "  It came whole from the free list of order {to} of zone {zone}."),
+            (0, Some((from, to))) => writeln!(text, "  A block of order {from} of zone {zone} was halved {} times.", from.get() - to.get()),
+            (n, Some((from, to))) => writeln!(
+                text,
+                "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the last one out of a block of order {from}."
+            ),
+            (n, None) => writeln!(text, "  The per-CPU list was empty: {n} blocks were moved to it from zone {zone}."),
+        };
+        if let Some((from, changed)) = self.fallback {
+            let claim = if changed { "its pageblock changed hands" } else { "its pageblock kept its type" };
+            let _ = writeln!(text, "  No {} block was free: one was taken from {}; {claim}.", self.migratetype.name(), from.name());
+        }
+    }
+
+    fn explain_remedy(&self, text: &mut String) {
+        let last = |t: &&ZoneTry| t.verdict == Verdict::BelowMark;
+        let missing = |t: &ZoneTry| (t.must_exceed() + u64::from(self.order.pages())).saturating_sub(t.free);
+        let Some(nearest) = self.tries().iter().rev().filter(last).min_by_key(|t| missing(t)) else {
+            text.push_str("  It would have succeeded if free pages had lain together: compact(), or a smaller order.\n");
+            return;
+        };
+        let _ = writeln!(
+            text,
+            "  It would have succeeded with {} more free page{} in {}, or with a lower vm.min_free_kbytes.",
+            missing(nearest),
+            if missing(nearest) == 1 { "" } else { "s" },
+            nearest.kind
+        );
+        let atomic = lowered(nearest.mark, AllocFlags::HIGH.with(AllocFlags::HARDER)) + nearest.reserve;
+        if nearest.free > atomic && !self.gfp.has(Gfp::HIGH) {
+            let _ = writeln!(text, "  GFP_ATOMIC would still get a page there: it is held to {atomic}.");
+        } else if !self.gfp.has(Gfp::MEMALLOC) && nearest.free > 0 {
+            text.push_str("  Only PF_MEMALLOC, a task that frees memory, would still get a page: it ignores the watermarks.\n");
+        }
+    }
+}
+
+/// What a mask allows, in words.
+pub fn describe(gfp: Gfp, highest: ZoneType) -> String {
+    let mut words = vec![if gfp.may_sleep() { "may sleep and reclaim" } else { "may not sleep" }];
+    if gfp.has(Gfp::IO) {
+        words.push("may start IO");
+    }
+    if gfp.has(Gfp::FS) {
+        words.push("may enter the file system");
+    }
+    if gfp.has(Gfp::KSWAPD_RECLAIM) {
+        words.push("may wake kswapd");
+    }
+    if gfp.has(Gfp::HIGH) {
+        words.push("may use half of min");
+    }
+    if gfp.has(Gfp::ATOMIC_FLAG) {
+        words.push("and a quarter of the rest");
+    }
+    if gfp.has(Gfp::MEMALLOC) {
+        words.push("ignores the watermarks");
+    }
+    if gfp.has(Gfp::NORETRY) {
+        words.push("gives up after one round");
+    }
+    if gfp.has(Gfp::NOFAIL) {
+        words.push("never gives up");
+    }
+    format!("{}; {} pages, zones up to {highest}", words.join(", "), gfp.migratetype().name().to_lowercase())
+}
+
+fn held_to(flags: AllocFlags) -> String {
+    if flags.has(AllocFlags::NO_WATERMARKS) {
+        return "ignoring the watermarks".into();
+    }
+    let mut text = format!("held to {}", flags.wmark().name());
+    for (flag, words) in [
+        (AllocFlags::HIGH, ", half of it for __GFP_HIGH"),
+        (AllocFlags::HARDER, ", a quarter less for __GFP_ATOMIC"),
+        (AllocFlags::OOM, ", half less for a victim of the OOM killer"),
+    ] {
+        if flags.has(flag) {
+            text.push_str(words);
+        }
+    }
+    text
+}
