@@ -139,9 +139,9 @@ pub struct Page {
     mapcount: u32,
     /// The order of a block; the swap slot of a page in the swap cache.
     pub private: u32,
-    /// The page before it on the list it is on.
+    /// The page before it on the list it is on; stale in the first one.
     pub prev: Pfn,
-    /// The page after it.
+    /// The page after it; stale in the last one.
     pub next: Pfn,
     /// What it belongs to: 0, or the number and kind of an `anon_vma`, a file, a slab cache.
     pub mapping: u32,
@@ -508,6 +508,9 @@ impl Ground {
 }
 
 /// A doubly linked list threaded through the pages themselves, as `page->lru` is.
+///
+/// The list knows its ends, the pages do not: `prev` of the first page and `next` of the last one are stale, so
+/// taking a page off an end touches no other page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct List {
     /// The first page, or [`Pfn::NIL`].
@@ -528,20 +531,17 @@ impl List {
     /// True without entries.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.head == Pfn::NIL
+        self.len == 0
     }
 
     /// Puts a page at the front (`list_add`).
     #[inline]
     pub fn push_front(&mut self, map: &mut MemMap, pfn: Pfn) {
-        let old = self.head;
-        let page = map.page_mut(pfn);
-        page.prev = Pfn::NIL;
-        page.next = old;
-        if old == Pfn::NIL {
-            self.tail = pfn
+        if self.is_empty() {
+            self.tail = pfn;
         } else {
-            map.page_mut(old).prev = pfn
+            map.page_mut(self.head).prev = pfn;
+            map.page_mut(pfn).next = self.head;
         }
         self.head = pfn;
         self.len += 1;
@@ -550,14 +550,11 @@ impl List {
     /// Puts a page at the end (`list_add_tail`).
     #[inline]
     pub fn push_back(&mut self, map: &mut MemMap, pfn: Pfn) {
-        let old = self.tail;
-        let page = map.page_mut(pfn);
-        page.next = Pfn::NIL;
-        page.prev = old;
-        if old == Pfn::NIL {
-            self.head = pfn
+        if self.is_empty() {
+            self.head = pfn;
         } else {
-            map.page_mut(old).next = pfn
+            map.page_mut(self.tail).next = pfn;
+            map.page_mut(pfn).prev = self.tail;
         }
         self.tail = pfn;
         self.len += 1;
@@ -566,44 +563,48 @@ impl List {
     /// Takes a page out (`list_del`).
     #[inline]
     pub fn remove(&mut self, map: &mut MemMap, pfn: Pfn) {
-        let page = map.page(pfn);
-        if page.prev == Pfn::NIL {
-            self.head = page.next
+        if pfn == self.head {
+            self.pop_front(map);
+        } else if pfn == self.tail {
+            self.pop_back(map);
         } else {
-            map.page_mut(page.prev).next = page.next
+            let page = map.page(pfn);
+            map.page_mut(page.prev).next = page.next;
+            map.page_mut(page.next).prev = page.prev;
+            self.len -= 1;
         }
-        if page.next == Pfn::NIL {
-            self.tail = page.prev
-        } else {
-            map.page_mut(page.next).prev = page.prev
-        }
-        self.len -= 1;
     }
 
     /// Takes the first page out.
     #[inline]
-    pub fn pop_front(&mut self, map: &mut MemMap) -> Option<Pfn> {
+    pub fn pop_front(&mut self, map: &MemMap) -> Option<Pfn> {
         let first = self.head;
-        if first == Pfn::NIL {
-            return None;
+        match self.len {
+            0 => return None,
+            1 => *self = List::default(),
+            len => (self.head, self.len) = (map.page(first).next, len - 1),
         }
-        let next = map.page(first).next;
-        if next == Pfn::NIL {
-            self.tail = Pfn::NIL
-        } else {
-            map.page_mut(next).prev = Pfn::NIL
-        }
-        self.head = next;
-        self.len -= 1;
         Some(first)
+    }
+
+    /// Takes the last page out.
+    #[inline]
+    pub fn pop_back(&mut self, map: &MemMap) -> Option<Pfn> {
+        let last = self.tail;
+        match self.len {
+            0 => return None,
+            1 => *self = List::default(),
+            len => (self.tail, self.len) = (map.page(last).prev, len - 1),
+        }
+        Some(last)
     }
 
     /// The pages from first to last.
     pub fn iter<'a>(&self, map: &'a MemMap) -> impl Iterator<Item = Pfn> + 'a {
-        let mut at = self.head;
+        let (mut at, tail) = (self.head, self.tail);
         std::iter::from_fn(move || {
             let pfn = (at != Pfn::NIL).then_some(at)?;
-            at = map.page(pfn).next;
+            at = if pfn == tail { Pfn::NIL } else { map.page(pfn).next };
             Some(pfn)
         })
     }
@@ -651,7 +652,10 @@ mod tests {
         list.push_front(&mut map, Pfn(299));
         list.remove(&mut map, Pfn(301));
         assert_eq!(list.iter(&map).collect::<Vec<_>>(), [Pfn(299), Pfn(300), Pfn(302)]);
-        assert_eq!(list.pop_front(&mut map), Some(Pfn(299)));
+        assert_eq!(list.pop_front(&map), Some(Pfn(299)));
         assert_eq!((list.len, list.tail), (2, Pfn(302)));
+        assert_eq!(list.pop_back(&map), Some(Pfn(302)));
+        list.remove(&mut map, Pfn(300));
+        assert_eq!((list, list.iter(&map).next()), (List::default(), None));
     }
 }
