@@ -67,6 +67,8 @@ const ZONE_SHIFT: u32 = 23;
 const FLAG_MASK: u32 = (1 << ZONE_SHIFT) - 1;
 /// A script holds a handle of the page: freeing it must bump the frame's serial.
 const WATCHED: u32 = 1 << 22;
+/// More than the page itself ends with it.
+const SPECIAL: u32 = WATCHED | PageFlags::HEAD.0;
 
 impl PageFlags {
     /// No flag.
@@ -290,21 +292,23 @@ impl Page {
         }
     }
 
+    /// True when dropping a reference frees a block of this order, nothing speaks against it (`page_expected_state`),
+    /// and nothing else ends with it.
+    #[inline]
+    pub fn is_ready_to_free(&self, order: Order) -> bool {
+        let wrong = (self.refcount ^ 1) | self.mapcount | self.mapping | (self.private ^ u32::from(order.get()));
+        wrong | self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
+    }
+
+    /// True when more than the page itself ends with it: a handle, a compound page.
+    #[inline]
+    pub fn is_special(&self) -> bool {
+        self.flags & SPECIAL != 0
+    }
+
     /// The serious part of `free_page_is_bad`: why this page may not be freed.
     #[inline]
     pub fn bad_reason(&self) -> Option<&'static str> {
-        const CHECK_AT_FREE: PageFlags = PageFlags(
-            PageFlags::LOCKED.0
-                | PageFlags::LRU.0
-                | PageFlags::ACTIVE.0
-                | PageFlags::SLAB.0
-                | PageFlags::RESERVED.0
-                | PageFlags::PRIVATE.0
-                | PageFlags::WRITEBACK.0
-                | PageFlags::UNEVICTABLE.0
-                | PageFlags::MLOCKED.0
-                | PageFlags::SWAPCACHE.0,
-        );
         if self.mapcount != 0 {
             Some("nonzero mapcount")
         } else if self.mapping != 0 {
@@ -318,6 +322,20 @@ impl Page {
         }
     }
 }
+
+/// Flags that a page must have lost before it is freed (`PAGE_FLAGS_CHECK_AT_FREE`).
+const CHECK_AT_FREE: PageFlags = PageFlags(
+    PageFlags::LOCKED.0
+        | PageFlags::LRU.0
+        | PageFlags::ACTIVE.0
+        | PageFlags::SLAB.0
+        | PageFlags::RESERVED.0
+        | PageFlags::PRIVATE.0
+        | PageFlags::WRITEBACK.0
+        | PageFlags::UNEVICTABLE.0
+        | PageFlags::MLOCKED.0
+        | PageFlags::SWAPCACHE.0,
+);
 
 /// A run of frames and the zone they belong to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
