@@ -14,16 +14,21 @@
 
 mod layout;
 
-use crate::mm::addr::{Cpu, Order, ZoneId};
+use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::{Config, NodeConfig, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::pcp::PerCpuPages;
+use crate::mm::pgtable::Tables;
+use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
-use crate::mm::trace::{AllocRecord, Trace};
+use crate::mm::tlb::Tlb;
+use crate::mm::trace::{AllocRecord, FaultRecord, Trace};
+use crate::mm::vmscan::Kswapd;
 use crate::mm::vmstat::{NodeStat, Vmstat};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 /// Why a spec cannot boot.
@@ -51,6 +56,8 @@ impl fmt::Display for BootError {
 
 impl std::error::Error for BootError {}
 
+/// The pid of the first task; init is 1, the script's kernel thread 2.
+const FIRST_PID: u32 = 3;
 /// Frames a machine can have: 16 TiB, less the number that ends lists.
 const MAX_FRAMES: u64 = u32::MAX as u64 - 1;
 
@@ -68,7 +75,10 @@ impl Machine {
         machine.free_late_memory();
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
+        machine.choose_zero_page();
+        machine.start_init()?;
         machine.apply_spec_sysctls()?;
+        machine.apply_spec_swap()?;
         machine.trace.clear();
         machine.clock = 0;
         Ok(machine)
@@ -96,6 +106,8 @@ impl Machine {
                 zonelists: Default::default(),
                 this_node: Default::default(),
                 stat: [0; NodeStat::COUNT],
+                lruvec: Lruvec::default(),
+                kswapd: Kswapd::default(),
             });
         }
         for late in &config.late_freed {
@@ -125,6 +137,27 @@ impl Machine {
             serials: Serials::default(),
             log: VecDeque::new(),
             fail_in: config.fail_nth,
+            tables: Tables::default(),
+            vmas: Slots::default(),
+            anon_vmas: Slots::default(),
+            mms: Slots::default(),
+            tasks: BTreeMap::new(),
+            next_pid: FIRST_PID,
+            next_asid: 0,
+            tlbs: vec![Tlb::default(); cpus],
+            zero_pfn: Pfn::NIL,
+            committed_as: 0,
+            last_fault: FaultRecord::default(),
+            faulting: None,
+            swap: Vec::new(),
+            swap_turn: 0,
+            io: VecDeque::new(),
+            device_free_at: 0,
+            background: false,
+            in_background: false,
+            isolated: Vec::new(),
+            ooms: Vec::new(),
+            panicked: None,
             config,
         }
     }
@@ -238,6 +271,28 @@ impl Machine {
             let low = |z: &&Zone| !self.is_highmem(z);
             self.sysctl.min_free_kbytes = self.zones.iter().filter(low).map(|z| z.watermark.min * 4).sum();
         }
+    }
+
+    /// The page of zeros lies in the kernel's image: the first reserved frame that exists.
+    fn choose_zero_page(&mut self) {
+        let reserved = self.mem_map.reserved().iter().map(|r| Pfn(r.0));
+        self.zero_pfn = reserved.into_iter().find(|p| self.mem_map.contains(*p)).unwrap_or(Pfn(0));
+    }
+
+    /// The first process owns the anonymous pages that the spec found.
+    fn start_init(&mut self) -> Result<(), BootError> {
+        self.adopt_anonymous_pages()
+            .map_err(|e| BootError::new("nodes", format!("init cannot start: {e}"), "leave some pages free"))
+    }
+
+    fn apply_spec_swap(&mut self) -> Result<(), BootError> {
+        for area in self.config.swap.clone() {
+            let field = format!("swap.{}", area.name);
+            self.swapon(&area).map_err(|e| {
+                BootError::new(field, e.to_string(), "give it a name of its own and at least one page")
+            })?;
+        }
+        Ok(())
     }
 
     fn apply_spec_sysctls(&mut self) -> Result<(), BootError> {

@@ -2,6 +2,8 @@
 //!
 //! Fidelity: ours. `check()` runs after every line of a debug session, in every test and every lab.
 
+mod vm;
+
 use crate::mm::addr::{Order, Pfn};
 use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
@@ -63,6 +65,7 @@ impl Machine {
             );
             return broken("no page is lost or made", what);
         }
+        self.check_vm()?;
         Ok(census)
     }
 
@@ -196,6 +199,9 @@ impl Machine {
                     "refcount covers mapcount",
                     format!("pfn {pfn}: refcount {}, mapcount {}", page.refcount, page.mapcount()),
                 );
+            }
+            if page.is(PageFlags::TAIL) {
+                continue;
             }
             used += u64::from(page.order().pages());
         }

@@ -17,7 +17,7 @@ pub enum Arch {
     I386,
     /// 32-bit PC with physical address extension, three levels.
     I386Pae,
-    /// 64-bit ARM: DMA, DMA32, Normal, Movable, Device; NUMA; CMA.
+    /// 64-bit ARM: DMA, DMA32, Normal, Movable; NUMA; CMA.
     Arm64,
     /// A 32-bit ARM telephone: Normal, HighMem, Movable.
     Arm,
@@ -45,7 +45,9 @@ impl Arch {
     pub const fn zone_types(self) -> &'static [ZoneType] {
         use ZoneType::*;
         match self {
-            Arch::X86_64 | Arch::Arm64 => &[Dma, Dma32, Normal, Movable, Device],
+            Arch::X86_64 => &[Dma, Dma32, Normal, Movable, Device],
+            // Debian's arm64 kernel of 6.1 has no ZONE_DEVICE: its protection shows four numbers.
+            Arch::Arm64 => &[Dma, Dma32, Normal, Movable],
             Arch::I386 | Arch::I386Pae => &[Dma, Normal, HighMem, Movable],
             Arch::Arm => &[Normal, HighMem, Movable],
             Arch::Uml => &[Normal, Movable],
@@ -86,6 +88,14 @@ impl Arch {
     /// Built with `CONFIG_HIGHMEM`.
     pub fn has_highmem(self) -> bool {
         matches!(self, Arch::I386 | Arch::I386Pae | Arch::Arm)
+    }
+
+    /// The order of a pageblock: that of a huge page, or the largest where huge pages are 4 MiB or absent.
+    pub fn pageblock_order(self) -> Order {
+        match self {
+            Arch::X86_64 | Arch::I386Pae | Arch::Arm64 => Order::PAGEBLOCK,
+            Arch::I386 | Arch::Arm | Arch::Uml => Order::MAX,
+        }
     }
 
     /// True for addresses of 64 bits.
@@ -317,7 +327,7 @@ pub struct ZoneConfig {
     pub holes: Vec<(u64, u64)>,
     /// Free blocks by migratetype, indexed as [`MigrateType::ALL`].
     pub free: [FreeBlocks; MigrateType::COUNT],
-    /// Pageblocks by migratetype; all zero when not known (then all are Movable).
+    /// Pageblocks (of `Config::pageblock_order`) by migratetype; all zero when not known (then all are Movable).
     pub pageblocks: [u64; MigrateType::COUNT],
     /// Pages on the per-CPU lists, CPU 0 first; shorter than the machine's CPUs means zero.
     pub pcp: Vec<u64>,
@@ -471,6 +481,8 @@ pub struct Config {
     pub kernel: String,
     /// Nodes in the order of their numbers.
     pub nodes: Vec<NodeConfig>,
+    /// The order of a pageblock: `Page block order` of pagetypeinfo.
+    pub pageblock_order: Order,
     /// Built with transparent huge pages, and the mode at boot.
     pub thp: Option<ThpMode>,
     /// Freed after the watermarks were computed, in the order of the log.
@@ -499,6 +511,7 @@ impl Config {
             arch,
             kernel: "6.1".into(),
             nodes: Vec::new(),
+            pageblock_order: arch.pageblock_order(),
             thp: None,
             late_freed: Vec::new(),
             sysctl: Vec::new(),

@@ -7,9 +7,17 @@ use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
 use crate::mm::config::{Config, ThpMode};
 use crate::mm::gfp::Gfp;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
+use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
+use crate::mm::pgtable::Tables;
+use crate::mm::rmap::AnonVma;
+use crate::mm::slots::Slots;
+use crate::mm::swapfile::{Io, SwapArea};
 use crate::mm::sysctl::Sysctl;
-use crate::mm::trace::{AllocRecord, Event, Stamped, Trace};
+use crate::mm::task::{Mm, Pid, Task};
+use crate::mm::tlb::Tlb;
+use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
+use crate::mm::vma::Vma;
 use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -242,6 +250,42 @@ pub struct Machine {
     pub contents: Contents,
     /// Which page handles are alive.
     pub serials: Serials,
+    /// Page tables of all address spaces.
+    pub tables: Tables,
+    /// Areas of all address spaces.
+    pub vmas: Slots<Vma>,
+    /// What ties anonymous pages to areas.
+    pub anon_vmas: Slots<AnonVma>,
+    /// Address spaces.
+    pub mms: Slots<Mm>,
+    /// Tasks by pid, dead ones too.
+    pub tasks: BTreeMap<Pid, Task>,
+    /// Swap areas.
+    pub swap: Vec<SwapArea>,
+    /// Recent translations of each CPU.
+    pub tlbs: Vec<Tlb>,
+    /// The frame of zeros.
+    pub zero_pfn: Pfn,
+    /// Pages promised to processes (`Committed_AS`).
+    pub committed_as: u64,
+    /// The last fault.
+    pub last_fault: FaultRecord,
+    /// Every run of the OOM killer.
+    pub ooms: Vec<OomRecord>,
+    /// The kernel's last words, after a panic.
+    pub panicked: Option<String>,
+    /// The address whose fault is being handled.
+    pub(crate) faulting: Option<u64>,
+    pub(crate) next_pid: Pid,
+    pub(crate) next_asid: u16,
+    pub(crate) swap_turn: u32,
+    pub(crate) io: VecDeque<Io>,
+    pub(crate) device_free_at: u64,
+    /// The device or a kernel thread has something to do as time passes.
+    pub(crate) background: bool,
+    pub(crate) in_background: bool,
+    /// Room for isolated pages, kept to spare allocations.
+    pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,
     /// Page allocations until one is made to fail.
     pub(crate) fail_in: Option<u64>,
@@ -272,12 +316,6 @@ impl Machine {
     /// Chooses the CPU on which the foreground goes on; `None` when there is no such CPU.
     pub fn set_cpu(&mut self, cpu: u16) -> Option<()> {
         self.nodes.iter().any(|n| n.cpus.contains(&cpu)).then(|| self.cpu = Cpu(cpu))
-    }
-
-    /// Lets virtual time pass for work of the foreground, in nanoseconds.
-    #[inline]
-    pub fn charge(&mut self, ns: u64) {
-        self.clock += ns;
     }
 
     /// Records an event; the only door for events.
@@ -357,9 +395,10 @@ impl Machine {
     /// A copy that shares every section of memory until one side writes.
     pub fn snapshot(&mut self) -> Machine {
         let mem_map = self.mem_map.snapshot();
+        let tables = self.tables.snapshot();
         // The sections are shared already: cloning the rest copies no page.
         let mut copy = self.clone();
-        copy.mem_map = mem_map;
+        (copy.mem_map, copy.tables) = (mem_map, tables);
         copy
     }
 

@@ -6,8 +6,10 @@
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
 use crate::mm::config::{MigrateType, ZoneType};
+use crate::mm::lru::Lruvec;
 use crate::mm::page::{List, MemMap};
 use crate::mm::page_alloc::pcp::PerCpuPages;
+use crate::mm::vmscan::Kswapd;
 use crate::mm::vmstat::{NodeStat, NumaStat, ZoneStat};
 use std::collections::VecDeque;
 
@@ -265,6 +267,10 @@ pub struct Node {
     pub this_node: [Zonelist; ZoneType::ALL.len()],
     /// Pages by state.
     pub stat: [u64; NodeStat::COUNT],
+    /// The lists of reclaim.
+    pub lruvec: Lruvec,
+    /// Its reclaim thread.
+    pub kswapd: Kswapd,
 }
 
 impl Node {

@@ -10,29 +10,55 @@
 //! | [`mmzone`] | `include/linux/mmzone.h` | 2 |
 //! | [`boot`] | `mm/mm_init.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
+//! | [`show_mem`] | `lib/show_mem.c` | |
+//! | [`task`] | `include/linux/sched.h` | 4 |
+//! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
+//! | [`vma`] | `mm/mmap.c` | 4 |
+//! | [`mmap`] | `mm/mmap.c`, `mm/mprotect.c` | 4 |
+//! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
+//! | [`tlb`] | `arch/x86/mm/tlb.c` | 3.8 |
+//! | [`memory`] | `mm/memory.c` | 4.6 |
+//! | [`rmap`] | `mm/rmap.c` | 10 |
+//! | [`lru`] | `mm/swap.c` | 10 |
+//! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
 //! | [`compaction`] | `mm/compaction.c` | |
 //! | [`vmscan`] | `mm/vmscan.c` | 10 |
 //! | [`oom_kill`] | `mm/oom_kill.c` | 13 |
 //! | [`sysctl`] | `kernel/sysctl.c` | |
 //! | [`vmstat`] | `mm/vmstat.c` | |
 //! | [`trace`] | `include/trace/events/*.h` | |
+//! | [`clock`] | | |
+//! | [`slots`] | | |
 //! | [`machine`] | owns everything | |
 //! | [`check`] | proves the invariants | |
 
 pub mod addr;
 pub mod boot;
 pub mod check;
+pub mod clock;
 pub mod compaction;
 pub mod config;
 pub mod errno;
+pub mod fork;
 pub mod gfp;
+pub mod lru;
 pub mod machine;
+pub mod memory;
+pub mod mmap;
 pub mod mmzone;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
+pub mod pgtable;
+pub mod rmap;
+pub mod show_mem;
+pub mod slots;
+pub mod swapfile;
 pub mod sysctl;
+pub mod task;
+pub mod tlb;
 pub mod trace;
+pub mod vma;
 pub mod vmscan;
 pub mod vmstat;
 

@@ -8,14 +8,18 @@
 //! faulted — are recorded only while `trace` is on, in a ring that forgets the oldest.
 
 pub mod explain;
+mod fault;
 mod record;
 
+pub use fault::{FaultKind, FaultRecord};
 pub use record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};
 
-use crate::mm::addr::{Nid, Order, Pfn};
+use crate::mm::addr::{Nid, Order, Pfn, VirtAddr};
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Comm;
+use crate::mm::memory::Access;
+use crate::mm::task::{Exit, Pid};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -71,6 +75,52 @@ pub enum Event {
         old: String,
         new: String,
     },
+    PageFault {
+        addr: VirtAddr,
+        access: Access,
+        kind: FaultKind,
+    },
+    KswapdWake {
+        nid: Nid,
+        order: Order,
+    },
+    KswapdSleep {
+        nid: Nid,
+        reclaimed: u64,
+        hopeless: bool,
+    },
+    DirectReclaimBegin {
+        order: Order,
+        gfp: Gfp,
+    },
+    DirectReclaimEnd {
+        nr_scanned: u64,
+        nr_reclaimed: u64,
+        priority: u8,
+    },
+    LruShrinkInactive {
+        nid: Nid,
+        scanned: u64,
+        reclaimed: u64,
+        priority: u8,
+        file: bool,
+    },
+    MarkVictim {
+        pid: Pid,
+        comm: Comm,
+        score: i64,
+        freed: u64,
+    },
+    TaskNewtask {
+        pid: Pid,
+        comm: Comm,
+        parent: Pid,
+    },
+    ProcessExit {
+        pid: Pid,
+        comm: Comm,
+        how: Exit,
+    },
     WakeupKswapd {
         nid: Nid,
         zone: ZoneType,
@@ -93,7 +143,16 @@ impl Event {
             | Event::PcpuDrain { .. }
             | Event::Extfrag { .. }
             | Event::SetupWmarks { .. } => "kmem",
-            Event::WakeupKswapd { .. } => "vmscan",
+            Event::WakeupKswapd { .. }
+            | Event::KswapdWake { .. }
+            | Event::KswapdSleep { .. }
+            | Event::DirectReclaimBegin { .. }
+            | Event::DirectReclaimEnd { .. }
+            | Event::LruShrinkInactive { .. } => "vmscan",
+            Event::PageFault { .. } => "exceptions",
+            Event::MarkVictim { .. } => "oom",
+            Event::TaskNewtask { .. } => "task",
+            Event::ProcessExit { .. } => "sched",
             Event::Sysctl { .. } => "sysctl",
         }
     }
@@ -111,6 +170,15 @@ impl Event {
             Event::SetupWmarks { .. } => "mm_setup_per_zone_wmarks",
             Event::Sysctl { .. } => "sysctl_write",
             Event::WakeupKswapd { .. } => "mm_vmscan_wakeup_kswapd",
+            Event::PageFault { .. } => "page_fault_user",
+            Event::KswapdWake { .. } => "mm_vmscan_kswapd_wake",
+            Event::KswapdSleep { .. } => "mm_vmscan_kswapd_sleep",
+            Event::DirectReclaimBegin { .. } => "mm_vmscan_direct_reclaim_begin",
+            Event::DirectReclaimEnd { .. } => "mm_vmscan_direct_reclaim_end",
+            Event::LruShrinkInactive { .. } => "mm_vmscan_lru_shrink_inactive",
+            Event::MarkVictim { .. } => "mark_victim",
+            Event::TaskNewtask { .. } => "task_newtask",
+            Event::ProcessExit { .. } => "sched_process_exit",
         }
     }
 
@@ -153,6 +221,41 @@ impl Event {
                 )
             }
             Event::Sysctl { name, old, new } => format!("{name} was changed from {old} to {new}."),
+            Event::PageFault { addr, access, kind } => format!("A {access:?} of {addr} faulted: {kind}."),
+            Event::KswapdWake { nid, .. } => format!("kswapd{nid} began to reclaim."),
+            Event::KswapdSleep { nid, hopeless: true, .. } => {
+                format!(
+                    "kswapd{nid} gave up: 16 runs freed nothing; from now on callers must reclaim themselves."
+                )
+            }
+            Event::KswapdSleep { nid, reclaimed, .. } => {
+                format!("kswapd{nid} went back to sleep: a zone is above high, {reclaimed} pages were freed.")
+            }
+            Event::DirectReclaimBegin { order, gfp } => {
+                format!(
+                    "A request of order {order} ({gfp}) found every zone below min and began to reclaim itself."
+                )
+            }
+            Event::DirectReclaimEnd { nr_scanned, nr_reclaimed, priority } => {
+                format!(
+                    "It looked at {nr_scanned} pages down to priority {priority} and freed {nr_reclaimed}."
+                )
+            }
+            Event::LruShrinkInactive { nid, scanned, reclaimed, priority, file } => format!(
+                "{scanned} inactive {} pages of node {nid} were looked at (priority {priority}), {reclaimed} freed.",
+                if *file { "file" } else { "anonymous" }
+            ),
+            Event::MarkVictim { pid, comm, score, freed } => {
+                format!(
+                    "The OOM killer killed task {pid} ({comm}), whose score {score} was the largest; {freed} pages came back."
+                )
+            }
+            Event::TaskNewtask { pid, comm, parent } => {
+                format!("Task {pid} ({comm}) was started by task {parent}.")
+            }
+            Event::ProcessExit { pid, comm, how } => {
+                format!("Task {pid} ({comm}) ended: {}.", exit_text(*how))
+            }
             Event::WakeupKswapd { nid, zone, free, low, .. } => {
                 format!("kswapd{nid} was woken: zone {zone} had {free} pages free, low is {low}.")
             }
@@ -188,10 +291,38 @@ impl fmt::Display for Event {
                 write!(f, "min_free_kbytes={min_free_kbytes} lowmem={lowmem}")
             }
             Event::Sysctl { name, old, new } => write!(f, "{name} old={old} new={new}"),
+            Event::PageFault { addr, access, kind } => {
+                write!(f, "address={addr} access={access:?} -> {kind}")
+            }
+            Event::KswapdWake { nid, order } => write!(f, "nid={nid} order={order}"),
+            Event::KswapdSleep { nid, reclaimed, hopeless } => {
+                write!(f, "nid={nid} reclaimed={reclaimed} hopeless={}", u8::from(*hopeless))
+            }
+            Event::DirectReclaimBegin { order, gfp } => write!(f, "order={order} gfp_flags={gfp}"),
+            Event::DirectReclaimEnd { nr_scanned, nr_reclaimed, priority } => {
+                write!(f, "nr_reclaimed={nr_reclaimed} nr_scanned={nr_scanned} priority={priority}")
+            }
+            Event::LruShrinkInactive { nid, scanned, reclaimed, priority, file } => write!(
+                f,
+                "nid={nid} nr_scanned={scanned} nr_reclaimed={reclaimed} priority={priority} flags={}",
+                if *file { "RECLAIM_WB_FILE" } else { "RECLAIM_WB_ANON" }
+            ),
+            Event::MarkVictim { pid, comm, score, freed } => {
+                write!(f, "pid={pid} comm={comm} score={score} freed={freed}")
+            }
+            Event::TaskNewtask { pid, comm, parent } => write!(f, "pid={pid} comm={comm} parent={parent}"),
+            Event::ProcessExit { pid, comm, how } => write!(f, "comm={comm} pid={pid} {}", exit_text(*how)),
             Event::WakeupKswapd { nid, zone, order, gfp, free, low } => {
                 write!(f, "nid={nid} order={order} gfp_flags={gfp} zone={zone} free={free} low={low}")
             }
         }
+    }
+}
+
+fn exit_text(how: Exit) -> String {
+    match how {
+        Exit::Status(status) => format!("exit status {status}"),
+        Exit::Signal(signal) => signal.to_string(),
     }
 }
 

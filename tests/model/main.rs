@@ -2,3 +2,4 @@
 
 mod buddy;
 mod machines;
+mod vm;

@@ -161,7 +161,9 @@ impl Machine {
         pools: &mut [Pool; MigrateType::COUNT],
         id: ZoneId,
     ) {
-        let mut types = config.pageblocks;
+        // Counted here in blocks of order 9; some kernels count twice as large ones.
+        let larger = self.config.pageblock_order.get().saturating_sub(Order::PAGEBLOCK.get());
+        let mut types = config.pageblocks.map(|blocks| blocks << larger);
         let placed =
             |mt: MigrateType, want: u64| (config.free[mt.index()].blocks[Order::MAX.index()] - want) * 2;
         for mt in MigrateType::ALL {
@@ -336,12 +338,11 @@ impl Machine {
             self.fill_lru(id, &config, &mut used);
             let highmem = self.is_highmem(&self.zones[id.index()]);
             if !highmem {
-                for (left, kind) in slab.iter_mut().zip([MigrateType::Reclaimable, MigrateType::Unmovable]) {
+                for left in &mut slab {
                     for pfn in used.take(*left) {
                         self.hold(pfn).set(PageFlags::SLAB);
                         *left -= 1;
                     }
-                    let _ = kind;
                 }
             }
             for pfn in used.take(tables) {
@@ -392,36 +393,20 @@ impl Machine {
         let lru = config.lru;
         let base = PageFlags::LRU | PageFlags::UPTODATE;
         let lists = [
-            (
-                ZoneStat::ZoneInactiveAnon,
-                NodeStat::InactiveAnon,
-                lru.inactive_anon,
-                base | PageFlags::SWAPBACKED,
-            ),
-            (
-                ZoneStat::ZoneActiveAnon,
-                NodeStat::ActiveAnon,
-                lru.active_anon,
-                base | PageFlags::SWAPBACKED | PageFlags::ACTIVE,
-            ),
-            (ZoneStat::ZoneInactiveFile, NodeStat::InactiveFile, lru.inactive_file, base),
-            (ZoneStat::ZoneActiveFile, NodeStat::ActiveFile, lru.active_file, base | PageFlags::ACTIVE),
-            (
-                ZoneStat::ZoneUnevictable,
-                NodeStat::Unevictable,
-                lru.unevictable,
-                base | PageFlags::UNEVICTABLE,
-            ),
+            (ZoneStat::ZoneInactiveAnon, lru.inactive_anon, base | PageFlags::SWAPBACKED),
+            (ZoneStat::ZoneActiveAnon, lru.active_anon, base | PageFlags::SWAPBACKED | PageFlags::ACTIVE),
+            (ZoneStat::ZoneInactiveFile, lru.inactive_file, base),
+            (ZoneStat::ZoneActiveFile, lru.active_file, base | PageFlags::ACTIVE),
+            (ZoneStat::ZoneUnevictable, lru.unevictable, base | PageFlags::UNEVICTABLE),
         ];
-        for (zone_item, node_item, pages, flags) in lists {
+        for (zone_item, pages, flags) in lists {
             let mut placed = 0;
             for pfn in used.take(pages) {
                 self.hold(pfn).set(flags);
+                self.lru_link(pfn, false);
                 placed += 1;
             }
-            let pgdat = self.zones[id.index()].pgdat;
-            self.zones[id.index()].mod_stat(zone_item, placed);
-            self.nodes[pgdat].mod_stat(node_item, placed);
+            debug_assert!(self.zones[id.index()].stat(zone_item) == placed);
         }
         self.zones[id.index()].mod_stat(ZoneStat::Mlock, lru.mlock as i64);
     }

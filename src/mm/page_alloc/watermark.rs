@@ -275,7 +275,7 @@ impl Machine {
         let highest = if self.config.arch.has_highmem() { ZoneType::HighMem } else { ZoneType::Normal };
         let zones = self.zones.iter().filter(|z| z.is_populated() && (z.kind <= highest)).count() as u64;
         let pcptypes = MigrateType::PCPTYPES as u64;
-        let pages = u64::from(Order::PAGEBLOCK.pages()) * zones * (2 + pcptypes * pcptypes);
+        let pages = u64::from(self.config.pageblock_order.pages()) * zones * (2 + pcptypes * pcptypes);
         let recommended = pages.min(self.nr_free_buffer_pages() / 20) << 2;
         if recommended > self.sysctl.min_free_kbytes {
             if let Some(user) = self.sysctl.user_min_free_kbytes {

@@ -32,7 +32,12 @@ impl AllocRecord {
     pub fn explain(&self) -> String {
         let mut text = String::new();
         let pages = self.order.pages();
-        let wanted = format!("alloc_pages({}, {}) wanted {pages} page{}", self.gfp, self.order, if pages == 1 { "" } else { "s together" });
+        let wanted = format!(
+            "alloc_pages({}, {}) wanted {pages} page{}",
+            self.gfp,
+            self.order,
+            if pages == 1 { "" } else { "s together" }
+        );
         let _ = match self.path {
             Path::Begun => return "Nothing has been allocated yet: try alloc_pages(GFP_KERNEL, 0), then explain() again.".into(),
             Path::Fast | Path::Slow => writeln!(text, "{wanted} and got pfn {}.", self.pfn),
@@ -58,10 +63,13 @@ impl AllocRecord {
         let nodes = self.tries().iter().any(|t| t.nid != self.tries()[0].nid);
         let _ = writeln!(text, "  {:<14} {:>10}  must exceed", "zone", "free");
         for tried in self.tries() {
-            let zone = if nodes { format!("{} node {}", tried.kind, tried.nid) } else { tried.kind.to_string() };
+            let zone =
+                if nodes { format!("{} node {}", tried.kind, tried.nid) } else { tried.kind.to_string() };
             let verdict = match tried.verdict {
                 Verdict::Allowed => "allowed",
-                Verdict::BelowMark if tried.flags.has(AllocFlags::NO_WATERMARKS) => "below, but the caller may ignore watermarks",
+                Verdict::BelowMark if tried.flags.has(AllocFlags::NO_WATERMARKS) => {
+                    "below, but the caller may ignore watermarks"
+                }
                 Verdict::BelowMark => "refused",
                 Verdict::NoBlock => "refused: pages enough, but no free block is large enough",
             };
@@ -77,12 +85,20 @@ impl AllocRecord {
                     format!("{} was woken: a zone was at or below low.", names.join(", "))
                 }
                 SlowStep::Retried(flags) => format!("The zones were tried again, {}.", held_to(*flags)),
-                SlowStep::CannotReclaim => "The caller may not sleep (no __GFP_DIRECT_RECLAIM), so it could not reclaim.".into(),
-                SlowStep::Recursion => "The caller is freeing memory itself (PF_MEMALLOC): it may not reclaim again.".into(),
-                SlowStep::Compacted("skipped") => "Compaction was not tried: no zone was suitable, or it could not help.".into(),
+                SlowStep::CannotReclaim => {
+                    "The caller may not sleep (no __GFP_DIRECT_RECLAIM), so it could not reclaim.".into()
+                }
+                SlowStep::Recursion => {
+                    "The caller is freeing memory itself (PF_MEMALLOC): it may not reclaim again.".into()
+                }
+                SlowStep::Compacted("skipped") => {
+                    "Compaction was not tried: no zone was suitable, or it could not help.".into()
+                }
                 SlowStep::Compacted(result) => format!("Compaction: {result}."),
                 SlowStep::Reclaimed { scanned, reclaimed, priority } => {
-                    format!("Direct reclaim, priority 12 down to {priority}: scanned {scanned} pages, freed {reclaimed}.")
+                    format!(
+                        "Direct reclaim, priority 12 down to {priority}: scanned {scanned} pages, freed {reclaimed}."
+                    )
                 }
                 SlowStep::Drained(pages) => format!("Per-CPU lists were drained: {pages} pages came back."),
                 SlowStep::GaveUp(why) => format!("It ended there: {why}."),
@@ -96,19 +112,36 @@ impl AllocRecord {
     fn explain_source(&self, text: &mut String) {
         let zone = self.tries().iter().rev().find(|t| t.zone == self.zone).map_or("?", |t| t.kind.name());
         let _ = match (self.refilled, self.split) {
-            (0, None) if self.order <= Order::COSTLY => writeln!(text, "  It came from the per-CPU list of zone {zone}."),
-            (0, None) => writeln!(text, "  It came whole from the free list of order {} of zone {zone}.", self.order),
-            (0, Some((from, to))) if from == to => writeln!(text, "  It came whole from the free list of order {to} of zone {zone}."),
-            (0, Some((from, to))) => writeln!(text, "  A block of order {from} of zone {zone} was halved {} times.", from.get() - to.get()),
+            (0, None) if self.order <= Order::COSTLY => {
+                writeln!(text, "  It came from the per-CPU list of zone {zone}.")
+            }
+            (0, None) => {
+                writeln!(text, "  It came whole from the free list of order {} of zone {zone}.", self.order)
+            }
+            (0, Some((from, to))) if from == to => {
+                writeln!(text, "  It came whole from the free list of order {to} of zone {zone}.")
+            }
+            (0, Some((from, to))) => writeln!(
+                text,
+                "  A block of order {from} of zone {zone} was halved {} times.",
+                from.get() - to.get()
+            ),
             (n, Some((from, to))) => writeln!(
                 text,
                 "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the last one out of a block of order {from}."
             ),
-            (n, None) => writeln!(text, "  The per-CPU list was empty: {n} blocks were moved to it from zone {zone}."),
+            (n, None) => {
+                writeln!(text, "  The per-CPU list was empty: {n} blocks were moved to it from zone {zone}.")
+            }
         };
         if let Some((from, changed)) = self.fallback {
             let claim = if changed { "its pageblock changed hands" } else { "its pageblock kept its type" };
-            let _ = writeln!(text, "  No {} block was free: one was taken from {}; {claim}.", self.migratetype.name(), from.name());
+            let _ = writeln!(
+                text,
+                "  No {} block was free: one was taken from {}; {claim}.",
+                self.migratetype.name(),
+                from.name()
+            );
         }
     }
 
@@ -116,7 +149,9 @@ impl AllocRecord {
         let last = |t: &&ZoneTry| t.verdict == Verdict::BelowMark;
         let missing = |t: &ZoneTry| (t.must_exceed() + u64::from(self.order.pages())).saturating_sub(t.free);
         let Some(nearest) = self.tries().iter().rev().filter(last).min_by_key(|t| missing(t)) else {
-            text.push_str("  It would have succeeded if free pages had lain together: compact(), or a smaller order.\n");
+            text.push_str(
+                "  It would have succeeded if free pages had lain together: compact(), or a smaller order.\n",
+            );
             return;
         };
         let _ = writeln!(

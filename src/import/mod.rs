@@ -1,0 +1,127 @@
+//! Data from outside: captures of real machines and machine specs, to [`Config`].
+//!
+//! ```text
+//!   load(path) ─┬─ a folder of captures   folder    dmesg iomem pagetypeinfo buddyinfo sysfs sysctl
+//!               ├─ a zoneinfo text        bare      zoneinfo
+//!               └─ a machine spec (YAML)  spec      generic (a plain machine)
+//!   machine(name) ── shipped specs        shipped
+//! ```
+//!
+//! | module | reads |
+//! |---|---|
+//! | [`zoneinfo`] [`buddyinfo`] [`pagetypeinfo`] [`iomem`] | files of /proc |
+//! | [`dmesg`] | the boot log |
+//! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
+//! | [`bare`] [`folder`] | captures, as a machine |
+//! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
+//! | [`spec`] [`generic`] [`shipped`] | machines written down, plain, shipped |
+//! | [`numbers`] | what boot computes, beside what a capture shows |
+//! | [`check`] | whether the machine can exist |
+//!
+//! Everything here is hostile until parsed: numbers have limits, errors have a place and an advice, and every
+//! inference is a sentence in `Config::inferred`.
+
+pub mod bare;
+pub mod buddyinfo;
+pub mod check;
+pub mod dmesg;
+mod error;
+pub mod folder;
+pub mod generic;
+pub mod iomem;
+pub mod layout;
+pub mod nodes;
+pub mod numbers;
+pub mod pagetypeinfo;
+pub mod profile;
+pub mod shipped;
+pub mod spec;
+pub mod sysctl;
+pub mod sysfs;
+mod text;
+pub mod zoneinfo;
+
+pub use error::{ImportError, nearest};
+
+use crate::mm::config::Config;
+use crate::mm::machine::Machine;
+use std::path::Path;
+
+/// A zoneinfo of the largest machines is below this.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// Makes a machine of what lies at `path`: a folder of captures, a zoneinfo text, or a machine spec, told by content.
+pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
+    let path = path.as_ref();
+    let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or("machine");
+    if path.is_dir() {
+        // A folder's name has no extension: `linux-6.1` is called that.
+        let name = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_str()?.to_string()));
+        return folder::machine(name.as_deref().unwrap_or("machine"), &folder::Captures::read(path)?);
+    }
+    parse(name, &path.display().to_string(), &read(path, MAX_TEXT)?)
+}
+
+/// Makes a machine of a text: a zoneinfo or a machine spec, told by content; `file` is named in errors.
+pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
+    if zoneinfo::is_one(text) {
+        return bare::machine(name, file, text);
+    }
+    if text.len() as u64 > spec::MAX_BYTES {
+        let problem = format!("{} bytes of text, and no line `Node 0, zone …` in it", text.len());
+        return Err(ImportError::new(file, problem).advise("A machine spec has at most 4 MiB."));
+    }
+    spec::machine(name, file, text)
+}
+
+/// Makes a shipped machine, or one that lies at a path: shipped names win.
+pub fn machine(name_or_path: &str) -> Result<Config, ImportError> {
+    if shipped::text(name_or_path).is_some() || !Path::new(name_or_path).exists() {
+        // A path that is not there is the file's problem, not a misspelled name.
+        let is_path = name_or_path.contains(['/', '\\'])
+            || name_or_path.ends_with(".yaml")
+            || name_or_path.ends_with(".txt");
+        return if is_path { load(name_or_path) } else { shipped::get(name_or_path) };
+    }
+    load(name_or_path)
+}
+
+/// Makes a machine of several captured files, whatever they are called; a single path is taken as [`load`] takes it.
+pub fn evidence(paths: &[impl AsRef<Path>]) -> Result<Config, ImportError> {
+    if let [path] = paths {
+        return load(path);
+    }
+    let mut captures = folder::Captures::default();
+    for path in paths.iter().map(AsRef::as_ref) {
+        captures.add_evidence(&path.display().to_string(), read(path, MAX_TEXT)?)?;
+    }
+    folder::machine("imported", &captures)
+}
+
+/// Where a machine booted from a folder of captures differs from them; nothing for any other source.
+pub fn differences(name_or_path: &str, machine: &Machine) -> Result<Vec<numbers::Difference>, ImportError> {
+    let path = Path::new(name_or_path);
+    if shipped::text(name_or_path).is_some() || !path.is_dir() {
+        return Ok(Vec::new());
+    }
+    numbers::differences(&folder::Captures::read(path)?, machine)
+}
+
+/// Reads a text file of at most `limit` bytes; what is no UTF-8 is replaced.
+fn read(path: &Path, limit: u64) -> Result<String, ImportError> {
+    use std::io::Read;
+    let shown = path.display().to_string();
+    let failed = |error: std::io::Error| {
+        ImportError::new(&shown, error.to_string()).advise("Check the path, and that the file may be read.")
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        let problem = format!("the file is larger than {} MiB", limit >> 20);
+        return Err(
+            ImportError::new(shown, problem).advise("Captures and specs are small: is this the right file?")
+        );
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,42 @@
+//! Virtual time: one clock, moved by what things cost.
+//!
+//! Fidelity: ours. Kernel threads get their time at three points only: the end of a charge, a sleep, and the
+//! allocator's slow path.
+
+use crate::mm::machine::Machine;
+
+impl Machine {
+    /// Lets virtual time pass for work of the foreground, in nanoseconds.
+    #[inline]
+    pub fn charge(&mut self, ns: u64) {
+        self.clock += ns;
+        if self.background {
+            self.run_background(ns, false);
+        }
+    }
+
+    /// The foreground sleeps until a time; the CPU is free for kernel threads.
+    pub(crate) fn sleep_until(&mut self, at: u64) {
+        self.sleep_for(at.saturating_sub(self.clock));
+    }
+
+    /// The foreground sleeps; the device and kernel threads go on.
+    pub fn sleep_for(&mut self, ns: u64) {
+        let end = self.clock + ns;
+        // In pieces, so that what the device finishes meanwhile is seen in time.
+        const PIECE: u64 = 50_000;
+        while self.clock < end {
+            let piece = PIECE.min(end - self.clock);
+            self.clock += piece;
+            if self.background {
+                self.run_background(piece, true);
+            }
+            if self.in_background {
+                self.complete_io();
+            }
+            if !self.background {
+                self.clock = end;
+            }
+        }
+    }
+}

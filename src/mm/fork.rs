@@ -1,0 +1,362 @@
+//! Tasks begin and end: spawn, fork, exit, kill.
+//!
+//! Gorman 4.3. Kernel: `kernel/fork.c`, `kernel/exit.c`, `fs/exec.c`.
+//! Fidelity: faithful — copying of areas and page tables, undoing a fork that fails half way, order of exit_mmap.
+//! Simplified — a new program has a stack, a heap and the two kernel areas; its text belongs to files.
+
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::errno::{Errno, Signal};
+use crate::mm::machine::{Comm, Machine};
+use crate::mm::memory::Access;
+use crate::mm::mmap::TASK_SIZE;
+use crate::mm::task::{Exit, INIT_PID, Mm, MmId, PID_MAX, Pid, Rlimits, State, Task};
+use crate::mm::trace::Event;
+use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaName};
+use std::collections::BTreeMap;
+
+/// `clone`'s wish to share the address space.
+pub const CLONE_VM: u64 = 0x100;
+/// Where the heap of a program without randomisation begins.
+const PROGRAM_BRK: u64 = 0x5555_5555_9000;
+/// Pages of a fresh stack: 132 KiB.
+const STACK_PAGES: u64 = 33;
+/// Gap between the stack and the area of mmap: the stack's limit, and room for its guard.
+const MMAP_GAP: u64 = (8 << 20) + (256 << PAGE_SHIFT) + 0x1000;
+
+impl Machine {
+    /// Starts a task with a fresh address space, as execve leaves it.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there are too many tasks, `ENOMEM`.
+    pub fn spawn(&mut self, comm: &str) -> Result<Pid, Errno> {
+        let pid = self.alloc_pid()?;
+        let mm = self.mm_alloc()?;
+        self.tasks.insert(pid, self.new_task(pid, INIT_PID, comm, Some(mm)));
+        if let Err(e) = self.setup_arg_pages(pid, mm) {
+            self.exit_mm(pid);
+            self.tasks.remove(&pid);
+            return Err(e);
+        }
+        self.emit(Event::TaskNewtask { pid, comm: Comm::new(comm), parent: INIT_PID });
+        Ok(pid)
+    }
+
+    /// Gives init the anonymous pages that were there at boot, mapped in its heap.
+    pub(crate) fn adopt_anonymous_pages(&mut self) -> Result<(), Errno> {
+        use crate::mm::lru::Lru;
+        use crate::mm::pgtable::Pte;
+        let mm = self.mm_alloc()?;
+        self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", Some(mm)));
+        let lists = self
+            .nodes
+            .iter()
+            .flat_map(|n| [Lru::InactiveAnon, Lru::ActiveAnon].map(|l| n.lruvec.lists[l as usize]));
+        let pages: Vec<_> = lists.flat_map(|list| list.iter(&self.mem_map).collect::<Vec<_>>()).collect();
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let counted =
+            self.nodes.iter().map(|n| n.stat(crate::mm::vmstat::NodeStat::AnonPages)).collect::<Vec<_>>();
+        let (start, len) = (PROGRAM_BRK, pages.len() as u64 * PAGE_SIZE);
+        let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
+        self.add_area(mm, start, start + len, flags, VmaName::None);
+        self.committed_as += pages.len() as u64;
+        self.mms[mm].brk = start + len;
+        let vma = self.mms[mm].vmas[&start];
+        let anon = self.anon_vma_prepare(vma);
+        for (n, pfn) in pages.iter().enumerate() {
+            let addr = VirtAddr(start + n as u64 * PAGE_SIZE);
+            let leaf = self.pte_alloc(mm, addr)?;
+            self.page_add_new_anon_rmap(*pfn, vma, anon, addr);
+            self.tables.set(leaf, addr, Pte::new(*pfn, flags.page_prot() | Pte::RW | Pte::DIRTY));
+            self.add_rss(mm, crate::mm::task::Rss::Anon, 1);
+        }
+        // They were counted already; those of other processes stay counted without a descriptor that says so.
+        for (node, before) in self.nodes.iter_mut().zip(counted) {
+            let counter = &mut node.stat[crate::mm::vmstat::NodeStat::AnonPages as usize];
+            *counter = before.max(*counter - before.min(*counter));
+        }
+        Ok(())
+    }
+
+    fn new_task(&self, pid: Pid, parent: Pid, comm: &str, mm: Option<MmId>) -> Task {
+        Task {
+            pid,
+            tgid: pid,
+            parent,
+            comm: Comm::new(comm),
+            mm,
+            state: State::Running,
+            min_flt: 0,
+            maj_flt: 0,
+            oom_score_adj: 0,
+            uid: 0,
+            oom_victim: false,
+            cpu: self.cpu.0,
+            rlimits: Rlimits::default(),
+            start_time: self.clock,
+            end_time: 0,
+            at_exit: [0; 3],
+        }
+    }
+
+    fn alloc_pid(&mut self) -> Result<Pid, Errno> {
+        if self.next_pid >= PID_MAX
+            || self.tasks.values().filter(|t| t.is_alive()).count() as u64 >= self.max_threads()
+        {
+            return Err(Errno::EAGAIN);
+        }
+        let pid = self.next_pid;
+        self.next_pid += 1;
+        Ok(pid)
+    }
+
+    /// Tasks that memory allows: an eighth of it may go to their structures (`set_max_threads`).
+    pub fn max_threads(&self) -> u64 {
+        const THREAD_SIZE_PAGES: u64 = 4;
+        (self.totalram_pages() / (8 * THREAD_SIZE_PAGES)).max(20)
+    }
+
+    fn mm_alloc(&mut self) -> Result<MmId, Errno> {
+        let pgd = self.pgd_alloc()?;
+        self.next_asid = self.next_asid.wrapping_add(1).max(1);
+        let mm = Mm {
+            pgd,
+            users: 1,
+            vmas: BTreeMap::new(),
+            vma_cache: None,
+            leaf_cache: None,
+            rss: [0; 4],
+            hiwater_rss: 0,
+            hiwater_vm: 0,
+            total_vm: 0,
+            locked_vm: 0,
+            data_vm: 0,
+            exec_vm: 0,
+            stack_vm: 0,
+            pgtables_bytes: 0,
+            start_brk: PROGRAM_BRK,
+            brk: PROGRAM_BRK,
+            start_stack: TASK_SIZE - 0x1000,
+            mmap_base: TASK_SIZE - MMAP_GAP,
+            def_flags: VmFlags::default(),
+            asid: self.next_asid,
+            oom_reaped: false,
+        };
+        Ok(self.mms.insert(mm))
+    }
+
+    /// The areas that every program has, and the first page of its stack (`setup_arg_pages`).
+    fn setup_arg_pages(&mut self, pid: Pid, mm: MmId) -> Result<(), Errno> {
+        let stack = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::GROWSDOWN).with(VmFlags::ACCOUNT);
+        let end = TASK_SIZE;
+        self.vm_enough_memory(STACK_PAGES)?;
+        self.committed_as += STACK_PAGES;
+        self.add_area(mm, end - STACK_PAGES * PAGE_SIZE, end, stack, VmaName::None);
+        let base = self.mms[mm].mmap_base;
+        let fixed = VmFlags::READ.with(VmFlags::MAYREAD).with(VmFlags::DONTEXPAND).with(VmFlags::DONTDUMP);
+        self.add_area(
+            mm,
+            base - 0x6000,
+            base - 0x2000,
+            fixed.with(VmFlags::IO).with(VmFlags::PFNMAP),
+            VmaName::Vvar,
+        );
+        let code = fixed
+            .with(VmFlags::EXEC)
+            .with(VmFlags::MAYWRITE)
+            .with(VmFlags::MAYEXEC)
+            .without(VmFlags::DONTDUMP);
+        self.add_area(mm, base - 0x2000, base, code, VmaName::Vdso);
+        self.touch(pid, VirtAddr(end - PAGE_SIZE), PAGE_SIZE, Access::Write).map_err(|_| Errno::ENOMEM)?;
+        let task = self.tasks.get_mut(&pid).ok_or(Errno::ESRCH)?;
+        // execve's own faults do not count for the program.
+        (task.min_flt, task.maj_flt) = (0, 0);
+        Ok(())
+    }
+
+    fn add_area(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, name: VmaName) {
+        let (pgoff, pages) = (start >> PAGE_SHIFT, (end - start) >> PAGE_SHIFT);
+        self.insert_vma(Vma {
+            mm,
+            start,
+            end,
+            flags,
+            pgoff,
+            anon_vma: None,
+            chain: Vec::new(),
+            name,
+            swap_ra: SwapRa::default(),
+        });
+        self.vm_stat_account(mm, flags, pages as i64);
+    }
+
+    /// Makes a copy of a task (`fork`); the child's pid.
+    ///
+    /// # Errors
+    /// `ESRCH`, `EAGAIN` when there are too many tasks, `ENOMEM`; a fork that fails leaves nothing behind.
+    pub fn fork(&mut self, pid: Pid) -> Result<Pid, Errno> {
+        self.clone_task(pid, 0)
+    }
+
+    /// Makes a task that shares or copies the address space (`clone`).
+    ///
+    /// # Errors
+    /// As [`Machine::fork`].
+    pub fn clone_task(&mut self, pid: Pid, flags: u64) -> Result<Pid, Errno> {
+        let parent = self.mm_of(pid)?;
+        let child = self.alloc_pid()?;
+        let outer = self.current.clone();
+        self.become_task(pid);
+        let mm = if flags & CLONE_VM != 0 {
+            self.mms[parent].users += 1;
+            Ok(parent)
+        } else {
+            self.dup_mm(parent)
+        };
+        self.current = outer;
+        let mm = mm?;
+        let old = &self.tasks[&pid];
+        let (comm, adj, limits, uid) = (old.comm, old.oom_score_adj, old.rlimits, old.uid);
+        let tgid = if flags & CLONE_VM != 0 { old.tgid } else { child };
+        let mut task = self.new_task(child, pid, comm.as_str(), Some(mm));
+        (task.oom_score_adj, task.rlimits, task.uid, task.tgid) = (adj, limits, uid, tgid);
+        self.tasks.insert(child, task);
+        self.emit(Event::TaskNewtask { pid: child, comm, parent: pid });
+        Ok(child)
+    }
+
+    /// Copies an address space: areas, then page tables (`dup_mm`).
+    fn dup_mm(&mut self, old: MmId) -> Result<MmId, Errno> {
+        let new = self.mm_alloc()?;
+        let source = self.mms[old].clone();
+        let mm = &mut self.mms[new];
+        (mm.start_brk, mm.brk, mm.start_stack, mm.mmap_base) =
+            (source.start_brk, source.brk, source.start_stack, source.mmap_base);
+        let areas: Vec<_> = source.vmas.values().copied().collect();
+        for parent in areas {
+            let vma = &self.vmas[parent];
+            if vma.flags.has(VmFlags::DONTCOPY) {
+                continue;
+            }
+            let pages = vma.pages();
+            let mut copy = vma.clone();
+            // Locks are not inherited.
+            copy.flags = copy.flags.without(VmFlags(VmFlags::LOCKED.0 | VmFlags::LOCKONFAULT.0));
+            (copy.mm, copy.anon_vma, copy.chain, copy.swap_ra) = (new, None, Vec::new(), SwapRa::default());
+            let flags = copy.flags;
+            let charged = if flags.has(VmFlags::ACCOUNT) { self.vm_enough_memory(pages) } else { Ok(()) };
+            if let Err(e) = charged {
+                self.flush_tlb_mm();
+                self.exit_mmap(new);
+                return Err(e);
+            }
+            if flags.has(VmFlags::ACCOUNT) {
+                self.committed_as += pages;
+            }
+            let child = self.insert_vma(copy);
+            self.vm_stat_account(new, flags, pages as i64);
+            if !flags.has(VmFlags::WIPEONFORK) {
+                self.anon_vma_fork(child, parent);
+            }
+            if self.copy_page_range(child, parent).is_err() {
+                self.flush_tlb_mm();
+                self.exit_mmap(new);
+                return Err(Errno::ENOMEM);
+            }
+        }
+        // The parent's entries lost their write permission.
+        self.flush_tlb_mm();
+        Ok(new)
+    }
+
+    /// Ends a task (`do_exit`).
+    pub(crate) fn do_exit(&mut self, pid: Pid, how: Exit) {
+        let Some(task) = self.tasks.get_mut(&pid).filter(|t| t.is_alive()) else { return };
+        task.state = State::Dead(how);
+        task.end_time = self.clock;
+        let comm = task.comm;
+        self.exit_mm(pid);
+        self.emit(Event::ProcessExit { pid, comm, how });
+    }
+
+    /// A task lets go of its address space; the last one frees it (`exit_mm`).
+    fn exit_mm(&mut self, pid: Pid) {
+        let Some(mm) = self.tasks.get_mut(&pid).and_then(|t| t.mm.take()) else { return };
+        let last = &self.mms[mm];
+        let at_exit = [last.resident(), last.rss[crate::mm::task::Rss::Swap as usize], last.pgtables_bytes];
+        if let Some(task) = self.tasks.get_mut(&pid) {
+            task.at_exit = at_exit;
+        }
+        self.mms[mm].users -= 1;
+        if self.mms[mm].users == 0 {
+            self.exit_mmap(mm);
+        }
+    }
+
+    /// Frees an address space: pages, tables, areas (`exit_mmap`).
+    pub(crate) fn exit_mmap(&mut self, mm: MmId) {
+        let areas: Vec<_> = self.mms[mm].vmas.values().copied().collect();
+        for &id in &areas {
+            self.zap_range(id, self.vmas[id].start, self.vmas[id].end);
+        }
+        self.free_pgtables(mm, 0, u64::MAX);
+        for id in areas {
+            if self.vmas[id].flags.has(VmFlags::ACCOUNT) {
+                self.committed_as -= self.vmas[id].pages();
+            }
+            self.remove_vma(id);
+        }
+        let pgd = self.mms[mm].pgd;
+        self.pgd_free(pgd);
+        self.mms.remove(mm);
+    }
+
+    /// Lets a task end by itself (`exit`).
+    ///
+    /// # Errors
+    /// `ESRCH`.
+    pub fn exit_task(&mut self, pid: Pid, status: i32) -> Result<(), Errno> {
+        self.live_task(pid)?;
+        self.do_exit(pid, Exit::Status(status));
+        Ok(())
+    }
+
+    /// Kills a task (`kill(pid, SIGKILL)`).
+    ///
+    /// # Errors
+    /// `ESRCH`; `EPERM` for init and kernel threads.
+    pub fn kill_task(&mut self, pid: Pid) -> Result<(), Errno> {
+        if self.live_task(pid)?.mm.is_none() || pid == INIT_PID {
+            return Err(Errno::EPERM);
+        }
+        self.do_exit(pid, Exit::Signal(Signal::Kill));
+        Ok(())
+    }
+
+    /// Starts a kernel thread: a task without an address space.
+    ///
+    /// # Errors
+    /// `EAGAIN`.
+    pub fn kthread(&mut self, comm: &str) -> Result<Pid, Errno> {
+        let pid = self.alloc_pid()?;
+        let task = self.new_task(pid, crate::mm::machine::SCRIPT_PID, comm, None);
+        self.tasks.insert(pid, task);
+        Ok(pid)
+    }
+
+    /// Changes how the OOM killer sees a task.
+    ///
+    /// # Errors
+    /// `ESRCH`; `EINVAL` outside of -1000..=1000.
+    pub fn set_oom_score_adj(&mut self, pid: Pid, adj: i64) -> Result<(), Errno> {
+        self.live_task(pid)?;
+        if !(-1000..=1000).contains(&adj) {
+            return Err(Errno::EINVAL);
+        }
+        if let Some(task) = self.tasks.get_mut(&pid) {
+            task.oom_score_adj = adj;
+        }
+        Ok(())
+    }
+}

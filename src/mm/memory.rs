@@ -1,0 +1,482 @@
+//! Page faults: what happens when a task touches an address.
+//!
+//! ```text
+//!   access ── in the TLB? ── entry present and allowed? ── done
+//!      └─ fault ── area?  ── no ─────────────────────────► SIGSEGV (MAPERR), or the stack grows
+//!                   ├─ forbids the access ───────────────► SIGSEGV (ACCERR)
+//!                   └─ entry: none, read ────────────────► the zero page
+//!                             none, write ───────────────► a new page of zeros             anon.rs
+//!                             in swap ───────────────────► read it, and its neighbours     swapin.rs
+//!                             present, write-protected ──► reuse it alone, or copy it      anon.rs
+//! ```
+//!
+//! Gorman 4.6. Kernel: `mm/memory.c`, `arch/x86/mm/fault.c`.
+//! Fidelity: faithful — the tree above, counters, map and reference counts. Absent — files, huge pages, NUMA hints.
+
+mod anon;
+mod copy;
+mod swapin;
+
+use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::errno::{Errno, Signal};
+use crate::mm::machine::Machine;
+use crate::mm::page::PageFlags;
+use crate::mm::pgtable::{Pte, TableId, index};
+use crate::mm::task::{Exit, MmId, Pid, Rss};
+use crate::mm::trace::{Event, FaultKind, FaultRecord};
+use crate::mm::vma::{VmFlags, VmaId};
+use crate::mm::vmstat::VmEvent;
+
+/// What a task does to an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Loads from it.
+    Read,
+    /// Stores to it.
+    Write,
+    /// Fetches an instruction from it.
+    Exec,
+}
+
+/// Why an access did not succeed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The task was told so, and is dead.
+    Signal(Signal),
+    /// There is no such task, or it has no address space.
+    Errno(Errno),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::Errno(errno)
+    }
+}
+
+/// What touching a range came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Touched {
+    /// Pages touched.
+    pub pages: u64,
+    /// Minor faults the task gained.
+    pub minor: u64,
+    /// Major faults the task gained.
+    pub major: u64,
+}
+
+/// Why a fault could not be resolved (`VM_FAULT_*`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum VmFault {
+    /// No memory, and the caller was told to give up.
+    Oom,
+}
+
+impl From<Errno> for VmFault {
+    fn from(_: Errno) -> VmFault {
+        VmFault::Oom
+    }
+}
+
+impl Machine {
+    /// Touches every page that overlaps `addr..addr + len` as a task would.
+    ///
+    /// # Errors
+    /// The signal that killed the task; `ESRCH` for a dead one.
+    pub fn touch(&mut self, pid: Pid, addr: VirtAddr, len: u64, access: Access) -> Result<Touched, Stop> {
+        let mm = self.mm_of(pid)?;
+        let before = (self.tasks[&pid].min_flt, self.tasks[&pid].maj_flt);
+        let outer = self.current.clone();
+        self.become_task(pid);
+        let result = self.touch_pages(pid, mm, addr, len, access);
+        self.current = outer;
+        let task = &self.tasks[&pid];
+        let (minor, major) = (task.min_flt - before.0, task.maj_flt - before.1);
+        result.map(|pages| Touched { pages, minor, major })
+    }
+
+    fn touch_pages(
+        &mut self,
+        pid: Pid,
+        mm: MmId,
+        addr: VirtAddr,
+        len: u64,
+        access: Access,
+    ) -> Result<u64, Stop> {
+        let asid = self.mms[mm].asid;
+        let write = access == Access::Write;
+        let end = addr.0.saturating_add(len);
+        let mut at = addr.page();
+        let mut pages = 0;
+        while at.0 < end {
+            if !self.tlbs[self.cpu.index()].hit(asid, at, write) {
+                self.access_page(pid, mm, at, access)?;
+            }
+            pages += 1;
+            let Some(next) = at.0.checked_add(PAGE_SIZE) else { break };
+            at = VirtAddr(next);
+        }
+        Ok(pages)
+    }
+
+    /// Makes one page accessible to a task and answers its frame: the walk, and the fault if it is needed.
+    ///
+    /// # Errors
+    /// The signal that killed the task.
+    #[inline]
+    pub(crate) fn access_page(
+        &mut self,
+        pid: Pid,
+        mm: MmId,
+        addr: VirtAddr,
+        access: Access,
+    ) -> Result<Pfn, Stop> {
+        /// Faults on one access that lead nowhere mean that the simulator turns in a circle.
+        const ROUNDS: u32 = 64;
+        for _ in 0..ROUNDS {
+            if let Some(pfn) = self.walk_hardware(mm, addr, access) {
+                return Ok(pfn);
+            }
+            self.fault(pid, mm, addr, access)?;
+        }
+        unreachable!("the fault at {addr} of task {pid} does not end")
+    }
+
+    /// What the processor does: walks the tables, checks the bits, marks the entry accessed and dirty.
+    #[inline]
+    fn walk_hardware(&mut self, mm: MmId, addr: VirtAddr, access: Access) -> Option<Pfn> {
+        let leaf = self.leaf(mm, addr)?;
+        let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+        let write = access == Access::Write;
+        if !pte.is_valid() || (write && !pte.has(Pte::RW)) || (access == Access::Exec && pte.has(Pte::NX)) {
+            return None;
+        }
+        let bits = if write { Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY } else { Pte::ACCESSED };
+        if !pte.has(bits) {
+            self.tables.set(leaf, addr, pte.with(bits));
+        }
+        let asid = self.mms[mm].asid;
+        self.tlbs[self.cpu.index()].fill(asid, addr, write && pte.has(Pte::RW));
+        Some(pte.pfn())
+    }
+
+    /// The PTE table for an address, remembering the last one.
+    #[inline]
+    pub(crate) fn leaf(&mut self, mm: MmId, addr: VirtAddr) -> Option<TableId> {
+        let key = addr.0 >> 21;
+        let mm = &mut self.mms[mm];
+        if let Some((cached, leaf)) = mm.leaf_cache {
+            if cached == key {
+                return Some(leaf);
+            }
+        }
+        let leaf = self.tables.leaf(mm.pgd, addr)?;
+        mm.leaf_cache = Some((key, leaf));
+        Some(leaf)
+    }
+
+    /// The page-fault handler (`do_user_addr_fault`).
+    #[inline]
+    fn fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Stop> {
+        self.charge(self.config.costs.trap);
+        self.vmstat.count(VmEvent::Pgfault, 1);
+        let vma = match self.find_vma(mm, addr) {
+            Some(id) if self.vmas[id].start <= addr.0 => id,
+            Some(id)
+                if self.vmas[id].flags.has(VmFlags::GROWSDOWN)
+                    && self.expand_stack(pid, id, addr).is_ok() =>
+            {
+                id
+            }
+            _ => return Err(self.segv(pid, addr, access, false)),
+        };
+        let flags = self.vmas[vma].flags;
+        let allowed = match access {
+            Access::Write => flags.has(VmFlags::WRITE),
+            Access::Exec => flags.has(VmFlags::EXEC),
+            Access::Read => flags.any(VmFlags::ACCESS),
+        };
+        if !allowed {
+            return Err(self.segv(pid, addr, access, true));
+        }
+        self.mms[mm].vma_cache = Some(vma);
+        self.faulting = Some(addr.0);
+        let result = self.handle_mm_fault(mm, vma, addr, access == Access::Write);
+        self.faulting = None;
+        match result {
+            Ok(kind) => {
+                let major = matches!(kind, FaultKind::SwapIn { major: true });
+                if major {
+                    self.vmstat.count(VmEvent::Pgmajfault, 1);
+                }
+                if let Some(task) = self.tasks.get_mut(&pid) {
+                    if major { task.maj_flt += 1 } else { task.min_flt += 1 }
+                }
+                self.charge(self.config.costs.minor_fault);
+                self.end_fault(pid, vma, addr, access, kind);
+            }
+            Err(VmFault::Oom) => {
+                self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::NoMemory)
+            }
+        }
+        // A kill takes effect when the task would return to user space.
+        if self.tasks.get(&pid).is_none_or(|t| t.oom_victim || !t.is_alive()) || result.is_err() {
+            self.do_exit(pid, Exit::Signal(Signal::Kill));
+            return Err(Stop::Signal(Signal::Kill));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn end_fault(&mut self, pid: Pid, vma: VmaId, addr: VirtAddr, access: Access, kind: FaultKind) {
+        let mut record = FaultRecord::new(self.clock, pid, addr, access, kind);
+        if let Some(vma) = self.vmas.get(vma) {
+            (record.start, record.end, record.flags) = (vma.start, vma.end, vma.flags);
+        }
+        self.last_fault = record;
+        if self.trace.hot {
+            self.emit(Event::PageFault { addr, access, kind });
+        }
+    }
+
+    /// Resolves a fault in an area that allows the access (`handle_mm_fault`).
+    #[inline]
+    pub(crate) fn handle_mm_fault(
+        &mut self,
+        mm: MmId,
+        vma: VmaId,
+        addr: VirtAddr,
+        write: bool,
+    ) -> Result<FaultKind, VmFault> {
+        let leaf = match self.leaf(mm, addr) {
+            Some(leaf) => leaf,
+            None => {
+                let leaf = self.pte_alloc(mm, addr)?;
+                self.mms[mm].leaf_cache = Some((addr.0 >> 21, leaf));
+                leaf
+            }
+        };
+        let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+        if pte.is_none() {
+            return self.do_anonymous_page(mm, vma, leaf, addr, write);
+        }
+        if !pte.is_present() {
+            return self.do_swap_page(mm, vma, leaf, addr, pte, write);
+        }
+        if write && !pte.has(Pte::RW) {
+            return self.do_wp_page(mm, vma, leaf, addr, pte);
+        }
+        // Somebody else was faster, or the TLB was stale.
+        self.flush_tlb_page(mm, addr);
+        self.tables.set(leaf, addr, pte.with(Pte::ACCESSED));
+        Ok(FaultKind::Spurious)
+    }
+
+    /// Lets a stack grow down to an address (`expand_stack`).
+    ///
+    /// # Errors
+    /// `ENOMEM` beyond the limits or too near to the area below.
+    fn expand_stack(&mut self, pid: Pid, id: VmaId, addr: VirtAddr) -> Result<(), Errno> {
+        /// `stack_guard_gap`: 256 pages stay free below a stack.
+        const GUARD_GAP: u64 = 256 * PAGE_SIZE;
+        let (start, end, mm) = (addr.page().0, self.vmas[id].end, self.vmas[id].mm);
+        if start < self.sysctl.mmap_min_addr {
+            return Err(Errno::EPERM);
+        }
+        if let Some(below) = self.find_vma_prev(mm, start) {
+            let below = &self.vmas[below];
+            if !below.flags.has(VmFlags::GROWSDOWN)
+                && below.flags.any(VmFlags::ACCESS)
+                && start - below.end < GUARD_GAP
+            {
+                return Err(Errno::ENOMEM);
+            }
+        }
+        let grow = (self.vmas[id].start - start) / PAGE_SIZE;
+        let limits = self.tasks[&pid].rlimits;
+        if end - start > limits.stack || (self.mms[mm].total_vm + grow) * PAGE_SIZE > limits.address_space {
+            return Err(Errno::ENOMEM);
+        }
+        self.vm_enough_memory(grow)?;
+        let pgoff = self.vmas[id].pgoff.wrapping_sub(grow);
+        self.adjust_vma(id, start, end, pgoff);
+        self.vm_stat_account(mm, self.vmas[id].flags, grow as i64);
+        self.committed_as += grow;
+        Ok(())
+    }
+
+    /// The task gets SIGSEGV, and the kernel's line goes to the log (`bad_area`).
+    #[cold]
+    fn segv(&mut self, pid: Pid, addr: VirtAddr, access: Access, accerr: bool) -> Stop {
+        let error = u32::from(accerr)
+            | if access == Access::Write { 2 } else { 0 }
+            | 4
+            | if access == Access::Exec { 16 } else { 0 };
+        let comm = self.tasks.get(&pid).map_or("?".into(), |t| t.comm.to_string());
+        let sp = self.tasks.get(&pid).and_then(|t| t.mm).map_or(0, |mm| self.mms[mm].start_stack);
+        self.printk(format!(
+            "{comm}[{pid}]: segfault at {:x} ip 0000000000401000 sp {sp:016x} error {error}",
+            addr.0
+        ));
+        let signal = Signal::Segv { addr, accerr };
+        self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::Segv { accerr });
+        if let Some(mm) = self.tasks.get(&pid).and_then(|t| t.mm) {
+            let near = self.find_vma(mm, addr);
+            let below = self.find_vma_prev(mm, addr.0.saturating_add(1));
+            if let Some(vma) = near.filter(|v| self.vmas[*v].contains(addr)).or(below).or(near) {
+                let vma = &self.vmas[vma];
+                (self.last_fault.start, self.last_fault.end, self.last_fault.flags) =
+                    (vma.start, vma.end, vma.flags);
+            }
+        }
+        self.do_exit(pid, Exit::Signal(signal));
+        Stop::Signal(signal)
+    }
+
+    /// Forgets one page's translation on every CPU (`flush_tlb_page`).
+    #[inline]
+    pub(crate) fn flush_tlb_page(&mut self, mm: MmId, addr: VirtAddr) {
+        let asid = self.mms[mm].asid;
+        for tlb in &mut self.tlbs {
+            tlb.flush_page(asid, addr);
+        }
+    }
+
+    /// Forgets all translations of an address space on every CPU (`flush_tlb_mm`).
+    pub(crate) fn flush_tlb_mm(&mut self) {
+        for tlb in &mut self.tlbs {
+            tlb.flush();
+        }
+    }
+
+    /// Takes the pages of a range out of an area and lets go of them (`unmap_page_range`).
+    pub(crate) fn zap_range(&mut self, vma: VmaId, start: u64, end: u64) {
+        let mm = self.vmas[vma].mm;
+        let pgd = self.mms[mm].pgd;
+        let mut at = start;
+        let mut flush = false;
+        while at < end {
+            let next = ((at >> 21) + 1 << 21).min(end);
+            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
+                flush |= self.zap_table(mm, leaf, at, next);
+            } else if at & ((1 << 39) - 1) == 0
+                && next + (1 << 39) <= end
+                && self.tables.get(pgd).below[index(VirtAddr(at), 3)] == crate::mm::pgtable::NO_TABLE
+            {
+                // Half a terabyte without a table: one step over it.
+                at += 1 << 39;
+                continue;
+            }
+            at = next;
+        }
+        if flush {
+            self.flush_tlb_mm();
+        }
+    }
+
+    /// Takes the pages out of one PTE table (`zap_pte_range`); true when one was mapped.
+    fn zap_table(&mut self, mm: MmId, leaf: TableId, start: u64, end: u64) -> bool {
+        let first = index(VirtAddr(start), 0);
+        let last = first + ((end - start) / PAGE_SIZE) as usize;
+        let (mut anon, mut swap) = (0, 0);
+        for at in first..last {
+            let pte = Pte(self.tables.get(leaf).entries[at]);
+            if pte.is_none() {
+                continue;
+            }
+            self.tables.get_mut(leaf).entries[at] = 0;
+            if pte.is_swap() {
+                self.swap_free(pte.swap_entry());
+                swap += 1;
+            } else if !pte.has(Pte::SPECIAL) {
+                let pfn = pte.pfn();
+                self.page_remove_rmap(pfn);
+                self.free_page_and_swap_cache(pfn);
+                anon += 1;
+            }
+        }
+        self.add_rss(mm, Rss::Anon, -anon);
+        self.add_rss(mm, Rss::Swap, -swap);
+        anon > 0
+    }
+
+    /// Lets go of a page that was unmapped; its swap slot goes too when nobody else needs it.
+    #[inline]
+    pub(crate) fn free_page_and_swap_cache(&mut self, pfn: Pfn) {
+        let page = self.mem_map.page(pfn);
+        if page.is(PageFlags::SWAPCACHE) && page.mapcount() == 0 {
+            self.try_to_free_swap(pfn);
+        }
+        self.put_lru_page(pfn);
+    }
+
+    /// Reads 8 bytes as a task does, little-endian.
+    ///
+    /// # Errors
+    /// The signal that killed the task; `ESRCH` for a dead one.
+    pub fn read_user(&mut self, pid: Pid, addr: VirtAddr) -> Result<u64, Stop> {
+        let mut bytes = [0; 8];
+        for (at, len) in pieces(addr, 8) {
+            let pfn = self.user_page(pid, at, Access::Read)?;
+            let from = at.offset() as usize;
+            let done = (at.0 - addr.0) as usize;
+            if let Some(page) = self.contents.get(pfn) {
+                bytes[done..done + len].copy_from_slice(&page[from..from + len]);
+            }
+        }
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Writes 8 bytes as a task does, little-endian.
+    ///
+    /// # Errors
+    /// As [`Machine::read_user`].
+    pub fn write_user(&mut self, pid: Pid, addr: VirtAddr, value: u64) -> Result<(), Stop> {
+        let bytes = value.to_le_bytes();
+        for (at, len) in pieces(addr, 8) {
+            let pfn = self.user_page(pid, at, Access::Write)?;
+            let from = at.offset() as usize;
+            let done = (at.0 - addr.0) as usize;
+            self.contents.get_mut(pfn)[from..from + len].copy_from_slice(&bytes[done..done + len]);
+        }
+        Ok(())
+    }
+
+    /// Fetches an instruction as a task does.
+    ///
+    /// # Errors
+    /// As [`Machine::read_user`].
+    pub fn exec_user(&mut self, pid: Pid, addr: VirtAddr) -> Result<(), Stop> {
+        self.user_page(pid, addr, Access::Exec).map(|_| ())
+    }
+
+    fn user_page(&mut self, pid: Pid, addr: VirtAddr, access: Access) -> Result<Pfn, Stop> {
+        let mm = self.mm_of(pid)?;
+        let outer = self.current.clone();
+        self.become_task(pid);
+        let result = self.access_page(pid, mm, addr, access);
+        self.current = outer;
+        result
+    }
+
+    /// A frame of zeros that every untouched read shares (`ZERO_PAGE`).
+    #[inline]
+    pub(crate) fn zero_pte(&self, flags: VmFlags) -> Pte {
+        Pte::new(self.zero_pfn, flags.page_prot() | Pte::SPECIAL)
+    }
+
+    /// Allocates a page for user space near the running CPU (`vma_alloc_folio`).
+    #[inline]
+    pub(crate) fn alloc_user_page(&mut self, zeroed: bool) -> Result<Pfn, VmFault> {
+        use crate::mm::gfp::Gfp;
+        const USER_PAGE: Gfp = Gfp(Gfp::HIGHUSER_MOVABLE.0 | Gfp::COMP.0);
+        const ZEROED: Gfp = Gfp(USER_PAGE.0 | Gfp::ZERO.0);
+        Ok(self.alloc_pages(if zeroed { ZEROED } else { USER_PAGE }, Order::ZERO)?)
+    }
+}
+
+/// An access that crosses a page's end is two accesses.
+fn pieces(addr: VirtAddr, len: u64) -> impl Iterator<Item = (VirtAddr, usize)> {
+    let first = len.min(PAGE_SIZE - addr.offset());
+    let second = (first < len).then(|| (VirtAddr(addr.0.wrapping_add(first)), (len - first) as usize));
+    std::iter::once((addr, first as usize)).chain(second)
+}

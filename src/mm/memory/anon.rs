@@ -1,0 +1,153 @@
+//! Anonymous faults: the zero page, the new page, and copy on write.
+//!
+//! Gorman 4.6.2, 4.6.6. Kernel: `mm/memory.c` (`do_anonymous_page`, `do_wp_page`, `wp_page_copy`).
+//! Fidelity: faithful — reuse when the page is exclusive or alone, copy otherwise; `pgreuse`.
+
+use super::VmFault;
+use crate::mm::addr::{Pfn, VirtAddr};
+use crate::mm::machine::Machine;
+use crate::mm::page::PageFlags;
+use crate::mm::pgtable::{Pte, TableId};
+use crate::mm::task::{MmId, Rss};
+use crate::mm::trace::FaultKind;
+use crate::mm::vma::{VmFlags, VmaId};
+use crate::mm::vmstat::VmEvent;
+
+impl Machine {
+    /// First touch of an anonymous page (`do_anonymous_page`).
+    #[inline]
+    pub(super) fn do_anonymous_page(
+        &mut self,
+        mm: MmId,
+        vma: VmaId,
+        leaf: TableId,
+        addr: VirtAddr,
+        write: bool,
+    ) -> Result<FaultKind, VmFault> {
+        let flags = self.vmas[vma].flags;
+        if !write {
+            let pte = self.zero_pte(flags);
+            self.tables.set(leaf, addr, pte);
+            return Ok(FaultKind::ZeroPage);
+        }
+        let anon = self.anon_vma_prepare(vma);
+        let pfn = self.alloc_user_page(true)?;
+        let mut bits = flags.page_prot() | Pte::SOFT_DIRTY;
+        if flags.has(VmFlags::WRITE) {
+            bits |= Pte::RW | Pte::DIRTY;
+        }
+        self.add_rss(mm, Rss::Anon, 1);
+        self.page_add_new_anon_rmap(pfn, vma, anon, addr);
+        self.lru_add_anon(pfn, flags);
+        self.tables.set(leaf, addr, Pte::new(pfn, bits));
+        Ok(FaultKind::NewPage { pfn })
+    }
+
+    /// A new anonymous page joins the inactive list, or the unevictable one in a locked area.
+    #[inline]
+    pub(crate) fn lru_add_anon(&mut self, pfn: Pfn, flags: VmFlags) {
+        if flags.has(VmFlags::LOCKED) && !flags.any(VmFlags::SPECIAL) {
+            self.mlock_new_page(pfn);
+        }
+        self.lru_add(pfn);
+    }
+
+    /// A write to a present, write-protected page (`do_wp_page`).
+    pub(super) fn do_wp_page(
+        &mut self,
+        mm: MmId,
+        vma: VmaId,
+        leaf: TableId,
+        addr: VirtAddr,
+        pte: Pte,
+    ) -> Result<FaultKind, VmFault> {
+        if pte.has(Pte::SPECIAL) {
+            return self.wp_page_copy(mm, vma, leaf, addr, pte);
+        }
+        let pfn = pte.pfn();
+        let page = self.mem_map.page(pfn);
+        if page.is(PageFlags::EXCLUSIVE) || self.is_alone(pfn) {
+            // page_move_anon_rmap: from now on only this process's areas need to be searched.
+            if let Some(anon) = self.vmas[vma].anon_vma {
+                let page = self.mem_map.page_mut(pfn);
+                page.mapping = crate::mm::rmap::MAPPING_ANON | (anon.index() + 1);
+                page.set(PageFlags::EXCLUSIVE);
+            }
+            self.tables.set(leaf, addr, pte.with(Pte::RW | Pte::DIRTY | Pte::ACCESSED | Pte::SOFT_DIRTY));
+            self.flush_tlb_page(mm, addr);
+            self.vmstat.count(VmEvent::Pgreuse, 1);
+            return Ok(FaultKind::Reuse { pfn });
+        }
+        self.wp_page_copy(mm, vma, leaf, addr, pte)
+    }
+
+    /// Is this entry the page's only user, but for the swap cache?
+    fn is_alone(&mut self, pfn: Pfn) -> bool {
+        let page = self.mem_map.page(pfn);
+        let cached = u32::from(page.is(PageFlags::SWAPCACHE));
+        if page.refcount > 1 + cached {
+            return false;
+        }
+        if cached > 0 {
+            self.try_to_free_swap(pfn);
+        }
+        self.mem_map.page(pfn).refcount == 1
+    }
+
+    /// Copies the page for the writer (`wp_page_copy`).
+    fn wp_page_copy(
+        &mut self,
+        mm: MmId,
+        vma: VmaId,
+        leaf: TableId,
+        addr: VirtAddr,
+        pte: Pte,
+    ) -> Result<FaultKind, VmFault> {
+        let anon = self.anon_vma_prepare(vma);
+        let from_zero = pte.has(Pte::SPECIAL);
+        let old = pte.pfn();
+        // The page must not go while the copy is made: reclaim may run in between.
+        if !from_zero {
+            self.mem_map.page_mut(old).refcount += 1;
+        }
+        let new = match self.alloc_user_page(from_zero) {
+            Ok(new) => new,
+            Err(e) => {
+                if !from_zero {
+                    self.put_lru_page(old);
+                }
+                return Err(e);
+            }
+        };
+        if !from_zero {
+            let bytes = self.contents.share(old);
+            self.contents.put(new, bytes);
+            self.charge(self.config.costs.copy_page);
+        }
+        // Reclaim may have taken the old page out of the table meanwhile: then the fault is tried again.
+        let leaf = self.leaf(mm, addr).unwrap_or(leaf);
+        let now = Pte(self.tables.get(leaf).entries[crate::mm::pgtable::index(addr, 0)]);
+        if now.without(Pte::ACCESSED | Pte::DIRTY) != pte.without(Pte::ACCESSED | Pte::DIRTY) {
+            self.put_lru_page(new);
+            self.put_lru_page(old);
+            return Ok(FaultKind::Spurious);
+        }
+        let flags = self.vmas[vma].flags;
+        let mut bits = flags.page_prot() | Pte::DIRTY | Pte::SOFT_DIRTY;
+        if flags.has(VmFlags::WRITE) {
+            bits |= Pte::RW;
+        }
+        self.page_add_new_anon_rmap(new, vma, anon, addr);
+        self.lru_add_anon(new, flags);
+        self.tables.set(leaf, addr, Pte::new(new, bits));
+        self.flush_tlb_page(mm, addr);
+        if from_zero {
+            self.add_rss(mm, Rss::Anon, 1);
+        } else {
+            self.page_remove_rmap(old);
+            self.put_lru_page(old);
+            self.free_page_and_swap_cache(old);
+        }
+        Ok(FaultKind::Copy { old, new, from_zero })
+    }
+}

@@ -1,0 +1,211 @@
+//! Reverse mapping: from a page to every entry that maps it.
+//!
+//! ```text
+//!   page ── mapping ──► anon_vma ──► areas that may map its pages: the creator's, and its children's after fork
+//!        ── index ────► the address in each of them
+//! ```
+//!
+//! Gorman 10 (2.4 had to search every page table). Kernel: `mm/rmap.c`.
+//! Fidelity: faithful — anon_vma chains, fork, reuse of an anon_vma nobody else uses, map counts.
+
+use crate::mm::addr::{Pfn, VirtAddr};
+use crate::mm::machine::Machine;
+use crate::mm::page::PageFlags;
+use crate::mm::pgtable::{Pte, TableId};
+use crate::mm::slots::Id;
+use crate::mm::vma::VmaId;
+use crate::mm::vmstat::NodeStat;
+
+/// Number of an anon_vma.
+pub type AnonVmaId = Id<AnonVma>;
+
+/// In `Page::mapping`: the rest is the number of an anon_vma.
+pub const MAPPING_ANON: u32 = 1 << 31;
+
+/// What ties anonymous pages to the areas that map them (`struct anon_vma`).
+#[derive(Clone, Debug, Default)]
+pub struct AnonVma {
+    /// Areas whose chain names it.
+    pub vmas: Vec<VmaId>,
+    /// The anon_vma it was forked from.
+    pub parent: Option<AnonVmaId>,
+    /// anon_vmas forked from it, itself counted when it is a root.
+    pub num_children: u32,
+    /// Areas that put new pages here.
+    pub num_active_vmas: u32,
+}
+
+impl Machine {
+    /// Gives an area an anon_vma before its first anonymous page (`anon_vma_prepare`).
+    #[inline]
+    pub(crate) fn anon_vma_prepare(&mut self, vma: VmaId) -> AnonVmaId {
+        match self.vmas[vma].anon_vma {
+            Some(anon) => anon,
+            None => self.make_anon_vma(vma),
+        }
+    }
+
+    #[cold]
+    fn make_anon_vma(&mut self, id: VmaId) -> AnonVmaId {
+        let anon = self
+            .find_mergeable_anon_vma(id)
+            .unwrap_or_else(|| self.anon_vmas.insert(AnonVma { num_children: 1, ..AnonVma::default() }));
+        self.anon_vmas[anon].vmas.push(id);
+        self.anon_vmas[anon].num_active_vmas += 1;
+        let vma = &mut self.vmas[id];
+        vma.anon_vma = Some(anon);
+        vma.chain.push(anon);
+        anon
+    }
+
+    /// A neighbour's anon_vma, if the two could become one area later (`find_mergeable_anon_vma`).
+    fn find_mergeable_anon_vma(&self, id: VmaId) -> Option<AnonVmaId> {
+        let vma = &self.vmas[id];
+        let next = self.mms[vma.mm].vmas.get(&vma.end).copied();
+        let prev = self.find_vma_prev(vma.mm, vma.start).filter(|p| self.vmas[*p].end == vma.start);
+        next.and_then(|n| self.reusable_anon_vma(id, n, n))
+            .or_else(|| prev.and_then(|p| self.reusable_anon_vma(p, id, p)))
+    }
+
+    /// `reusable_anon_vma` with `anon_vma_compatible`: the two lie side by side and differ in access bits at most.
+    fn reusable_anon_vma(&self, low: VmaId, high: VmaId, with: VmaId) -> Option<AnonVmaId> {
+        use crate::mm::vma::VmFlags;
+        let (a, b) = (&self.vmas[low], &self.vmas[high]);
+        let ignored = VmFlags::ACCESS.with(VmFlags::SOFTDIRTY);
+        let compatible = a.end == b.start
+            && a.name == b.name
+            && a.flags.without(ignored) == b.flags.without(ignored)
+            && b.pgoff == a.pgoff + a.pages();
+        let anon = self.vmas[with].anon_vma?;
+        (compatible && self.vmas[with].chain.len() == 1).then_some(anon)
+    }
+
+    /// Ties an area to everything another one is tied to (`anon_vma_clone`).
+    pub(crate) fn anon_vma_clone(&mut self, to: VmaId, from: VmaId) {
+        for anon in self.vmas[from].chain.clone() {
+            self.anon_vmas[anon].vmas.push(to);
+            self.vmas[to].chain.push(anon);
+            // A child that nobody uses any more may be used again.
+            let a = &self.anon_vmas[anon];
+            let idle = a.num_children < 2 && a.num_active_vmas == 0;
+            if self.vmas[to].anon_vma.is_none() && self.vmas[from].anon_vma.is_some() && idle {
+                self.vmas[to].anon_vma = Some(anon);
+            }
+        }
+        if let Some(anon) =
+            self.vmas[to].anon_vma.or(self.vmas[from].anon_vma.filter(|_| self.same_mm(to, from)))
+        {
+            self.anon_vmas[anon].num_active_vmas += 1;
+        }
+    }
+
+    fn same_mm(&self, a: VmaId, b: VmaId) -> bool {
+        self.vmas[a].mm == self.vmas[b].mm
+    }
+
+    /// Ties a child's area to its parent's pages, and gives it an anon_vma of its own (`anon_vma_fork`).
+    pub(crate) fn anon_vma_fork(&mut self, child: VmaId, parent: VmaId) {
+        let Some(parents) = self.vmas[parent].anon_vma else { return };
+        self.vmas[child].anon_vma = None;
+        self.anon_vma_clone(child, parent);
+        if self.vmas[child].anon_vma.is_some() {
+            return;
+        }
+        let anon = AnonVma { vmas: vec![child], parent: Some(parents), num_children: 0, num_active_vmas: 1 };
+        let anon = self.anon_vmas.insert(anon);
+        self.anon_vmas[parents].num_children += 1;
+        let vma = &mut self.vmas[child];
+        vma.anon_vma = Some(anon);
+        vma.chain.push(anon);
+    }
+
+    /// Unties an area; an anon_vma without areas goes (`unlink_anon_vmas`).
+    pub(crate) fn unlink_anon_vmas(&mut self, id: VmaId) {
+        let vma = &mut self.vmas[id];
+        let own = vma.anon_vma.take();
+        let chain = std::mem::take(&mut vma.chain);
+        if let Some(own) = own {
+            self.anon_vmas[own].num_active_vmas = self.anon_vmas[own].num_active_vmas.saturating_sub(1);
+        }
+        for anon in chain {
+            let list = &mut self.anon_vmas[anon].vmas;
+            if let Some(at) = list.iter().position(|v| *v == id) {
+                list.remove(at);
+            }
+            if list.is_empty() {
+                if let Some(parent) = self.anon_vmas[anon].parent.filter(|p| self.anon_vmas.get(*p).is_some())
+                {
+                    self.anon_vmas[parent].num_children =
+                        self.anon_vmas[parent].num_children.saturating_sub(1);
+                }
+                self.anon_vmas.remove(anon);
+            }
+        }
+    }
+
+    /// The entries that map an anonymous page: area, address, PTE table (`rmap_walk_anon`).
+    pub fn rmap_anon(&self, pfn: Pfn) -> Vec<(VmaId, VirtAddr, TableId)> {
+        let page = self.mem_map.page(pfn);
+        if page.mapping & MAPPING_ANON == 0 {
+            return Vec::new();
+        }
+        let Some(anon) = self.anon_vmas.at((page.mapping & !MAPPING_ANON) - 1) else { return Vec::new() };
+        let mut found = Vec::new();
+        for &id in &self.anon_vmas[anon].vmas {
+            let Some(addr) = self.vmas[id].address_of(page.index) else { continue };
+            let Some(leaf) = self.tables.leaf(self.mms[self.vmas[id].mm].pgd, addr) else { continue };
+            let pte = Pte(self.tables.get(leaf).entries[crate::mm::pgtable::index(addr, 0)]);
+            if pte.is_present() && pte.pfn() == pfn {
+                found.push((id, addr, leaf));
+            }
+        }
+        found
+    }
+
+    /// A new anonymous page is mapped for the first time (`page_add_new_anon_rmap`).
+    #[inline]
+    pub(crate) fn page_add_new_anon_rmap(&mut self, pfn: Pfn, vma: VmaId, anon: AnonVmaId, addr: VirtAddr) {
+        let index = self.vmas[vma].index_of(addr);
+        let page = self.mem_map.page_mut(pfn);
+        page.mapping = MAPPING_ANON | (anon.index() + 1);
+        page.index = index;
+        page.set(PageFlags::SWAPBACKED | PageFlags::EXCLUSIVE | PageFlags::UPTODATE);
+        page.map();
+        let zone = page.zone();
+        let pgdat = self.zones[zone.index()].pgdat;
+        self.nodes[pgdat].mod_stat(NodeStat::AnonPages, 1);
+    }
+
+    /// An entry that maps an anonymous page was added (`page_add_anon_rmap`).
+    pub(crate) fn page_add_anon_rmap(&mut self, pfn: Pfn, vma: VmaId, addr: VirtAddr, exclusive: bool) {
+        if self.mem_map.page(pfn).mapcount() == 0 {
+            let root = self.vmas[vma].chain.first().copied().or(self.vmas[vma].anon_vma);
+            // Shared pages hang on the oldest anon_vma of the family: all of it can find them.
+            let anon = if exclusive { self.vmas[vma].anon_vma } else { root };
+            let index = self.vmas[vma].index_of(addr);
+            let page = self.mem_map.page_mut(pfn);
+            if let Some(anon) = anon {
+                page.mapping = MAPPING_ANON | (anon.index() + 1);
+                page.index = index;
+            }
+            let pgdat = self.zones[page.zone().index()].pgdat;
+            self.nodes[pgdat].mod_stat(NodeStat::AnonPages, 1);
+        }
+        let page = self.mem_map.page_mut(pfn);
+        page.map();
+        if exclusive {
+            page.set(PageFlags::EXCLUSIVE);
+        }
+    }
+
+    /// An entry that maps a page is gone (`page_remove_rmap`).
+    #[inline]
+    pub(crate) fn page_remove_rmap(&mut self, pfn: Pfn) {
+        let page = self.mem_map.page_mut(pfn);
+        let anon = page.mapping & MAPPING_ANON != 0;
+        if page.unmap() == 0 {
+            let pgdat = self.zones[page.zone().index()].pgdat;
+            self.nodes[pgdat].mod_stat(if anon { NodeStat::AnonPages } else { NodeStat::Mapped }, -1);
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! Areas of an address space: find, insert, merge, split.
+//!
+//! Gorman chapter 4. Kernel: `mm/mmap.c`, `include/linux/mm.h`.
+//! Fidelity: faithful — flags, merge rules with anon_vma, split, accounting. Simplified — the tree is a B-tree by
+//! start address, not a maple tree. Absent — userfaultfd contexts.
+
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::errno::Errno;
+use crate::mm::machine::Machine;
+use crate::mm::pgtable::Pte;
+use crate::mm::rmap::AnonVmaId;
+use crate::mm::slots::Id;
+use crate::mm::task::MmId;
+use std::fmt;
+
+/// Number of an area.
+pub type VmaId = Id<Vma>;
+
+/// Flags of an area (`VM_*`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct VmFlags(pub u64);
+
+#[allow(missing_docs)]
+impl VmFlags {
+    pub const READ: VmFlags = VmFlags(0x1);
+    pub const WRITE: VmFlags = VmFlags(0x2);
+    pub const EXEC: VmFlags = VmFlags(0x4);
+    pub const SHARED: VmFlags = VmFlags(0x8);
+    pub const MAYREAD: VmFlags = VmFlags(0x10);
+    pub const MAYWRITE: VmFlags = VmFlags(0x20);
+    pub const MAYEXEC: VmFlags = VmFlags(0x40);
+    pub const MAYSHARE: VmFlags = VmFlags(0x80);
+    pub const GROWSDOWN: VmFlags = VmFlags(0x100);
+    pub const PFNMAP: VmFlags = VmFlags(0x400);
+    pub const LOCKED: VmFlags = VmFlags(0x2000);
+    pub const IO: VmFlags = VmFlags(0x4000);
+    pub const SEQ_READ: VmFlags = VmFlags(0x8000);
+    pub const RAND_READ: VmFlags = VmFlags(0x1_0000);
+    pub const DONTCOPY: VmFlags = VmFlags(0x2_0000);
+    pub const DONTEXPAND: VmFlags = VmFlags(0x4_0000);
+    pub const LOCKONFAULT: VmFlags = VmFlags(0x8_0000);
+    pub const ACCOUNT: VmFlags = VmFlags(0x10_0000);
+    pub const NORESERVE: VmFlags = VmFlags(0x20_0000);
+    pub const HUGETLB: VmFlags = VmFlags(0x40_0000);
+    pub const WIPEONFORK: VmFlags = VmFlags(0x200_0000);
+    pub const DONTDUMP: VmFlags = VmFlags(0x400_0000);
+    pub const SOFTDIRTY: VmFlags = VmFlags(0x800_0000);
+    pub const MIXEDMAP: VmFlags = VmFlags(0x1000_0000);
+    pub const HUGEPAGE: VmFlags = VmFlags(0x2000_0000);
+    pub const NOHUGEPAGE: VmFlags = VmFlags(0x4000_0000);
+    pub const MERGEABLE: VmFlags = VmFlags(0x8000_0000);
+    /// Never merged, never locked (`VM_SPECIAL`).
+    pub const SPECIAL: VmFlags = VmFlags(0x4_4400);
+    /// What an area of a new process gets: `VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC`.
+    pub const MAY_ALL: VmFlags = VmFlags(0x70);
+    /// The three access bits.
+    pub const ACCESS: VmFlags = VmFlags(0x7);
+
+    /// True when every flag of `other` is set.
+    #[inline]
+    pub const fn has(self, other: VmFlags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// True when one flag of `other` is set.
+    #[inline]
+    pub const fn any(self, other: VmFlags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These and those.
+    #[inline]
+    pub const fn with(self, other: VmFlags) -> VmFlags {
+        VmFlags(self.0 | other.0)
+    }
+
+    /// These without those.
+    #[inline]
+    pub const fn without(self, other: VmFlags) -> VmFlags {
+        VmFlags(self.0 & !other.0)
+    }
+
+    /// A private mapping that may become writable (`is_cow_mapping`).
+    #[inline]
+    pub const fn is_cow(self) -> bool {
+        self.0 & (VmFlags::SHARED.0 | VmFlags::MAYWRITE.0) == VmFlags::MAYWRITE.0
+    }
+
+    /// Bits of a present entry in such an area (`vm_get_page_prot`); private areas never start writable.
+    #[inline]
+    pub fn page_prot(self) -> u64 {
+        if !self.any(VmFlags::ACCESS) {
+            return Pte::PROTNONE | Pte::ACCESSED | Pte::NX;
+        }
+        let mut bits = Pte::PRESENT | Pte::USER | Pte::ACCESSED;
+        if self.has(VmFlags::WRITE.with(VmFlags::SHARED)) {
+            bits |= Pte::RW;
+        }
+        if !self.has(VmFlags::EXEC) {
+            bits |= Pte::NX;
+        }
+        bits
+    }
+
+    /// `rw-p`, as /proc/PID/maps prints.
+    pub fn perms(self) -> String {
+        let bit = |flag: VmFlags, on, off| if self.has(flag) { on } else { off };
+        [
+            bit(VmFlags::READ, 'r', '-'),
+            bit(VmFlags::WRITE, 'w', '-'),
+            bit(VmFlags::EXEC, 'x', '-'),
+            bit(VmFlags::MAYSHARE, 's', 'p'),
+        ]
+        .iter()
+        .collect()
+    }
+}
+
+/// What an area without a file is called in /proc/PID/maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum VmaName {
+    /// Nothing, or what the address says: `[heap]`, `[stack]`.
+    #[default]
+    None,
+    /// `[vdso]`.
+    Vdso,
+    /// `[vvar]`.
+    Vvar,
+}
+
+/// An area of virtual addresses (`struct vm_area_struct`).
+#[derive(Clone, Debug)]
+pub struct Vma {
+    /// The address space.
+    pub mm: MmId,
+    /// First address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+    /// Flags.
+    pub flags: VmFlags,
+    /// Offset into the file in pages; for anonymous areas the first address in pages, as it was at first.
+    pub pgoff: u64,
+    /// Where its anonymous pages are found from; `None` before the first.
+    pub anon_vma: Option<AnonVmaId>,
+    /// Every anon_vma whose pages may be mapped here: its own and its ancestors'.
+    pub chain: Vec<AnonVmaId>,
+    /// A special area's name.
+    pub name: VmaName,
+    /// Swap readahead: last address, window and hits.
+    pub swap_ra: SwapRa,
+}
+
+/// What swap readahead remembers of an area (`swap_readahead_info`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SwapRa {
+    /// Address of the last fault, in pages.
+    pub addr: u64,
+    /// The last window.
+    pub win: u32,
+    /// Pages read ahead that were used since.
+    pub hits: u32,
+}
+
+impl Default for SwapRa {
+    fn default() -> SwapRa {
+        // SWAP_RA_VAL starts at 4 hits, so that the first fault reads ahead.
+        SwapRa { addr: 0, win: 0, hits: 4 }
+    }
+}
+
+impl Vma {
+    /// Pages of the area.
+    #[inline]
+    pub fn pages(&self) -> u64 {
+        (self.end - self.start) >> PAGE_SHIFT
+    }
+
+    /// True when the address lies in it.
+    #[inline]
+    pub fn contains(&self, addr: VirtAddr) -> bool {
+        self.start <= addr.0 && addr.0 < self.end
+    }
+
+    /// The page index of an address (`linear_page_index`).
+    #[inline]
+    pub fn index_of(&self, addr: VirtAddr) -> u32 {
+        (self.pgoff + ((addr.0 - self.start) >> PAGE_SHIFT)) as u32
+    }
+
+    /// The address of a page index, if it lies here (`vma_address`).
+    #[inline]
+    pub fn address_of(&self, index: u32) -> Option<VirtAddr> {
+        let offset = u64::from(index.wrapping_sub(self.pgoff as u32));
+        (offset < self.pages()).then(|| VirtAddr(self.start + (offset << PAGE_SHIFT)))
+    }
+
+    /// No file behind it.
+    pub fn is_anonymous(&self) -> bool {
+        self.name == VmaName::None
+    }
+}
+
+impl fmt::Display for Vma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}-{:#x} {}", self.start, self.end, self.flags.perms())
+    }
+}
+
+impl Machine {
+    /// The first area that ends above an address (`find_vma`).
+    #[inline]
+    pub fn find_vma(&self, mm: MmId, addr: VirtAddr) -> Option<VmaId> {
+        let mm = &self.mms[mm];
+        if let Some(id) = mm.vma_cache {
+            if self.vmas.get(id).is_some_and(|v| v.contains(addr)) {
+                return Some(id);
+            }
+        }
+        if let Some((_, id)) = mm.vmas.range(..=addr.0).next_back() {
+            if addr.0 < self.vmas[*id].end {
+                return Some(*id);
+            }
+        }
+        mm.vmas.range(addr.0..).next().map(|(_, id)| *id)
+    }
+
+    /// The first area that touches `start..end` (`find_vma_intersection`).
+    pub fn find_vma_intersection(&self, mm: MmId, start: u64, end: u64) -> Option<VmaId> {
+        self.find_vma(mm, VirtAddr(start)).filter(|id| self.vmas[*id].start < end)
+    }
+
+    /// The area below an address that does not contain it.
+    pub fn find_vma_prev(&self, mm: MmId, addr: u64) -> Option<VmaId> {
+        self.mms[mm].vmas.range(..addr).next_back().map(|(_, id)| *id).filter(|id| self.vmas[*id].end <= addr)
+    }
+
+    /// Areas of an address space, lowest first.
+    pub fn areas(&self, mm: MmId) -> impl DoubleEndedIterator<Item = (VmaId, &Vma)> {
+        self.mms[mm].vmas.values().map(|id| (*id, &self.vmas[*id]))
+    }
+
+    /// Areas that touch `start..end`, lowest first.
+    pub(crate) fn areas_in(&self, mm: MmId, start: u64, end: u64) -> Vec<VmaId> {
+        let mut found = Vec::new();
+        let mut next = self.find_vma(mm, VirtAddr(start));
+        while let Some(id) = next.filter(|id| self.vmas[*id].start < end) {
+            found.push(id);
+            let after = self.vmas[id].end;
+            next = self.mms[mm].vmas.range(after..).next().map(|(_, id)| *id);
+        }
+        found
+    }
+
+    /// Adds an area; nothing may be there.
+    pub(crate) fn insert_vma(&mut self, vma: Vma) -> VmaId {
+        let (mm, start) = (vma.mm, vma.start);
+        let id = self.vmas.insert(vma);
+        self.mms[mm].vmas.insert(start, id);
+        id
+    }
+
+    /// Takes an area away; its pages are gone already.
+    pub(crate) fn remove_vma(&mut self, id: VmaId) {
+        self.unlink_anon_vmas(id);
+        if let Some(vma) = self.vmas.remove(id) {
+            let mm = &mut self.mms[vma.mm];
+            mm.vmas.remove(&vma.start);
+            if mm.vma_cache == Some(id) {
+                mm.vma_cache = None;
+            }
+        }
+    }
+
+    /// Changes an area's borders (`__vma_adjust`).
+    pub(crate) fn adjust_vma(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
+        let vma = &mut self.vmas[id];
+        let (mm, old) = (vma.mm, vma.start);
+        (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
+        if old != start {
+            self.mms[mm].vmas.remove(&old);
+            self.mms[mm].vmas.insert(start, id);
+        }
+    }
+
+    /// Cuts an area in two at `at`; the lower part keeps the number, the upper one is returned (`__split_vma`).
+    ///
+    /// # Errors
+    /// `ENOMEM` when the process has too many areas.
+    pub(crate) fn split_vma(&mut self, id: VmaId, at: u64) -> Result<VmaId, Errno> {
+        let vma = &self.vmas[id];
+        debug_assert!(vma.start < at && at < vma.end);
+        if self.mms[vma.mm].vmas.len() as u64 >= self.sysctl.max_map_count {
+            return Err(Errno::ENOMEM);
+        }
+        let mut upper = vma.clone();
+        upper.start = at;
+        upper.pgoff += (at - vma.start) >> PAGE_SHIFT;
+        upper.chain = Vec::new();
+        upper.anon_vma = None;
+        let (start, pgoff) = (vma.start, vma.pgoff);
+        self.adjust_vma(id, start, at, pgoff);
+        let new = self.insert_vma(upper);
+        self.anon_vma_clone(new, id);
+        self.vmas[new].anon_vma = self.vmas[id].anon_vma;
+        Ok(new)
+    }
+
+    /// May pages of the two anon_vmas live in one area? (`is_mergeable_anon_vma`)
+    fn mergeable_anon(&self, a: Option<AnonVmaId>, b: Option<AnonVmaId>, vma: Option<VmaId>) -> bool {
+        // An area inherited by fork has a longer chain: merging it would tie the child to the parent for good.
+        if (a.is_none() || b.is_none()) && vma.is_none_or(|v| self.vmas[v].chain.len() <= 1) {
+            return true;
+        }
+        a == b
+    }
+
+    fn mergeable(&self, id: VmaId, flags: VmFlags) -> bool {
+        let vma = &self.vmas[id];
+        vma.flags.without(VmFlags::SOFTDIRTY) == flags.without(VmFlags::SOFTDIRTY)
+            && vma.name == VmaName::None
+    }
+
+    /// Could a mapping that begins with page `pgoff` be the area's continuation? (`can_vma_merge_after`)
+    pub(crate) fn can_merge_after(
+        &self,
+        id: VmaId,
+        flags: VmFlags,
+        anon: Option<AnonVmaId>,
+        pgoff: u64,
+    ) -> bool {
+        let vma = &self.vmas[id];
+        self.mergeable(id, flags)
+            && self.mergeable_anon(anon, vma.anon_vma, Some(id))
+            && vma.pgoff + vma.pages() == pgoff
+    }
+
+    /// Could a mapping that ends before page `pgoff` be the area's beginning? (`can_vma_merge_before`)
+    pub(crate) fn can_merge_before(
+        &self,
+        id: VmaId,
+        flags: VmFlags,
+        anon: Option<AnonVmaId>,
+        pgoff: u64,
+    ) -> bool {
+        let vma = &self.vmas[id];
+        self.mergeable(id, flags) && self.mergeable_anon(anon, vma.anon_vma, Some(id)) && vma.pgoff == pgoff
+    }
+
+    /// Joins `start..end`, an existing area's part about to get `flags`, with its neighbours (`vma_merge`).
+    ///
+    /// ```text
+    ///   prev ▒▒▒▒ next        1: all three become one      2: prev grows      3: next grows downwards
+    /// ```
+    pub(crate) fn vma_merge(&mut self, mid: VmaId, start: u64, end: u64, flags: VmFlags) -> Option<VmaId> {
+        if flags.any(VmFlags::SPECIAL) {
+            return None;
+        }
+        let (mm, anon) = (self.vmas[mid].mm, self.vmas[mid].anon_vma);
+        let pgoff = self.vmas[mid].pgoff + ((start - self.vmas[mid].start) >> PAGE_SHIFT);
+        let pages = (end - start) >> PAGE_SHIFT;
+        let prev = if self.vmas[mid].start < start { Some(mid) } else { self.find_vma_prev(mm, start) };
+        let prev = prev.filter(|p| {
+            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, pgoff)
+        });
+        let next = self.mms[mm].vmas.get(&end).copied();
+        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, pgoff + pages));
+        let whole = self.vmas[mid].start == start && self.vmas[mid].end == end;
+        match (prev, next) {
+            (Some(prev), Some(next))
+                if whole && self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[next].anon_vma, None) =>
+            {
+                let (p_start, p_off, n_end) =
+                    (self.vmas[prev].start, self.vmas[prev].pgoff, self.vmas[next].end);
+                self.inherit_anon(prev, &[next, mid]);
+                self.remove_vma(mid);
+                self.remove_vma(next);
+                self.adjust_vma(prev, p_start, n_end, p_off);
+                Some(prev)
+            }
+            (Some(prev), _) => {
+                let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
+                self.inherit_anon(prev, &[mid]);
+                self.shrink_or_remove(mid, start, end);
+                self.adjust_vma(prev, p_start, end, p_off);
+                Some(prev)
+            }
+            (None, Some(next)) => {
+                let n_end = self.vmas[next].end;
+                self.inherit_anon(next, &[mid]);
+                self.shrink_or_remove(mid, start, end);
+                self.adjust_vma(next, start, n_end, pgoff);
+                Some(next)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// The part `start..end` of an area now belongs to a neighbour.
+    fn shrink_or_remove(&mut self, id: VmaId, start: u64, end: u64) {
+        let vma = &self.vmas[id];
+        let (v_start, v_end, pgoff) = (vma.start, vma.end, vma.pgoff);
+        if v_start == start && v_end == end {
+            self.remove_vma(id);
+        } else if v_start == start {
+            self.adjust_vma(id, end, v_end, pgoff + ((end - start) >> PAGE_SHIFT));
+        } else {
+            self.adjust_vma(id, v_start, start, pgoff);
+        }
+    }
+
+    /// An area that swallows others takes over the chain of the first that has anonymous pages.
+    pub(crate) fn inherit_anon(&mut self, id: VmaId, others: &[VmaId]) {
+        if self.vmas[id].anon_vma.is_some() {
+            return;
+        }
+        if let Some(&from) = others.iter().find(|o| self.vmas[**o].anon_vma.is_some()) {
+            self.anon_vma_clone(id, from);
+            self.vmas[id].anon_vma = self.vmas[from].anon_vma;
+        }
+    }
+}
+
+/// Rounds a length up to pages; `None` when it wraps.
+pub fn page_align(len: u64) -> Option<u64> {
+    len.checked_add(PAGE_SIZE - 1).map(|l| l & !(PAGE_SIZE - 1))
+}

@@ -1,0 +1,332 @@
+//! Looking at pages: used lately, dirty, or free to go.
+//!
+//! Kernel: `mm/vmscan.c` (`shrink_inactive_list`, `shrink_folio_list`, `shrink_active_list`, `pageout`).
+//! Fidelity: faithful — isolation, references of all mappings, swap slot, unmap, write, free; what is kept goes back.
+//! Absent — throttling on dirty file pages, large folios.
+
+use super::SWAP_CLUSTER_MAX;
+use super::scan::ScanControl;
+use crate::mm::addr::Pfn;
+use crate::mm::lru::Lru;
+use crate::mm::machine::Machine;
+use crate::mm::page::PageFlags;
+use crate::mm::pgtable::{Pte, index};
+use crate::mm::rmap::MAPPING_ANON;
+use crate::mm::task::Rss;
+use crate::mm::trace::Event;
+use crate::mm::vma::VmFlags;
+use crate::mm::vmstat::{NodeStat, VmEvent, ZoneEvent};
+
+/// What becomes of a page that was looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Freed.
+    Freed,
+    /// Stays on the inactive list.
+    Keep,
+    /// Goes to the active list.
+    Activate,
+    /// Writing it began.
+    Written,
+}
+
+impl Machine {
+    /// Takes up to `nr_to_scan` pages off the end of a list (`isolate_lru_folios`); they, and how many were looked at.
+    fn isolate_lru_pages(
+        &mut self,
+        node: usize,
+        nr_to_scan: u64,
+        sc: &ScanControl,
+        lru: Lru,
+    ) -> (Vec<Pfn>, u64) {
+        let mut isolated = std::mem::take(&mut self.isolated);
+        isolated.clear();
+        let mut skipped = Vec::new();
+        let mut scanned = 0;
+        while scanned < nr_to_scan {
+            let pfn = self.nodes[node].lruvec.lists[lru as usize].tail;
+            if pfn == Pfn::NIL {
+                break;
+            }
+            let zone = self.mem_map.page(pfn).zone();
+            self.lru_unlink(pfn);
+            if self.zones[zone.index()].kind > sc.reclaim_idx {
+                let kind = self.zones[zone.index()].kind;
+                self.vmstat.count_zone(ZoneEvent::Pgskip, kind, 1);
+                skipped.push(pfn);
+                continue;
+            }
+            scanned += 1;
+            let page = self.mem_map.page_mut(pfn);
+            page.clear(PageFlags::LRU);
+            page.refcount += 1;
+            isolated.push(pfn);
+        }
+        // Pages of zones that would not help go to the front: the next scan does not meet them again.
+        for pfn in skipped.into_iter().rev() {
+            self.lru_link(pfn, false);
+        }
+        (isolated, scanned)
+    }
+
+    /// Looks at pages of an inactive list and frees what it can (`shrink_inactive_list`).
+    pub(super) fn shrink_inactive_list(
+        &mut self,
+        node: usize,
+        nr_to_scan: u64,
+        sc: &mut ScanControl,
+        lru: Lru,
+    ) -> u64 {
+        let (pages, scanned) = self.isolate_lru_pages(node, nr_to_scan, sc, lru);
+        let file = lru.is_file();
+        let stat = if file { NodeStat::IsolatedFile } else { NodeStat::IsolatedAnon };
+        self.nodes[node].mod_stat(stat, pages.len() as i64);
+        self.vmstat.count(if sc.kswapd { VmEvent::PgscanKswapd } else { VmEvent::PgscanDirect }, scanned);
+        self.vmstat.count(if file { VmEvent::PgscanFile } else { VmEvent::PgscanAnon }, scanned);
+        sc.nr_scanned += pages.len() as u64;
+        let (mut freed, mut written) = (0, 0);
+        for &pfn in &pages {
+            match self.shrink_page(pfn, sc) {
+                Fate::Freed => {
+                    freed += 1;
+                    continue;
+                }
+                Fate::Activate => {
+                    let page = self.mem_map.page_mut(pfn);
+                    if !page.is(PageFlags::MLOCKED) {
+                        page.set(PageFlags::ACTIVE);
+                        self.vmstat.count(VmEvent::Pgactivate, 1);
+                    }
+                }
+                Fate::Written => written += 1,
+                Fate::Keep => {}
+            }
+            self.putback_lru_page(pfn);
+        }
+        self.nodes[node].mod_stat(stat, -(pages.len() as i64));
+        self.vmstat.count(if sc.kswapd { VmEvent::PgstealKswapd } else { VmEvent::PgstealDirect }, freed);
+        self.vmstat.count(if file { VmEvent::PgstealFile } else { VmEvent::PgstealAnon }, freed);
+        self.note_cost(node, file, written);
+        let nid = self.nodes[node].nid;
+        if self.trace.hot {
+            self.emit(Event::LruShrinkInactive {
+                nid,
+                scanned,
+                reclaimed: freed,
+                priority: sc.priority,
+                file,
+            });
+        }
+        self.isolated = pages;
+        self.charge(scanned * self.config.costs.scan_page);
+        freed
+    }
+
+    /// Reclaim of a kind cost this much (`lru_note_cost`).
+    fn note_cost(&mut self, node: usize, file: bool, pages: u64) {
+        let lruvec = &mut self.nodes[node].lruvec;
+        if file {
+            lruvec.file_cost += pages
+        } else {
+            lruvec.anon_cost += pages
+        }
+        let size: u64 = Lru::EVICTABLE.iter().map(|l| lruvec.size(*l)).sum();
+        // Old costs fade.
+        if lruvec.file_cost + lruvec.anon_cost > size / 4 {
+            lruvec.file_cost /= 2;
+            lruvec.anon_cost /= 2;
+        }
+    }
+
+    /// Puts an isolated page back on the list its flags name, and drops the reference of isolation.
+    fn putback_lru_page(&mut self, pfn: Pfn) {
+        let page = self.mem_map.page_mut(pfn);
+        if page.refcount == 1 {
+            page.clear(PageFlags::ACTIVE);
+            return self.put_lru_page(pfn);
+        }
+        page.refcount -= 1;
+        self.lru_add(pfn);
+    }
+
+    /// Decides about one isolated page (`shrink_folio_list`, one turn).
+    fn shrink_page(&mut self, pfn: Pfn, sc: &ScanControl) -> Fate {
+        let page = self.mem_map.page(pfn);
+        if page.is(PageFlags::LOCKED) {
+            return Fate::Keep;
+        }
+        if page.is(PageFlags::UNEVICTABLE) {
+            return Fate::Activate;
+        }
+        if page.is(PageFlags::WRITEBACK) {
+            // Being written: when that is done, it comes to the end of the list at once.
+            self.mem_map.page_mut(pfn).set(PageFlags::RECLAIM);
+            return Fate::Activate;
+        }
+        let anon = page.is(PageFlags::SWAPBACKED);
+        match self.check_references(pfn) {
+            References::Activate => return Fate::Activate,
+            References::Keep => return Fate::Keep,
+            References::Reclaim => {}
+        }
+        if anon && !page.is(PageFlags::SWAPCACHE) {
+            if !sc.may_io() {
+                return Fate::Keep;
+            }
+            if !self.add_to_swap(pfn) {
+                return Fate::Activate;
+            }
+        }
+        if page.mapcount() > 0 {
+            self.try_to_unmap(pfn);
+            if self.mem_map.page(pfn).mapcount() > 0 {
+                return Fate::Activate;
+            }
+        }
+        let page = self.mem_map.page(pfn);
+        if page.is(PageFlags::DIRTY) {
+            if !sc.may_writepage || !sc.may_io() || !page.is(PageFlags::SWAPCACHE) {
+                return Fate::Keep;
+            }
+            return self.pageout(pfn);
+        }
+        self.remove_mapping(pfn)
+    }
+
+    /// Starts writing a page (`pageout`).
+    fn pageout(&mut self, pfn: Pfn) -> Fate {
+        // The isolation's reference, the cache's, and no other.
+        if self.mem_map.page(pfn).refcount != 2 {
+            return Fate::Keep;
+        }
+        let page = self.mem_map.page_mut(pfn);
+        page.clear(PageFlags::DIRTY);
+        page.set(PageFlags::RECLAIM);
+        self.swap_writepage(pfn);
+        let pgdat = self.zones[self.mem_map.page(pfn).zone().index()].pgdat;
+        self.nodes[pgdat].mod_stat(NodeStat::VmscanWrite, 1);
+        Fate::Written
+    }
+
+    /// Frees a clean page that nobody maps (`__remove_mapping`).
+    fn remove_mapping(&mut self, pfn: Pfn) -> Fate {
+        let page = self.mem_map.page(pfn);
+        if page.is(PageFlags::SWAPCACHE) {
+            if page.refcount != 2 {
+                return Fate::Keep;
+            }
+            self.workingset_eviction(pfn);
+            self.delete_from_swap_cache(pfn);
+            self.mem_map.page_mut(pfn).refcount -= 1;
+        } else {
+            // A clean page of a file that was there at boot: its file holds the only other reference.
+            let pgdat = self.zones[page.zone().index()].pgdat;
+            self.nodes[pgdat].mod_stat(NodeStat::FilePages, -1);
+            self.mem_map.page_mut(pfn).refcount = 1;
+        }
+        let page = self.mem_map.page_mut(pfn);
+        page.clear(PageFlags::ACTIVE | PageFlags::REFERENCED);
+        self.put_lru_page(pfn);
+        Fate::Freed
+    }
+
+    /// Was the page used since reclaim last looked? (`folio_check_references`)
+    fn check_references(&mut self, pfn: Pfn) -> References {
+        let (referenced_ptes, locked) = self.page_referenced(pfn);
+        if locked {
+            return References::Activate;
+        }
+        let page = self.mem_map.page_mut(pfn);
+        let referenced = page.test_and_clear(PageFlags::REFERENCED);
+        if referenced_ptes > 0 {
+            page.set(PageFlags::REFERENCED);
+            if referenced || referenced_ptes > 1 {
+                return References::Activate;
+            }
+            return References::Keep;
+        }
+        References::Reclaim
+    }
+
+    /// Entries that say the page was used; the marks are taken away (`folio_referenced`).
+    fn page_referenced(&mut self, pfn: Pfn) -> (u32, bool) {
+        let (mut referenced, mut locked) = (0, false);
+        if self.mem_map.page(pfn).mapping & MAPPING_ANON == 0 {
+            return (0, false);
+        }
+        for (vma, addr, leaf) in self.rmap_anon(pfn) {
+            if self.vmas[vma].flags.has(VmFlags::LOCKED) {
+                locked = true;
+                continue;
+            }
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+            if pte.has(Pte::ACCESSED) {
+                self.tables.set(leaf, addr, pte.without(Pte::ACCESSED));
+                // x86 leaves the translation: a page in constant use is found again through other entries' turnover.
+                self.flush_tlb_page(self.vmas[vma].mm, addr);
+                referenced += 1;
+            }
+        }
+        (referenced, locked)
+    }
+
+    /// Replaces every entry that maps the page by its swap entry (`try_to_unmap`).
+    fn try_to_unmap(&mut self, pfn: Pfn) {
+        let Some(entry) = self.page_swap_entry(pfn) else { return };
+        for (vma, addr, leaf) in self.rmap_anon(pfn) {
+            let (mm, flags) = (self.vmas[vma].mm, self.vmas[vma].flags);
+            if flags.has(VmFlags::LOCKED) {
+                continue;
+            }
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+            let exclusive = self.mem_map.page(pfn).is(PageFlags::EXCLUSIVE);
+            self.flush_tlb_page(mm, addr);
+            if pte.has(Pte::DIRTY) {
+                self.mem_map.page_mut(pfn).set(PageFlags::DIRTY);
+            }
+            self.swap_duplicate(entry);
+            self.tables.set(leaf, addr, Pte::swap(entry, exclusive));
+            self.add_rss(mm, Rss::Anon, -1);
+            self.add_rss(mm, Rss::Swap, 1);
+            self.page_remove_rmap(pfn);
+            let page = self.mem_map.page_mut(pfn);
+            page.clear(PageFlags::EXCLUSIVE);
+            page.refcount -= 1;
+        }
+    }
+
+    /// Moves pages of an active list to the inactive one (`shrink_active_list`).
+    pub(super) fn shrink_active_list(
+        &mut self,
+        node: usize,
+        nr_to_scan: u64,
+        sc: &mut ScanControl,
+        lru: Lru,
+    ) {
+        let (pages, scanned) = self.isolate_lru_pages(node, nr_to_scan, sc, lru);
+        self.vmstat.count(VmEvent::Pgrefill, scanned);
+        let mut moved = 0;
+        for &pfn in &pages {
+            let page = self.mem_map.page(pfn);
+            if !page.is(PageFlags::UNEVICTABLE) {
+                // Only executable file pages would be spared; anonymous ones get another chance down there.
+                self.page_referenced(pfn);
+                let page = self.mem_map.page_mut(pfn);
+                page.clear(PageFlags::ACTIVE);
+                page.set(PageFlags::WORKINGSET);
+                moved += 1;
+            }
+            self.putback_lru_page(pfn);
+        }
+        self.vmstat.count(VmEvent::Pgdeactivate, moved);
+        self.isolated = pages;
+        self.charge(scanned * self.config.costs.scan_page);
+        debug_assert!(nr_to_scan <= SWAP_CLUSTER_MAX.max(nr_to_scan));
+    }
+}
+
+enum References {
+    Activate,
+    Keep,
+    Reclaim,
+}
