@@ -250,6 +250,14 @@ impl std::ops::Deref for Zonelist {
     }
 }
 
+impl<'a> IntoIterator for &'a Zonelist {
+    type Item = &'a ZoneId;
+    type IntoIter = std::slice::Iter<'a, ZoneId>;
+    fn into_iter(self) -> std::slice::Iter<'a, ZoneId> {
+        self.zones.iter()
+    }
+}
+
 /// A NUMA node (`pg_data_t`).
 #[derive(Clone, Debug)]
 pub struct Node {

@@ -123,11 +123,11 @@ impl Machine {
     /// The kernel's `BUG: Bad page state` when the page is free, reserved, in use, or of another order.
     #[inline]
     pub fn free_pages(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        if order == Order::ZERO { self.free_block(pfn, Order::ZERO) } else { self.free_block(pfn, order) }
+        if order == Order::ZERO { self.free_the_block(pfn, Order::ZERO) } else { self.free_the_block(pfn, order) }
     }
 
     #[inline(always)]
-    fn free_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+    fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
         let plain = self.mem_map.page(pfn).is_ready_to_free(order) && !self.free_is_watched();
         if !plain || !self.pcp_allowed_order(order) {
             return self.free_pages_checked(pfn, order);

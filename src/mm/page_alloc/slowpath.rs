@@ -246,7 +246,7 @@ impl Machine {
         if *loops > MAX_RECLAIM_RETRIES {
             return self.unreserve_highatomic_pageblock(ac, true);
         }
-        for &zone_id in self.zonelist(ac).iter() {
+        for &zone_id in self.zonelist(ac) {
             let zone = &self.zones[zone_id.index()];
             let available = self.zone_reclaimable_pages(zone_id) + zone.free_pages();
             let min = zone.wmark(Wmark::Min);
