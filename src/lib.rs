@@ -24,3 +24,5 @@
 
 pub mod import;
 pub mod mm;
+pub mod script;
+pub mod shell;

@@ -462,10 +462,10 @@ impl Default for Costs {
             clear_page: 100,
             copy_page: 200,
             scan_page: 200,
-            disk_read: 20_000,
-            disk_write: 10_000,
+            disk_read: 800,
+            disk_write: 300,
             migrate_page: 1_000,
-            kthread_share: 50,
+            kthread_share: 22,
         }
     }
 }

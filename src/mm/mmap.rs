@@ -7,11 +7,10 @@
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
-use crate::mm::mmzone::Wmark;
 use crate::mm::pgtable::Pte;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaId, VmaName, page_align};
-use crate::mm::vmstat::{NodeStat, ZoneStat};
+use crate::mm::vmstat::ZoneStat;
 
 /// One past the last user address with four levels of page tables.
 pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
@@ -518,50 +517,6 @@ impl Machine {
         } else if is_data_mapping(flags) {
             mm.data_vm = mm.data_vm.wrapping_add_signed(pages);
         }
-    }
-
-    /// May so many pages be promised? (`__vm_enough_memory`)
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn vm_enough_memory(&mut self, pages: u64) -> Result<(), Errno> {
-        match self.sysctl.overcommit_memory {
-            1 => Ok(()),
-            0 => {
-                // The heuristic refuses only what could never be: more than RAM and swap together.
-                if pages > self.totalram_pages() + self.swap_pages().0 { Err(Errno::ENOMEM) } else { Ok(()) }
-            }
-            _ => {
-                let mut allowed = self.commit_limit();
-                if self.current.pid != crate::mm::machine::SCRIPT_PID {
-                    let mm = self.tasks.get(&self.current.pid).and_then(|t| t.mm);
-                    let total = mm.map_or(0, |mm| self.mms[mm].total_vm);
-                    allowed = allowed.saturating_sub((total / 32).min(self.sysctl.user_reserve_kbytes >> 2));
-                }
-                if self.committed_as + pages < allowed { Ok(()) } else { Err(Errno::ENOMEM) }
-            }
-        }
-    }
-
-    /// What may be committed in mode 2, in pages (`vm_commit_limit`).
-    pub fn commit_limit(&self) -> u64 {
-        let base = match self.sysctl.overcommit_kbytes {
-            0 => self.totalram_pages() * self.sysctl.overcommit_ratio / 100,
-            kbytes => kbytes >> 2,
-        };
-        base + self.swap_pages().0
-    }
-
-    /// Pages that a new program could get without swapping (`si_mem_available`).
-    pub fn si_mem_available(&self) -> u64 {
-        let wmark_low: u64 = self.zones.iter().map(|z| z.wmark(Wmark::Low)).sum();
-        let mut available = self.nr_free_pages() as i64 - self.totalreserve_pages as i64;
-        let cache = self.node_stat(NodeStat::ActiveFile) + self.node_stat(NodeStat::InactiveFile);
-        available += (cache - (cache / 2).min(wmark_low)) as i64;
-        let slab =
-            self.node_stat(NodeStat::SlabReclaimable) + self.node_stat(NodeStat::KernelMiscReclaimable);
-        available += (slab - (slab / 2).min(wmark_low)) as i64;
-        available.max(0) as u64
     }
 
     /// Pages of a kind in all zones.

@@ -21,9 +21,12 @@
 //! | [`rmap`] | `mm/rmap.c` | 10 |
 //! | [`lru`] | `mm/swap.c` | 10 |
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
+//! | [`va_layout`] | `arch/*/include/asm/page.h` | 2.5 |
 //! | [`compaction`] | `mm/compaction.c` | |
 //! | [`vmscan`] | `mm/vmscan.c` | 10 |
 //! | [`oom_kill`] | `mm/oom_kill.c` | 13 |
+//! | [`page_writeback`] | `mm/page-writeback.c` | 10.2 |
+//! | [`util`] | `mm/util.c` | 13.1 |
 //! | [`sysctl`] | `kernel/sysctl.c` | |
 //! | [`vmstat`] | `mm/vmstat.c` | |
 //! | [`trace`] | `include/trace/events/*.h` | |
@@ -54,11 +57,14 @@ pub mod rmap;
 pub mod show_mem;
 pub mod slots;
 pub mod swapfile;
+pub mod page_writeback;
 pub mod sysctl;
 pub mod task;
 pub mod tlb;
 pub mod trace;
 pub mod vma;
+pub mod util;
+pub mod va_layout;
 pub mod vmscan;
 pub mod vmstat;
 

@@ -145,7 +145,7 @@ impl Machine {
                 line.push_str(&format!("({types}) "));
             }
         }
-        line + &format!("= {}kB", zone.free_pages() * 4)
+        format!("{line}= {}kB", zone.free_pages() * 4)
     }
 
     fn show_trailer(&self, lines: &mut Vec<String>) {

@@ -1,0 +1,313 @@
+//! The command line: what is run, on which machine, under which limits.
+
+use clap::{Parser, ValueEnum};
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
+use vmlab::import;
+use vmlab::mm::Machine;
+use vmlab::script::bench::Bench;
+use vmlab::script::limits::Limits;
+use vmlab::script::out::Out;
+use vmlab::shell::session::{Manners, Outcome, Session};
+use vmlab::shell::theme::Theme;
+
+/// The script is wrong.
+pub const FAILED: u8 = 1;
+/// Usage, a missing file, a machine that cannot be loaded.
+pub const USAGE: u8 = 2;
+/// vmlab is wrong.
+pub const BUG: u8 = 3;
+/// Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+/// A laboratory for the Linux memory manager.
+#[derive(Parser)]
+#[command(
+    name = "vmlab",
+    version = concat!(env!("CARGO_PKG_VERSION"), " (rhai 1.27)"),
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    after_help = "Examples:\n  vmlab                                   the prompt\n  vmlab scripts/oom.rhai                  a script\n  vmlab --machine x86_64-numa2 -e 'kmem -z'   one line, on another machine"
+)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+    /// A script; `-` reads it from standard input
+    file: Option<String>,
+    /// Arguments of the script: the array ARGS
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Subcommand>,
+}
+
+#[derive(clap::Args)]
+struct Options {
+    /// Run code, as if typed at the prompt; may be repeated
+    #[arg(short, value_name = "CODE", allow_hyphen_values = true)]
+    e: Vec<String>,
+    /// Stay at the prompt after a script or -e
+    #[arg(short, long)]
+    interactive: bool,
+    /// A shipped machine, a YAML file, a zoneinfo text, or a folder of captures
+    #[arg(long, value_name = "M", default_value = import::shipped::DEFAULT)]
+    machine: String,
+    /// Seed of the machine's dice
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Write a sysctl after boot: vm.swappiness=10
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Show values as JSON, one document a line
+    #[arg(long)]
+    json: bool,
+    /// Show the kernel log on standard error when a script ends
+    #[arg(long)]
+    log: bool,
+    /// End a script after so many operations; 0 is no limit
+    #[arg(long, value_name = "N")]
+    max_ops: Option<u64>,
+    /// Refuse files and programs of the host
+    #[arg(long)]
+    sandbox: bool,
+    /// Colours
+    #[arg(long, value_enum, default_value_t = Colour::Auto)]
+    color: Colour,
+    /// Do not read rc.rhai
+    #[arg(long)]
+    no_rc: bool,
+    /// No banner, no notes
+    #[arg(short, long)]
+    quiet: bool,
+    /// List the shipped machines
+    #[arg(long)]
+    list_machines: bool,
+    /// Show the page of a command or function
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    help_topic: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(clap::Subcommand)]
+enum Subcommand {
+    /// Print the reference of the language, as Markdown
+    Reference,
+}
+
+/// Runs the command line; answers the exit status.
+pub fn run() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Asked-for text goes to standard output, complaints to standard error; a closed pipe is no error.
+            let _ = error.print();
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    match cli.command {
+        Some(Subcommand::Reference) => {
+            print(&vmlab::shell::reference::markdown());
+            0
+        }
+        None => session(cli.options, cli.file, &cli.args).unwrap_or_else(|complaint| {
+            complain(&complaint);
+            USAGE
+        }),
+    }
+}
+
+/// The prompt, a script, `-e`, or standard input.
+fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8, String> {
+    if options.list_machines {
+        for name in import::shipped::names() {
+            print(&format!("{name}\n"));
+        }
+        return Ok(0);
+    }
+    // The script is read before the machine boots: a wrong name should not take a second to be noticed.
+    let script = match file.as_deref() {
+        None => None,
+        Some("-") => Some(("-".to_string(), read_stdin()?)),
+        Some(file) => Some((file.to_string(), read(file)?)),
+    };
+    let (results, complaints) = (std::io::stdout(), std::io::stderr());
+    let manners = Manners {
+        theme: options.color.theme(&results),
+        complaints: options.color.theme(&complaints),
+        json: options.json,
+    };
+    let bench = boot(&options)?;
+    let mut session = Session::new(bench, manners);
+    session.interpreter.set_args(args);
+    if let Some(name) = &options.help_topic {
+        return Ok(status(session.obey(&format!("help {name}"))));
+    }
+    interruptible(&session);
+
+    let mut outcome = Outcome::Done;
+    for code in &options.e {
+        outcome = session.obey_lines(code, true);
+        if outcome != Outcome::Done {
+            break;
+        }
+    }
+    if let Some((name, text)) = script.filter(|_| outcome == Outcome::Done) {
+        outcome = session.run_script(&name, &text);
+        if options.log {
+            for line in session.kernel_log() {
+                complain(&line);
+            }
+        }
+    } else if options.e.is_empty() && file.is_none() {
+        return if std::io::stdin().is_terminal() { prompt(session, &options) } else { Ok(piped(session)) };
+    }
+    if options.interactive && !matches!(outcome, Outcome::Exit(_) | Outcome::Closed) {
+        return prompt(session, &options);
+    }
+    Ok(status(outcome))
+}
+
+/// Standard input that is no terminal: lines as at the prompt, without one.
+fn piped(mut session: Session) -> u8 {
+    match read_stdin() {
+        Ok(text) => status(session.obey_lines(&text, false)),
+        Err(why) => {
+            complain(&why);
+            USAGE
+        }
+    }
+}
+
+#[cfg(unix)]
+fn prompt(mut session: Session, options: &Options) -> Result<u8, String> {
+    use vmlab::shell::repl;
+    if !options.quiet {
+        print(&format!("{}\n", session.banner()));
+    }
+    session.keep_undo();
+    if let Some(rc) = repl::rc_file().filter(|rc| !options.no_rc && rc.is_file()) {
+        let text = read(&rc.display().to_string())?;
+        if let Outcome::Exit(code) = session.run_script(&rc.display().to_string(), &text) {
+            return Ok(code);
+        }
+    }
+    repl::run(session).map_err(|why| format!("error: the prompt failed: {why}"))
+}
+
+#[cfg(not(unix))]
+fn prompt(session: Session, _: &Options) -> Result<u8, String> {
+    Ok(piped(session))
+}
+
+fn status(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Done | Outcome::Closed => 0,
+        Outcome::Failed => FAILED,
+        Outcome::Exit(code) => code,
+        Outcome::Interrupted => INTERRUPTED,
+    }
+}
+
+/// The machine the options name, with their seed and sysctls.
+fn boot(options: &Options) -> Result<Bench, String> {
+    let mut config = import::machine(&options.machine).map_err(|why| format!("error: {why}"))?;
+    config.seed = options.seed.unwrap_or(config.seed);
+    if !options.quiet {
+        for inferred in &config.inferred {
+            complain(&format!("note: {inferred}"));
+        }
+    }
+    let mut machine = Machine::boot(config).map_err(|why| format!("error: {}: {why}", options.machine))?;
+    for setting in &options.set {
+        let Some((name, value)) = setting.split_once('=') else {
+            return Err(format!("error: --set {setting}: a name and a value are expected, vm.swappiness=10"));
+        };
+        machine
+            .set_sysctl(name.trim(), value.trim())
+            .map_err(|why| format!("error: --set {setting}: {why}"))?;
+    }
+    let mut limits = if options.sandbox { Limits::SANDBOX } else { Limits::PERSON };
+    limits.operations = options.max_ops.unwrap_or(limits.operations);
+    let out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()));
+    Ok(Bench::new(machine, limits, out))
+}
+
+/// Ctrl-C stops the running script; the second one, when the first has not been heeded, ends the program.
+#[cfg(unix)]
+fn interruptible(session: &Session) {
+    use signal_hook::consts::SIGINT;
+    let stop = session.bench.stop_switch();
+    let registered =
+        signal_hook::flag::register_conditional_shutdown(SIGINT, i32::from(INTERRUPTED), stop.clone())
+            .and_then(|_| signal_hook::flag::register(SIGINT, stop));
+    if let Err(why) = registered {
+        complain(&format!("note: Ctrl-C ends the program here: {why}"));
+    }
+}
+
+#[cfg(not(unix))]
+fn interruptible(_: &Session) {}
+
+impl Colour {
+    fn theme(self, stream: &impl anstream::stream::RawStream) -> Theme {
+        match self {
+            Colour::Auto => Theme::of(stream),
+            Colour::Always => Theme::COLOUR,
+            Colour::Never => Theme::PLAIN,
+        }
+    }
+}
+
+fn read(file: &str) -> Result<String, String> {
+    if Path::new(file).is_dir() {
+        return Err(format!("error: {file} is a folder, not a script"));
+    }
+    let bytes = std::fs::read(file).map_err(|why| format!("error: {file}: {why}"))?;
+    text(file, bytes)
+}
+
+fn read_stdin() -> Result<String, String> {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|why| format!("error: standard input: {why}"))?;
+    text("standard input", bytes)
+}
+
+fn text(file: &str, bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|_| format!("error: {file} is not text in UTF-8"))
+}
+
+/// Writes to standard output; a closed pipe is a quiet end.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes a line to standard error, if anybody reads it.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What a panic says: whose fault it is, and how to see it again.
+pub fn report_bug(panic: &str) {
+    let args: Vec<String> = std::env::args().skip(1).map(|arg| shell_word(&arg)).collect();
+    complain(&format!(
+        "error: this is a bug in vmlab, not in your script\n  {}\n  help: please report it; replay with: vmlab {}",
+        panic.replace('\n', "\n  "),
+        args.join(" ")
+    ));
+}
+
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,130 @@
+//! The bench a script works at: the one machine, what was kept of it, and where text goes.
+//!
+//! Clones share one bench. Take `borrow_mut()`, finish, release: a closure of the script is called with nothing
+//! borrowed.
+
+use crate::mm::Machine;
+use crate::script::limits::Limits;
+use crate::script::out::Out;
+use crate::script::snapshots::Snapshots;
+use crate::script::table::Table;
+use rhai::NativeCallContext;
+use std::cell::{Ref, RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The handle that scripts hold. Clones share the bench.
+#[derive(Clone)]
+pub struct Bench {
+    desk: Rc<RefCell<Desk>>,
+    /// Where results and complaints go.
+    pub out: Out,
+    stop: Arc<AtomicBool>,
+}
+
+/// What lies on the bench.
+pub struct Desk {
+    /// The machine.
+    pub machine: Machine,
+    /// What was kept of it.
+    pub snapshots: Snapshots,
+    /// Draws a table; the shell puts its renderer here.
+    pub draw: fn(&Table) -> String,
+    /// What a script may use up.
+    pub limits: Limits,
+    /// How many machines stood here: a handle of an earlier one is stale.
+    pub boots: u32,
+    /// What `events()` shows: patterns such as `kmem:*`.
+    pub traced: Vec<String>,
+}
+
+impl Desk {
+    /// Puts another machine on the bench; what was kept of the old one goes with it.
+    pub fn put(&mut self, machine: Machine) {
+        self.machine = machine;
+        self.snapshots = Snapshots::default();
+        self.boots += 1;
+    }
+}
+
+impl Bench {
+    /// A bench with this machine on it.
+    pub fn new(machine: Machine, limits: Limits, out: Out) -> Bench {
+        out.set_limit(limits.output);
+        let desk = Desk {
+            machine,
+            snapshots: Snapshots::default(),
+            draw: |_| String::new(),
+            limits,
+            boots: 0,
+            traced: vec!["*".into()],
+        };
+        Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default() }
+    }
+
+    /// A bench for transcripts: a shipped machine, nothing of the host, text only in replies.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub fn sandbox(machine: &str, seed: Option<u64>) -> Result<Bench, String> {
+        let mut config = crate::import::shipped::get(machine).map_err(|why| why.to_string())?;
+        config.seed = seed.unwrap_or(config.seed);
+        let machine = Machine::boot(config).map_err(|why| why.to_string())?;
+        Ok(Bench::new(machine, Limits::SANDBOX, Out::nowhere()))
+    }
+
+    /// The bench behind the call of a script function.
+    ///
+    /// # Panics
+    ///
+    /// When the engine was not made by [`engine`](crate::script::engine): a bug in vmlab.
+    pub fn of(ctx: &NativeCallContext) -> Bench {
+        let tag = ctx.tag().and_then(|tag| tag.read_lock::<Bench>().map(|bench| bench.clone()));
+        tag.expect("the engine carries its bench")
+    }
+
+    /// What lies on the bench, to look at.
+    pub fn borrow(&self) -> Ref<'_, Desk> {
+        self.desk.borrow()
+    }
+
+    /// What lies on the bench, to work with.
+    pub fn borrow_mut(&self) -> RefMut<'_, Desk> {
+        self.desk.borrow_mut()
+    }
+
+    /// The text of a table, as the shell draws it.
+    pub fn draw(&self, table: &Table) -> String {
+        let draw = self.borrow().draw;
+        draw(table)
+    }
+
+    /// The switch that stops a running script; a signal handler may hold it.
+    pub fn stop_switch(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
+    /// Was the switch thrown?
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Makes ready for the next line.
+    pub fn rearm(&self) {
+        self.stop.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Names that exist on the machine now, for completion: zones, files of /proc, sysctls.
+pub fn live_names(bench: &Bench) -> Vec<String> {
+    let desk = bench.borrow();
+    let zones = desk.machine.zones.iter().map(|z| z.kind.name().to_string());
+    let sysctls = desk.machine.sysctl_names().into_iter().map(|name| format!("vm.{name}"));
+    let machines = crate::import::shipped::names().map(String::from);
+    let paths = crate::script::proc::paths(&desk.machine);
+    let mut names: Vec<String> = zones.chain(sysctls).chain(machines).chain(paths).collect();
+    names.sort();
+    names.dedup();
+    names
+}

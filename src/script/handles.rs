@@ -1,0 +1,177 @@
+//! What a script holds of the machine: handles of the machine, its nodes, zones and pages.
+//!
+//! A handle is a number, never a copy. One of an earlier machine, or of a page that was freed, answers with a
+//! clear *use after free*, never with a stranger's data.
+
+use crate::mm::Machine;
+use crate::mm::addr::{Nid, Pfn, ZoneId};
+use crate::mm::mmzone::{Node, Zone};
+use crate::mm::page::Page;
+use crate::script::answer::{ScriptResult, misuse};
+use crate::script::bench::Desk;
+use std::fmt;
+
+/// The machine on the bench.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MachineRef;
+
+/// A node of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeRef {
+    /// Its number.
+    pub nid: Nid,
+    boot: u32,
+}
+
+/// A zone of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ZoneRef {
+    /// Its place in `Machine::zones`.
+    pub id: ZoneId,
+    boot: u32,
+}
+
+/// A page of the machine, as it was when the handle was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageRef {
+    /// Its frame.
+    pub pfn: Pfn,
+    serial: u32,
+    boot: u32,
+}
+
+fn gone<T>(what: impl fmt::Display) -> ScriptResult<T> {
+    misuse(format!("{what} belonged to a machine that is gone: another one was booted"))
+}
+
+impl NodeRef {
+    /// A handle of the node with this number.
+    pub fn new(desk: &Desk, nid: Nid) -> NodeRef {
+        NodeRef { nid, boot: desk.boots }
+    }
+
+    /// The node's place in `Machine::nodes`.
+    pub fn index(self, desk: &Desk) -> ScriptResult<usize> {
+        match desk.machine.node_index(self.nid) {
+            Some(index) if self.boot == desk.boots => Ok(index),
+            _ => gone(format_args!("node {}", self.nid)),
+        }
+    }
+
+    /// The node.
+    pub fn of(self, desk: &Desk) -> ScriptResult<&Node> {
+        Ok(&desk.machine.nodes[self.index(desk)?])
+    }
+}
+
+impl ZoneRef {
+    /// A handle of the zone at this place.
+    pub fn new(desk: &Desk, id: ZoneId) -> ZoneRef {
+        ZoneRef { id, boot: desk.boots }
+    }
+
+    /// The zone.
+    pub fn of(self, desk: &Desk) -> ScriptResult<&Zone> {
+        match desk.machine.zones.get(self.id.index()) {
+            Some(zone) if self.boot == desk.boots => Ok(zone),
+            _ => gone("the zone"),
+        }
+    }
+}
+
+impl PageRef {
+    /// A handle of the frame as it is now.
+    pub fn new(desk: &mut Desk, pfn: Pfn) -> PageRef {
+        PageRef { pfn, serial: desk.machine.watch_page(pfn), boot: desk.boots }
+    }
+
+    /// Is the frame still what it was when the handle was made?
+    pub fn is_live(self, desk: &Desk) -> bool {
+        self.boot == desk.boots && desk.machine.serials.is_live(self.pfn, self.serial)
+    }
+
+    /// The frame to be read.
+    pub fn read(self, desk: &Desk) -> ScriptResult<Page> {
+        if self.boot != desk.boots {
+            return gone(format_args!("page pfn={}", self.pfn));
+        }
+        if !self.is_live(desk) {
+            return misuse(format!(
+                "use after free: page pfn={} was freed after this handle was made",
+                self.pfn
+            ));
+        }
+        Ok(desk.machine.mem_map.page(self.pfn))
+    }
+
+    /// The frame to be given back: through a stale handle that is the kernel's own complaint.
+    pub fn give_back(self, desk: &mut Desk) -> ScriptResult<Pfn> {
+        if self.boot != desk.boots {
+            return gone(format_args!("page pfn={}", self.pfn));
+        }
+        if self.is_live(desk) {
+            return Ok(self.pfn);
+        }
+        let page = desk.machine.mem_map.page(self.pfn);
+        let now = if page.refcount == 0 { "and is free now" } else { "and belongs to somebody else now" };
+        let advice = format!(
+            "page pfn={} was freed after this handle was made, {now}: it cannot be freed again",
+            self.pfn
+        );
+        let reason = if page.refcount == 0 { "nonzero _refcount" } else { "page still in use" };
+        crate::script::answer::oops(Err(desk.machine.bad_page(self.pfn, reason, &advice)))
+    }
+
+    /// The one way to print a page: `page pfn=0x1f3c4 order=2 zone=DMA32 node=0`.
+    pub fn text(self, desk: &Desk) -> String {
+        if !self.is_live(desk) {
+            return format!("page pfn={} (freed)", self.pfn);
+        }
+        page_text(&desk.machine, self.pfn)
+    }
+}
+
+/// `page pfn=0x1f3c4 order=2 zone=DMA32 node=0`.
+pub fn page_text(machine: &Machine, pfn: Pfn) -> String {
+    let page = machine.mem_map.page(pfn);
+    let zone = &machine.zones[page.zone().index()];
+    format!("page pfn={pfn} order={} zone={} node={}", page.order(), zone.kind, zone.node)
+}
+
+/// `zone DMA32 node=0 free=87271 min=653 low=816 high=979`.
+pub fn zone_text(zone: &Zone) -> String {
+    let start = format!("zone {} node={}", zone.kind, zone.node);
+    if !zone.is_populated() {
+        return format!("{start} (empty)");
+    }
+    let (mark, boost) = (zone.watermark, zone.watermark_boost);
+    let [min, low, high] = [mark.min, mark.low, mark.high].map(|mark| mark + boost);
+    format!("{start} free={} min={min} low={low} high={high}", zone.free_pages())
+}
+
+/// `node 0 cpus=0-1 free=…`.
+pub fn node_text(machine: &Machine, node: &Node) -> String {
+    let zones = node.zones.iter().map(|z| &machine.zones[z.index()]);
+    let (present, free) = zones.fold((0, 0), |sum, z| (sum.0 + z.present_pages, sum.1 + z.free_pages()));
+    format!("node {} cpus={} present={present} free={free}", node.nid, cpu_list(&node.cpus))
+}
+
+/// `0-2,5`; `none` for a node without CPU.
+pub fn cpu_list(cpus: &[u16]) -> String {
+    let mut text = String::new();
+    let mut at = 0;
+    while at < cpus.len() {
+        let mut end = at;
+        while end + 1 < cpus.len() && cpus[end + 1] == cpus[end] + 1 {
+            end += 1;
+        }
+        let comma = if text.is_empty() { "" } else { "," };
+        text += &if end > at {
+            format!("{comma}{}-{}", cpus[at], cpus[end])
+        } else {
+            format!("{comma}{}", cpus[at])
+        };
+        at = end + 1;
+    }
+    if text.is_empty() { "none".into() } else { text }
+}

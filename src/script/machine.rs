@@ -1,0 +1,430 @@
+//! The machine: booting one, tuning it, letting its time pass.
+//!
+//! Kernel: `init/main.c`, `kernel/sysctl.c`.
+
+use crate::import;
+use crate::mm::Machine;
+use crate::mm::config::Config;
+use crate::mm::machine::Dice;
+use crate::script::answer::{ScriptResult, misuse};
+use crate::script::args;
+use crate::script::bench::Bench;
+use crate::script::handles::{MachineRef, cpu_list};
+use crate::script::table::{Column, Table};
+use rhai::plugin::*;
+use rhai::{FnPtr, Map};
+
+/// Nanoseconds of a tick of the scheduler, at 250 ticks a second.
+const JIFFY: u64 = 4_000_000;
+/// Ticks that `run_until` waits for at most.
+const PATIENCE: u32 = 1_000_000;
+
+/// The machine: booting one, tuning it, letting its time pass.
+#[export_module]
+pub mod functions {
+    /// Boots another machine: a shipped one by its name, a file, or a description.
+    ///
+    /// Handles and snapshots of the old machine are stale afterwards.
+    ///
+    /// ```vmlab
+    /// > boot("x86_64-numa2")
+    /// > boot(#{ arch: "x86_64", mem: "64M", cpus: 2 })
+    /// > boot("x86_64-1T")
+    /// ```
+    ///
+    /// Kernel: `start_kernel`, `init/main.c`.
+    /// Command: `boot x86_64-numa2`
+    #[rhai_fn(return_raw)]
+    pub fn boot(ctx: NativeCallContext, machine: Dynamic) -> ScriptResult<MachineRef> {
+        let bench = Bench::of(&ctx);
+        let host = bench.borrow().limits.host;
+        let config = super::config(&machine, host)?;
+        super::put(&bench, config)
+    }
+
+    /// Boots the same machine afresh.
+    ///
+    /// ```vmlab
+    /// > let p = alloc_pages(GFP_KERNEL, 0);
+    /// > reset()
+    /// > p.pfn
+    /// ```
+    ///
+    /// Command: `reset`
+    #[rhai_fn(return_raw)]
+    pub fn reset(ctx: NativeCallContext) -> ScriptResult<MachineRef> {
+        let bench = Bench::of(&ctx);
+        let config = bench.borrow().machine.config.clone();
+        super::put(&bench, config)
+    }
+
+    /// The machine: what it is, and what was inferred about it.
+    ///
+    /// ```vmlab
+    /// > machine()
+    /// > machine().arch
+    /// ```
+    ///
+    /// Command: `machine`
+    pub fn machine() -> MachineRef {
+        MachineRef
+    }
+
+    /// Lists the shipped machines.
+    ///
+    /// ```vmlab
+    /// > machines().rows[0].name
+    /// ```
+    ///
+    /// Command: `machines`
+    pub fn machines() -> Table {
+        super::shipped()
+    }
+
+    /// Reads a tunable, or writes it; names are those of `sysctl`.
+    ///
+    /// Writing recomputes what the kernel recomputes: watermarks, reserves, per-CPU limits.
+    ///
+    /// ```vmlab
+    /// > sysctl("vm.swappiness")
+    /// > sysctl("vm.min_free_kbytes", 1024)
+    /// > zone("DMA32").min
+    /// > sysctl("vm.swappiness", 300)
+    /// > sysctl vm.watermark_scale_factor=200
+    /// ```
+    ///
+    /// Kernel: `kernel/sysctl.c`, `Documentation/admin-guide/sysctl/vm.rst`.
+    #[rhai_fn(return_raw)]
+    pub fn sysctl(ctx: NativeCallContext, name: &str) -> ScriptResult<Dynamic> {
+        let value = Bench::of(&ctx).borrow_mut().machine.sysctl(name);
+        match value {
+            Ok(text) => Ok(text.parse::<i64>().map_or_else(|_| text.into(), Dynamic::from)),
+            Err(why) => misuse(super::advised(name, why.what)),
+        }
+    }
+
+    #[rhai_fn(name = "sysctl", return_raw)]
+    pub fn set_sysctl(ctx: NativeCallContext, name: &str, value: Dynamic) -> ScriptResult<()> {
+        let written = Bench::of(&ctx).borrow_mut().machine.set_sysctl(name, &value.to_string());
+        written.or_else(|why| misuse(super::advised(name, why.what)))
+    }
+
+    /// Shows tunables as the tool `sysctl` does: all of them, or those of the given names.
+    ///
+    /// ```vmlab
+    /// > sysctls().rows.len
+    /// > sysctls("vm.swappiness vm.page-cluster")
+    /// > sysctl -a | grep min_free
+    /// ```
+    ///
+    /// Kernel: `kernel/sysctl.c`.
+    pub fn sysctls(ctx: NativeCallContext) -> Table {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let value = |name: &str| (format!("vm.{name}"), desk.machine.peek_sysctl(name).unwrap_or_default());
+        super::tunables(desk.machine.sysctl_names().into_iter().map(value).collect())
+    }
+
+    #[rhai_fn(name = "sysctls", return_raw)]
+    pub fn sysctls_named(ctx: NativeCallContext, names: &str) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let mut values = Vec::new();
+        for name in names.split_whitespace() {
+            match desk.machine.sysctl(name) {
+                Ok(value) => values.push((name.to_string(), value)),
+                Err(why) => return misuse(super::advised(name, why.what)),
+            }
+        }
+        Ok(super::tunables(values))
+    }
+
+    /// Chooses the CPU on which the script goes on.
+    ///
+    /// ```vmlab
+    /// > boot("x86_64-smp4-1G");
+    /// > on_cpu(3)
+    /// > on_cpu(4)
+    /// ```
+    ///
+    /// Command: `on_cpu 1`
+    #[rhai_fn(return_raw)]
+    pub fn on_cpu(ctx: NativeCallContext, cpu: i64) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let machine = &mut bench.borrow_mut().machine;
+        let chosen = u16::try_from(cpu).ok().and_then(|cpu| machine.set_cpu(cpu));
+        match chosen {
+            Some(()) => Ok(()),
+            None => {
+                let cpus: Vec<u16> = machine.nodes.iter().flat_map(|n| n.cpus.iter().copied()).collect();
+                misuse(format!("there is no CPU {cpu}: this machine has CPU {}", cpu_list(&cpus)))
+            }
+        }
+    }
+
+    /// Lets virtual time pass, in milliseconds; background threads work meanwhile.
+    ///
+    /// ```vmlab
+    /// > tick(10)
+    /// > now()
+    /// ```
+    ///
+    /// Command: `tick 100`
+    #[rhai_fn(return_raw)]
+    pub fn tick(ctx: NativeCallContext, ms: i64) -> ScriptResult<()> {
+        let Ok(ms) = u64::try_from(ms) else { return misuse(format!("time does not go back: tick({ms})")) };
+        Bench::of(&ctx).borrow_mut().machine.charge(ms.saturating_mul(1_000_000));
+        Ok(())
+    }
+
+    /// Lets one tick of the scheduler pass: 4 ms.
+    ///
+    /// ```vmlab
+    /// > step()
+    /// > now()
+    /// ```
+    ///
+    /// Command: `step`
+    pub fn step(ctx: NativeCallContext) {
+        Bench::of(&ctx).borrow_mut().machine.charge(JIFFY);
+    }
+
+    /// Lets time pass until a condition holds, and answers the milliseconds it took.
+    ///
+    /// ```vmlab
+    /// > run_until(|| now() >= 20.0)
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn run_until(ctx: NativeCallContext, condition: FnPtr) -> ScriptResult<f64> {
+        let bench = Bench::of(&ctx);
+        let start = bench.borrow().machine.clock;
+        for _ in 0..PATIENCE {
+            if condition.call_within_context::<bool>(&ctx, ())? {
+                return Ok((bench.borrow().machine.clock - start) as f64 / 1e6);
+            }
+            bench.borrow_mut().machine.charge(JIFFY);
+        }
+        misuse(format!("the condition did not come true within {PATIENCE} ticks"))
+    }
+
+    /// The virtual time since boot, in milliseconds.
+    ///
+    /// ```vmlab
+    /// > now()
+    /// ```
+    ///
+    /// Command: `now`
+    pub fn now(ctx: NativeCallContext) -> f64 {
+        Bench::of(&ctx).borrow().machine.clock as f64 / 1e6
+    }
+
+    /// Lets virtual time pass, in seconds: nobody waits for it.
+    ///
+    /// ```vmlab
+    /// > sleep(2)
+    /// > now()
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn sleep(ctx: NativeCallContext, seconds: i64) -> ScriptResult<()> {
+        tick(ctx, seconds.saturating_mul(1000))
+    }
+
+    #[rhai_fn(name = "sleep", return_raw)]
+    pub fn sleep_fraction(ctx: NativeCallContext, seconds: f64) -> ScriptResult<()> {
+        tick(ctx, (seconds * 1000.0) as i64)
+    }
+
+    /// Sets the machine's dice: the same seed makes the same things happen.
+    ///
+    /// ```vmlab
+    /// > seed(7);
+    /// > let a = random(100);
+    /// > seed(7);
+    /// > random(100) == a
+    /// ```
+    ///
+    /// Command: `seed 7`
+    pub fn seed(ctx: NativeCallContext, n: i64) {
+        Bench::of(&ctx).borrow_mut().machine.dice = Dice::new(n as u64);
+    }
+
+    /// Throws the machine's dice: a number from 0 to n - 1.
+    ///
+    /// ```vmlab
+    /// > seed(1);
+    /// > random(6)
+    /// > random(0)
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn random(ctx: NativeCallContext, n: i64) -> ScriptResult<i64> {
+        match u64::try_from(n) {
+            Ok(n) if n > 0 => Ok(Bench::of(&ctx).borrow_mut().machine.dice.below(n) as i64),
+            _ => misuse(format!("random({n}): there is no number from 0 to {n} - 1")),
+        }
+    }
+
+    /// Proves every invariant of the machine: no page lost, none in two places.
+    ///
+    /// ```vmlab
+    /// > check()
+    /// ```
+    ///
+    /// Command: `check`
+    #[rhai_fn(return_raw)]
+    pub fn check(ctx: NativeCallContext) -> ScriptResult<String> {
+        let census = Bench::of(&ctx).borrow().machine.check();
+        match census {
+            Ok(c) => Ok(format!(
+                "pages {}: free {} + per-CPU {} + used {} = {} (verified)",
+                c.managed,
+                c.free,
+                c.pcp,
+                c.used,
+                c.free + c.pcp + c.used
+            )),
+            Err(broken) => misuse(format!("this is a bug in vmlab: an invariant is broken: {broken}")),
+        }
+    }
+
+    /// The name: `x86_64-1G`.
+    #[rhai_fn(get = "name", pure)]
+    pub fn name(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
+        Bench::of(&ctx).borrow().machine.config.name.clone()
+    }
+
+    /// The architecture: `x86_64`.
+    #[rhai_fn(get = "arch", pure)]
+    pub fn arch(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
+        Bench::of(&ctx).borrow().machine.config.arch.name().into()
+    }
+
+    /// The kernel whose rules apply: `6.1`.
+    #[rhai_fn(get = "kernel", pure)]
+    pub fn kernel(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
+        Bench::of(&ctx).borrow().machine.config.kernel.clone()
+    }
+
+    /// How many CPUs it has.
+    #[rhai_fn(get = "cpus", pure)]
+    pub fn cpus(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
+        Bench::of(&ctx).borrow().machine.config.nr_cpus() as i64
+    }
+
+    /// The CPU on which the script runs.
+    #[rhai_fn(get = "cpu", pure)]
+    pub fn cpu(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
+        Bench::of(&ctx).borrow().machine.cpu.0.into()
+    }
+
+    /// The seed of its dice.
+    #[rhai_fn(get = "seed", pure)]
+    pub fn machine_seed(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
+        Bench::of(&ctx).borrow().machine.config.seed as i64
+    }
+
+    /// Pages given to the allocator.
+    #[rhai_fn(get = "managed_pages", pure)]
+    pub fn managed_pages(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
+        Bench::of(&ctx).borrow().machine.totalram_pages() as i64
+    }
+
+    /// Free pages.
+    #[rhai_fn(get = "free", pure)]
+    pub fn free(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
+        Bench::of(&ctx).borrow().machine.nr_free_pages() as i64
+    }
+
+    /// What had to be inferred about it, one sentence each.
+    #[rhai_fn(get = "inferred", pure)]
+    pub fn inferred(ctx: NativeCallContext, _machine: &mut MachineRef) -> rhai::Array {
+        Bench::of(&ctx).borrow().machine.config.inferred.iter().map(|s| s.as_str().into()).collect()
+    }
+
+    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
+    pub fn machine_text(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
+        super::text(&Bench::of(&ctx).borrow().machine)
+    }
+}
+
+/// The machine that `boot` is asked for.
+fn config(machine: &Dynamic, host: bool) -> ScriptResult<Config> {
+    let config = if let Some(name) = machine.read_lock::<ImmutableString>() {
+        // A stranger's script may boot shipped machines, but read no files.
+        if host { import::machine(&name) } else { import::shipped::get(&name) }
+    } else if let Some(map) = machine.read_lock::<Map>() {
+        // A map is a spec: JSON is YAML.
+        let spec = rhai::format_map_as_json(&map);
+        import::parse("machine", "boot(#{…})", &spec)
+    } else {
+        return misuse(format!("boot takes a name, a file or a map, not {}", args::describe(machine)));
+    };
+    config.or_else(|why| misuse(why.to_string()))
+}
+
+fn put(bench: &Bench, config: Config) -> ScriptResult<MachineRef> {
+    match Machine::boot(config) {
+        Ok(machine) => {
+            bench.borrow_mut().put(machine);
+            Ok(MachineRef)
+        }
+        Err(why) => misuse(why.to_string()),
+    }
+}
+
+fn shipped() -> Table {
+    let mut rows = Vec::new();
+    for name in import::shipped::names() {
+        let Ok(config) = import::shipped::get(name) else { continue };
+        rows.push(vec![
+            name.into(),
+            config.arch.name().into(),
+            (config.present_pages() * 4 / 1024).into(),
+            config.nodes.len().into(),
+            config.nr_cpus().into(),
+        ]);
+    }
+    let columns = ["NAME", "ARCH"].map(|head| Column::left(head, 0)).into_iter();
+    let columns = columns.chain(["MIB", "NODES", "CPUS"].map(|head| Column::right(head, 0)));
+    Table::grid(columns.collect(), rows)
+}
+
+/// `vm.swappiness = 60`.
+fn tunables(values: Vec<(String, String)>) -> Table {
+    let mut table = Table::new();
+    let mut records = Vec::new();
+    for (name, value) in values {
+        table = table.line(format!("{name} = {value}"));
+        records.push(vec![("name".to_string(), name.into()), ("value".to_string(), value.into())]);
+    }
+    table.with_records(records)
+}
+
+/// An unknown name is answered with the nearest one.
+fn advised(name: &str, what: String) -> String {
+    if !what.starts_with("there is no sysctl") {
+        return what;
+    }
+    let short = name.trim_start_matches("vm.");
+    let known = crate::mm::sysctl::Sysctl::ALL.iter().map(|(name, _)| *name).chain(["lowmem_reserve_ratio"]);
+    match crate::script::suggest::nearest(short, known).first() {
+        Some(near) => format!("there is no sysctl {name}; did you mean vm.{near}?"),
+        None => what,
+    }
+}
+
+/// What a person wants to know of a machine first.
+fn text(machine: &Machine) -> String {
+    let config = &machine.config;
+    let mut lines =
+        vec![format!("machine {}: {}, kernel {}", config.name, config.arch.name(), config.kernel)];
+    let kb = machine.totalram_pages() * 4;
+    lines.push(format!(
+        "  MEMORY: {} MB ({kb} kB managed)  NODES: {}  CPUS: {}  SEED: {}",
+        config.present_pages() * 4 / 1024,
+        machine.nodes.len(),
+        config.nr_cpus(),
+        config.seed
+    ));
+    lines.extend(config.inferred.iter().map(|sentence| format!("  inferred: {sentence}")));
+    lines.join("\n")
+}

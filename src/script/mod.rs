@@ -1,0 +1,145 @@
+//! The language: what can be called, and what it means.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`bench`] | the handle scripts hold: the one machine |
+//! | [`catalogue`] | everything written about everything |
+//! | [`answer`] | refusals, signals, broken rules, misuse |
+//! | [`args`] | addresses, sizes and tasks as people write them |
+//! | [`table`] | what a view answers |
+//! | [`complaint`] | what went wrong, where, and what to try |
+//!
+//! Every other module is a chapter of functions, named after the kernel's file or the tool it follows. A script
+//! function checks the script's numbers, calls the kernel's function in `mm`, and answers; a rule found here
+//! belongs in `mm`.
+
+pub mod answer;
+pub mod args;
+pub mod bench;
+pub mod catalogue;
+pub mod complaint;
+pub mod constants;
+pub mod gfp;
+pub mod handles;
+pub mod kmem;
+pub mod limits;
+pub mod machine;
+pub mod modules;
+pub mod out;
+pub mod page;
+pub mod page_alloc;
+pub mod proc;
+pub mod program;
+pub mod snapshot;
+pub mod snapshots;
+pub mod suggest;
+pub mod table;
+pub mod tables;
+pub mod trace;
+pub mod values;
+pub mod zone;
+
+use crate::mm::errno::{Errno, Signal};
+use crate::mm::gfp::Gfp;
+use answer::Ended;
+use bench::Bench;
+use catalogue::Chapter;
+use rhai::packages::{
+    BasicArrayPackage, BasicBlobPackage, BasicMapPackage, BasicMathPackage, BitFieldPackage, CorePackage,
+    LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{Dynamic, Engine, Module, OptimizationLevel, Token, exported_module};
+
+/// The chapters of the language, in the order the book reads them.
+pub fn chapters() -> Vec<Chapter> {
+    vec![
+        Chapter::new("values", values_module())
+            .with([constants::sizes(), constants::errnos()].into_iter().flatten().collect()),
+        Chapter::new("machine", exported_module!(machine::functions)),
+        Chapter::new("zone", exported_module!(zone::functions)),
+        Chapter::new("page", exported_module!(page::functions)),
+        Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
+        Chapter::new("trace", exported_module!(trace::functions)),
+        Chapter::new("snapshot", exported_module!(snapshot::functions)),
+        Chapter::new("proc", exported_module!(proc::functions)),
+        Chapter::new("kmem", exported_module!(kmem::functions)),
+        Chapter::new("tables", exported_module!(tables::functions)),
+        Chapter::new("program", exported_module!(program::functions)),
+    ]
+}
+
+fn values_module() -> Module {
+    let mut module = exported_module!(values::functions);
+    values::compare_addresses(&mut module);
+    values::compare_signals(&mut module);
+    module
+}
+
+/// An engine whose calls reach this bench, within the bench's limits.
+pub fn engine(bench: &Bench) -> Engine {
+    let limits = bench.borrow().limits;
+    let mut engine = Engine::new_raw();
+    // Rhai's standard package without its clock: nothing here depends on the host's time.
+    CorePackage::new().register_into_engine(&mut engine);
+    BitFieldPackage::new().register_into_engine(&mut engine);
+    LogicPackage::new().register_into_engine(&mut engine);
+    BasicMathPackage::new().register_into_engine(&mut engine);
+    BasicArrayPackage::new().register_into_engine(&mut engine);
+    BasicBlobPackage::new().register_into_engine(&mut engine);
+    BasicMapPackage::new().register_into_engine(&mut engine);
+    MoreStringPackage::new().register_into_engine(&mut engine);
+
+    engine
+        .register_type_with_name::<args::Address>("addr")
+        .register_type_with_name::<Gfp>("gfp")
+        .register_type_with_name::<Errno>("errno")
+        .register_type_with_name::<Signal>("signal")
+        .register_type_with_name::<table::Table>("table")
+        .register_type_with_name::<handles::MachineRef>("machine")
+        .register_type_with_name::<handles::NodeRef>("node")
+        .register_type_with_name::<handles::ZoneRef>("zone")
+        .register_type_with_name::<handles::PageRef>("page");
+    for chapter in chapters() {
+        engine.register_global_module(chapter.module.into());
+    }
+
+    // `Full` may call functions while compiling: a machine must not change before its script runs.
+    engine.set_optimization_level(OptimizationLevel::Simple);
+    engine.disable_symbol("eval");
+    #[allow(deprecated)] // "volatile", not deprecated: it frees the reserved words `spawn` and `sync`.
+    engine.on_parse_token(|token, _, _| match token {
+        Token::Reserved(word) if matches!(word.as_str(), "spawn" | "sync") => Token::Identifier(word),
+        other => other,
+    });
+    engine.set_max_operations(limits.operations);
+    engine.set_max_call_levels(limits.call_levels);
+    engine.set_max_expr_depths(128, 64);
+    engine.set_max_string_size(limits.string);
+    engine.set_max_array_size(limits.array);
+    engine.set_max_map_size(limits.array);
+    engine.set_max_variables(4096);
+    engine.set_max_modules(64);
+    engine.set_module_resolver(modules::Jail::new(limits.host));
+
+    engine.set_default_tag(Dynamic::from(bench.clone()));
+    let (out, watched) = (bench.out.clone(), bench.clone());
+    engine.on_print(move |text| out.line(text));
+    let out = bench.out.clone();
+    engine.on_debug(move |text, _, _| out.line(text));
+    engine.on_progress(move |operations| {
+        // A look at the streams costs more than an operation does.
+        if operations & 0x3f != 0 {
+            return None;
+        }
+        if watched.stopped() {
+            Some(Dynamic::from(Ended::Interrupted))
+        } else if watched.out.closed() {
+            Some(Dynamic::from(Ended::Closed))
+        } else if watched.out.overflowed() {
+            Some(Dynamic::from(Ended::TooMuchOutput(limits.output)))
+        } else {
+            None
+        }
+    });
+    engine
+}

@@ -1,0 +1,335 @@
+//! The page allocator as kernel code calls it.
+//!
+//! Gorman chapter 6. Kernel: `mm/page_alloc.c`, `include/linux/gfp.h`.
+
+use crate::mm::addr::{Order, Pfn};
+use crate::mm::errno::Errno;
+use crate::mm::gfp::Gfp;
+use crate::script::answer::{OrErrno, ScriptResult, answer, oops};
+use crate::script::args::{self, Addr, Address, GfpMask, Size};
+use crate::script::bench::{Bench, Desk};
+use crate::script::handles::PageRef;
+use crate::script::page::direct;
+use crate::script::table::Table;
+use rhai::plugin::*;
+
+/// Physical page allocation: the buddy system.
+#[export_module]
+pub mod functions {
+    /// Allocates `2^order` contiguous page frames.
+    ///
+    /// Returns the first page of the block, or `ENOMEM`.
+    ///
+    /// ```vmlab
+    /// > let p = alloc_pages(GFP_KERNEL, 2)
+    /// > p.pfn
+    /// > alloc_pages(GFP_DMA, 2)
+    /// > alloc_pages(GFP_KERNEL, 11)
+    /// > is_err(alloc_pages(GFP_NOWAIT, 10))
+    /// ```
+    ///
+    /// Kernel: `alloc_pages`, `mm/page_alloc.c`. Gorman: 6.2.
+    #[rhai_fn(return_raw)]
+    pub fn alloc_pages(ctx: NativeCallContext, gfp: GfpMask, order: i64) -> ScriptResult<OrErrno<PageRef>> {
+        let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let found = desk.machine.alloc_pages(gfp, order);
+        Ok(super::page(&mut desk, found))
+    }
+
+    /// Allocates one page frame.
+    ///
+    /// ```vmlab
+    /// > alloc_page(GFP_KERNEL).order
+    /// ```
+    ///
+    /// Kernel: `alloc_page`, `include/linux/gfp.h`. Gorman: 6.2.
+    #[rhai_fn(return_raw)]
+    pub fn alloc_page(ctx: NativeCallContext, gfp: GfpMask) -> ScriptResult<OrErrno<PageRef>> {
+        alloc_pages(ctx, gfp, 0)
+    }
+
+    /// Allocates `2^order` contiguous page frames near a node.
+    ///
+    /// ```vmlab
+    /// > boot("x86_64-numa2");
+    /// > alloc_pages_node(1, GFP_KERNEL, 0).node
+    /// > alloc_pages_node(2, GFP_KERNEL, 0)
+    /// ```
+    ///
+    /// Kernel: `alloc_pages_node`, `include/linux/gfp.h`.
+    #[rhai_fn(return_raw)]
+    pub fn alloc_pages_node(
+        ctx: NativeCallContext,
+        nid: i64,
+        gfp: GfpMask,
+        order: i64,
+    ) -> ScriptResult<OrErrno<PageRef>> {
+        let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let nid = crate::script::zone::nid(&desk, nid)?;
+        let found = desk.machine.alloc_pages_node(nid, gfp, order);
+        Ok(super::page(&mut desk, found))
+    }
+
+    /// Allocates `2^order` contiguous page frames and answers the kernel's address of the first byte.
+    ///
+    /// Never from HighMem: its pages have no address.
+    ///
+    /// ```vmlab
+    /// > let a = __get_free_pages(GFP_KERNEL, 1)
+    /// > free_pages(a, 1)
+    /// ```
+    ///
+    /// Kernel: `__get_free_pages`, `mm/page_alloc.c`. Gorman: 6.2.
+    #[rhai_fn(return_raw)]
+    pub fn __get_free_pages(
+        ctx: NativeCallContext,
+        gfp: GfpMask,
+        order: i64,
+    ) -> ScriptResult<OrErrno<Address>> {
+        let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
+        Ok(super::free_pages_at(&Bench::of(&ctx), gfp, order))
+    }
+
+    /// Allocates one page frame and answers its address.
+    ///
+    /// ```vmlab
+    /// > free_page(__get_free_page(GFP_KERNEL))
+    /// ```
+    ///
+    /// Kernel: `__get_free_page`, `include/linux/gfp.h`. Gorman: 6.2.
+    #[rhai_fn(return_raw)]
+    pub fn __get_free_page(ctx: NativeCallContext, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
+        __get_free_pages(ctx, gfp, 0)
+    }
+
+    /// Allocates one page frame and answers its address; the name of 2.4.
+    ///
+    /// ```vmlab
+    /// > free_page(get_free_page(GFP_KERNEL))
+    /// ```
+    ///
+    /// Kernel: `get_free_page`, `mm/page_alloc.c` of 2.4; today `get_zeroed_page`. Gorman: 6.2.
+    #[rhai_fn(return_raw)]
+    pub fn get_free_page(ctx: NativeCallContext, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
+        get_zeroed_page(ctx, gfp)
+    }
+
+    /// Allocates one page frame filled with zeros and answers its address.
+    ///
+    /// ```vmlab
+    /// > free_page(get_zeroed_page(GFP_KERNEL))
+    /// ```
+    ///
+    /// Kernel: `get_zeroed_page`, `mm/page_alloc.c`. Gorman: 6.2.
+    #[rhai_fn(return_raw)]
+    pub fn get_zeroed_page(ctx: NativeCallContext, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
+        let gfp = args::gfp(&gfp)? | Gfp::ZERO;
+        Ok(super::free_pages_at(&Bench::of(&ctx), gfp, Order::ZERO))
+    }
+
+    /// Allocates `2^order` contiguous page frames that an ISA device can reach, and answers their address.
+    ///
+    /// ```vmlab
+    /// > let a = __get_dma_pages(GFP_KERNEL, 0);
+    /// > __pa(a) < 16 * MiB
+    /// ```
+    ///
+    /// Kernel: `__get_dma_pages`, `include/linux/gfp.h`. Gorman: 6.2.
+    #[rhai_fn(return_raw)]
+    pub fn __get_dma_pages(
+        ctx: NativeCallContext,
+        gfp: GfpMask,
+        order: i64,
+    ) -> ScriptResult<OrErrno<Address>> {
+        let (gfp, order) = (args::gfp(&gfp)? | Gfp::DMA, args::order(order)?);
+        Ok(super::free_pages_at(&Bench::of(&ctx), gfp, order))
+    }
+
+    /// Frees a block of page frames; the order must be the one it was allocated with.
+    ///
+    /// ```vmlab
+    /// > let p = alloc_pages(GFP_KERNEL, 2);
+    /// > __free_pages(p, 3)
+    /// > __free_pages(p, 2)
+    /// > __free_pages(p, 2)
+    /// > __free_pages(alloc_pages(GFP_KERNEL, 10), 10)
+    /// ```
+    ///
+    /// Kernel: `__free_pages`, `mm/page_alloc.c`. Gorman: 6.3.
+    #[rhai_fn(return_raw)]
+    pub fn __free_pages(ctx: NativeCallContext, page: PageRef, order: i64) -> ScriptResult<()> {
+        let order = args::order(order)?;
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pfn = page.give_back(&mut desk)?;
+        oops(desk.machine.free_pages(pfn, order))
+    }
+
+    /// Frees one page frame.
+    ///
+    /// ```vmlab
+    /// > let p = alloc_page(GFP_KERNEL);
+    /// > __free_page(p)
+    /// > p.alive
+    /// > p.flags
+    /// ```
+    ///
+    /// Kernel: `__free_page`, `include/linux/gfp.h`. Gorman: 6.3.
+    #[rhai_fn(return_raw)]
+    pub fn __free_page(ctx: NativeCallContext, page: PageRef) -> ScriptResult<()> {
+        __free_pages(ctx, page, 0)
+    }
+
+    /// Frees a block by the address of its first byte.
+    ///
+    /// ```vmlab
+    /// > let a = __get_free_pages(GFP_KERNEL, 3);
+    /// > free_pages(a, 3)
+    /// > free_pages(0x1000, 3)
+    /// ```
+    ///
+    /// Kernel: `free_pages`, `mm/page_alloc.c`. Gorman: 6.3.
+    #[rhai_fn(return_raw)]
+    pub fn free_pages(ctx: NativeCallContext, addr: Addr, order: i64) -> ScriptResult<()> {
+        let (addr, order) = (args::addr("the address", &addr)?, args::order(order)?);
+        // As in the kernel, freeing address 0 does nothing.
+        if addr == 0 {
+            return Ok(());
+        }
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pfn = direct(&desk, addr)?;
+        oops(desk.machine.free_pages(pfn, order))
+    }
+
+    /// Frees one page frame by its address.
+    ///
+    /// ```vmlab
+    /// > free_page(__get_free_page(GFP_KERNEL))
+    /// ```
+    ///
+    /// Kernel: `free_page`, `include/linux/gfp.h`. Gorman: 6.3.
+    #[rhai_fn(return_raw)]
+    pub fn free_page(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
+        free_pages(ctx, addr, 0)
+    }
+
+    /// Allocates contiguous pages for so many bytes and not a page more, and answers their address.
+    ///
+    /// A block of the next order is split, and the pages after the last are given back.
+    ///
+    /// ```vmlab
+    /// > let a = alloc_pages_exact("20k", GFP_KERNEL);
+    /// > virt_to_page(a + 4 * PAGE_SIZE).refcount
+    /// > virt_to_page(a + 5 * PAGE_SIZE).refcount
+    /// > free_pages_exact(a, "20k")
+    /// ```
+    ///
+    /// Kernel: `alloc_pages_exact`, `mm/page_alloc.c`.
+    #[rhai_fn(return_raw)]
+    pub fn alloc_pages_exact(
+        ctx: NativeCallContext,
+        size: Size,
+        gfp: GfpMask,
+    ) -> ScriptResult<OrErrno<Address>> {
+        let (bytes, gfp) = (args::size("the size", &size)?, args::gfp(&gfp)?);
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let found = desk.machine.alloc_pages_exact(bytes, gfp.without(Gfp::HIGHMEM));
+        Ok(super::address(&desk, found))
+    }
+
+    /// Frees what `alloc_pages_exact` gave; the size must be the same.
+    ///
+    /// ```vmlab
+    /// > free_pages_exact(alloc_pages_exact(5000, GFP_KERNEL), 5000)
+    /// ```
+    ///
+    /// Kernel: `free_pages_exact`, `mm/page_alloc.c`.
+    #[rhai_fn(return_raw)]
+    pub fn free_pages_exact(ctx: NativeCallContext, addr: Addr, size: Size) -> ScriptResult<()> {
+        let (addr, bytes) = (args::addr("the address", &addr)?, args::size("the size", &size)?);
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pfn = direct(&desk, addr)?;
+        oops(desk.machine.free_pages_exact(pfn, bytes))
+    }
+
+    /// Counts the free pages of all zones; those on per-CPU lists are not among them.
+    ///
+    /// ```vmlab
+    /// > nr_free_pages() == zone("DMA").free + zone("DMA32").free
+    /// ```
+    ///
+    /// Kernel: `nr_free_pages`, `include/linux/vmstat.h`.
+    pub fn nr_free_pages(ctx: NativeCallContext) -> i64 {
+        Bench::of(&ctx).borrow().machine.nr_free_pages() as i64
+    }
+
+    /// Explains a mask: its flags, the zones it may use, what the caller may do, the watermark it is held to.
+    ///
+    /// ```vmlab
+    /// > gfp(GFP_ATOMIC)
+    /// > gfp GFP_KERNEL|__GFP_ZERO
+    /// > gfp(0xcc0).rows[0].flag
+    /// > gfp("GFP_KERNL")
+    /// ```
+    ///
+    /// Kernel: `gfp_zone`, `include/linux/gfp.h`. Gorman: 6.4.
+    /// Command: `gfp GFP_ATOMIC`, `gfp 0xcc0`
+    #[rhai_fn(return_raw)]
+    pub fn gfp(ctx: NativeCallContext, mask: GfpMask) -> ScriptResult<Table> {
+        let gfp = args::gfp(&mask)?;
+        Ok(crate::script::gfp::explain(&Bench::of(&ctx).borrow().machine, gfp))
+    }
+
+    /// Gives the pages of all per-CPU lists back to the buddy lists, and answers how many there were.
+    ///
+    /// ```vmlab
+    /// > __free_page(alloc_page(GFP_KERNEL));
+    /// > drain_pages() > 0
+    /// > drain_pages()
+    /// ```
+    ///
+    /// Kernel: `drain_all_pages`, `mm/page_alloc.c`.
+    /// Command: `drain_pages`
+    pub fn drain_pages(ctx: NativeCallContext) -> i64 {
+        Bench::of(&ctx).borrow_mut().machine.drain_all_pages(None) as i64
+    }
+
+    /// Makes the n-th page allocation from now on fail; 0 switches that off.
+    ///
+    /// ```vmlab
+    /// > fail_nth(2)
+    /// > alloc_page(GFP_KERNEL).order
+    /// > alloc_page(GFP_KERNEL)
+    /// > explain()
+    /// ```
+    ///
+    /// Kernel: `should_fail_alloc_page`, `mm/page_alloc.c`.
+    #[rhai_fn(return_raw)]
+    pub fn fail_nth(ctx: NativeCallContext, n: i64) -> ScriptResult<()> {
+        let n = args::within("the number", n, i64::from(u32::MAX))?;
+        Bench::of(&ctx).borrow_mut().machine.set_fail_nth(n.into());
+        Ok(())
+    }
+}
+
+fn page(desk: &mut Desk, found: Result<Pfn, Errno>) -> OrErrno<PageRef> {
+    answer(found.map(|pfn| PageRef::new(desk, pfn)))
+}
+
+fn address(desk: &Desk, found: Result<Pfn, Errno>) -> OrErrno<Address> {
+    answer(found.map(|pfn| Address(desk.machine.phys_to_virt(pfn.phys()).0)))
+}
+
+/// `__get_free_pages` never takes a page without an address.
+fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> OrErrno<Address> {
+    let mut desk = bench.borrow_mut();
+    let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
+    address(&desk, found)
+}

@@ -1,0 +1,182 @@
+//! Files of /proc and /sys: each format is made here once, and checked against recordings of real kernels.
+//!
+//! ```text
+//!   cat("/proc/zoneinfo") ──► FILES ──► zoneinfo::table(&machine) ──► text and rows
+//!   echo("10", "/proc/sys/vm/swappiness") ──► the machine's own sysctl
+//! ```
+//!
+//! Kernel: `fs/proc/`, `mm/vmstat.c`, `drivers/base/node.c`.
+
+pub mod buddyinfo;
+pub mod meminfo;
+pub mod pagetypeinfo;
+pub mod vmstat;
+pub mod zoneinfo;
+
+use crate::mm::Machine;
+use crate::mm::config::ThpMode;
+use crate::script::answer::{ScriptResult, misuse};
+use crate::script::args;
+use crate::script::bench::Bench;
+use crate::script::handles::cpu_list;
+use crate::script::suggest::nearest;
+use crate::script::table::Table;
+use rhai::plugin::*;
+
+/// Files of /proc and /sys, as the kernel prints them.
+#[export_module]
+pub mod functions {
+    /// Reads a file of the simulated machine's /proc or /sys.
+    ///
+    /// ```vmlab
+    /// > cat /proc/buddyinfo
+    /// > cat("/proc/meminfo").lines[0]
+    /// > cat("/proc/zoneinfo").rows[1].min
+    /// > cat /proc/sys/vm/swappiness
+    /// > cat /proc/meminf
+    /// ```
+    ///
+    /// Kernel: `fs/proc/`, `mm/vmstat.c`.
+    /// Command: `cat /proc/meminfo`
+    #[rhai_fn(return_raw)]
+    pub fn cat(ctx: NativeCallContext, path: &str) -> ScriptResult<Table> {
+        super::read(&mut Bench::of(&ctx).borrow_mut().machine, path)
+    }
+
+    /// Writes a text into a file of the simulated machine's /proc or /sys, or prints it.
+    ///
+    /// ```vmlab
+    /// > echo 10 > /proc/sys/vm/swappiness
+    /// > cat /proc/sys/vm/swappiness
+    /// > echo("1", "/proc/buddyinfo")
+    /// > echo hello
+    /// ```
+    ///
+    /// Kernel: `kernel/sysctl.c`.
+    /// Command: `echo 10 > /proc/sys/vm/swappiness`
+    #[rhai_fn(return_raw)]
+    pub fn echo(ctx: NativeCallContext, text: Dynamic, path: &str) -> ScriptResult<Dynamic> {
+        if !path.starts_with("/proc/") && !path.starts_with("/sys/") {
+            // `echo a b` at the prompt: words, not a file.
+            return Ok(format!("{text} {path}").into());
+        }
+        super::write(&mut Bench::of(&ctx).borrow_mut().machine, path, text.to_string().trim())?;
+        Ok(Dynamic::UNIT)
+    }
+
+    #[rhai_fn(name = "echo")]
+    pub fn echo_text(text: Dynamic) -> String {
+        text.to_string()
+    }
+}
+
+type Reader = fn(&Machine) -> Table;
+
+/// The files that a view makes.
+const FILES: &[(&str, Reader)] = &[
+    ("/proc/buddyinfo", buddyinfo::table),
+    ("/proc/iomem", iomem),
+    ("/proc/meminfo", meminfo::table),
+    ("/proc/pagetypeinfo", pagetypeinfo::table),
+    ("/proc/version", version),
+    ("/proc/vmstat", vmstat::table),
+    ("/proc/zoneinfo", zoneinfo::table),
+    ("/sys/devices/system/node/online", online),
+    (THP, thp),
+];
+
+const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+/// Every file that can be read, for completion and *did you mean*.
+pub fn paths(machine: &Machine) -> Vec<String> {
+    let mut paths: Vec<String> = FILES.iter().map(|(path, _)| path.to_string()).collect();
+    paths.extend(machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")));
+    for node in &machine.nodes {
+        paths.extend(
+            ["cpulist", "distance", "meminfo"]
+                .map(|f| format!("/sys/devices/system/node/node{}/{f}", node.nid)),
+        );
+    }
+    paths.sort();
+    paths
+}
+
+/// Reads a file.
+pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
+    if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
+        return Ok(reader(machine));
+    }
+    if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
+        // Reading lowmem_reserve_ratio has an effect, as in the kernel.
+        if let Ok(value) = machine.sysctl(name) {
+            return Ok(Table::lines(&value));
+        }
+    }
+    if let Some((nid, file)) =
+        path.strip_prefix("/sys/devices/system/node/node").and_then(|rest| rest.split_once('/'))
+    {
+        let node = nid.parse().ok().and_then(|nid| machine.node_index(crate::mm::addr::Nid(nid)));
+        match (node, file) {
+            (Some(node), "distance") => {
+                let distances = machine.nodes[node].distances.iter().map(u8::to_string);
+                return Ok(Table::lines(&distances.collect::<Vec<_>>().join(" ")));
+            }
+            (Some(node), "cpulist") => {
+                return Ok(Table::lines(&cpu_list(&machine.nodes[node].cpus).replace("none", "")));
+            }
+            (Some(node), "meminfo") => return Ok(meminfo::node_table(machine, node)),
+            _ => {}
+        }
+    }
+    let paths = paths(machine);
+    let near = nearest(path, paths.iter().map(String::as_str));
+    let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    misuse(format!("{path}: no such file on this machine{help}"))
+}
+
+/// Writes into a file.
+pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> {
+    if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
+        if matches!(name, "compact_memory" | "drop_caches") {
+            return misuse(format!("{path}: not simulated yet"));
+        }
+        return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));
+    }
+    if path == THP {
+        return match (machine.config.thp, ThpMode::from_name(text)) {
+            (None, _) => misuse(format!("{path}: this kernel was built without huge pages")),
+            (Some(_), Some(mode)) => {
+                machine.set_thp(mode);
+                Ok(())
+            }
+            (Some(_), None) => {
+                misuse(format!("{path} takes always, madvise or never, not {}", args::describe(&text.into())))
+            }
+        };
+    }
+    match FILES.iter().any(|(file, _)| *file == path) {
+        true => misuse(format!("{path}: EACCES (Permission denied): the file cannot be written")),
+        false => misuse(format!("{path}: no such file on this machine")),
+    }
+}
+
+fn iomem(machine: &Machine) -> Table {
+    Table::lines(&machine.config.iomem.join("\n"))
+}
+
+fn version(machine: &Machine) -> Table {
+    Table::lines(&format!("Linux version {} (vmlab {})", machine.config.kernel, env!("CARGO_PKG_VERSION")))
+}
+
+fn online(machine: &Machine) -> Table {
+    let nids: Vec<u8> = machine.nodes.iter().map(|n| n.nid.0).collect();
+    Table::lines(&crate::mm::machine::range_list(&nids))
+}
+
+/// `always [madvise] never`.
+fn thp(machine: &Machine) -> Table {
+    let modes = [ThpMode::Always, ThpMode::Madvise, ThpMode::Never];
+    let shown =
+        modes.map(|mode| if mode == machine.thp { format!("[{}]", mode.name()) } else { mode.name().into() });
+    Table::lines(&shown.join(" "))
+}

@@ -1,0 +1,73 @@
+//! /proc/pagetypeinfo: free blocks and pageblocks by mobility.
+//!
+//! Kernel: `mm/vmstat.c`, `pagetypeinfo_show`.
+
+use crate::mm::Machine;
+use crate::mm::addr::{Order, Pfn};
+use crate::mm::config::{Arch, MigrateType};
+use crate::mm::mmzone::Zone;
+use crate::script::table::{Cell, Table};
+
+/// The types this kernel was built with.
+pub fn types(arch: Arch) -> Vec<MigrateType> {
+    let built = |mt: &MigrateType| match mt {
+        MigrateType::Cma => arch.has_cma(),
+        MigrateType::Isolate => arch != Arch::Uml,
+        _ => true,
+    };
+    MigrateType::ALL.into_iter().filter(built).collect()
+}
+
+/// The whole file: one part for each node with memory.
+pub fn table(machine: &Machine) -> Table {
+    let types = types(machine.config.arch);
+    let mut table = Table::new();
+    let mut records = Vec::new();
+    for node in machine.nodes.iter().filter(|node| machine.node_has_memory(node)) {
+        let order = machine.config.pageblock_order;
+        table = table.line(format!("Page block order: {order}"));
+        table = table.line(format!("Pages per block:  {}", order.pages())).line("");
+        let mut heading = format!("{:<43}", "Free pages count per migrate type at order ");
+        Order::all().for_each(|order| heading += &format!("{:>6} ", order.get()));
+        table = table.line(heading);
+        let zones = || node.zones.iter().map(|id| &machine.zones[id.index()]).filter(|z| z.is_populated());
+        for zone in zones() {
+            for &mt in &types {
+                let blocks: Vec<u64> = Order::all().map(|order| zone.blocks(order, mt)).collect();
+                let mut line =
+                    format!("Node {:>4}, zone {:>8}, type {:>12} ", node.nid, zone.kind.name(), mt.name());
+                blocks.iter().for_each(|n| line += &format!("{n:>6} "));
+                table = table.line(line);
+                records.push(vec![
+                    ("node".into(), node.nid.0.into()),
+                    ("zone".into(), zone.kind.name().into()),
+                    ("type".into(), mt.name().into()),
+                    ("free".into(), Cell::from(blocks)),
+                    ("pageblocks".into(), pageblocks(machine, zone)[mt.index()].into()),
+                ]);
+            }
+        }
+        let mut heading = "\nNumber of blocks type ".to_string();
+        types.iter().for_each(|mt| heading += &format!("{:>12} ", mt.name()));
+        table = table.line(heading);
+        for zone in zones() {
+            let counted = pageblocks(machine, zone);
+            let mut line = format!("Node {}, zone {:>8} ", node.nid, zone.kind.name());
+            types.iter().for_each(|mt| line += &format!("{:>12} ", counted[mt.index()]));
+            table = table.line(line);
+        }
+    }
+    table.with_records(records)
+}
+
+/// Pageblocks of a zone by type, counted as the kernel counts: from the first frame on, a block at a time.
+pub fn pageblocks(machine: &Machine, zone: &Zone) -> [u64; MigrateType::COUNT] {
+    let mut counted = [0; MigrateType::COUNT];
+    let step = machine.config.pageblock_order.pages() as usize;
+    for pfn in (zone.zone_start_pfn..zone.end_pfn()).step_by(step).map(Pfn) {
+        if machine.mem_map.zone_of(pfn) == Some(zone.id) {
+            counted[machine.pageblocks.get(pfn).index()] += 1;
+        }
+    }
+    counted
+}

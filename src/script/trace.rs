@@ -1,0 +1,205 @@
+//! What happened, and why: events, counters, the kernel log, the last allocation with its arithmetic.
+//!
+//! Kernel: `include/trace/events/*.h`, `mm/vmstat.c`, `kernel/printk/printk.c`.
+
+use crate::mm::Machine;
+use crate::mm::trace::Stamped;
+use crate::script::answer::{ScriptResult, misuse};
+use crate::script::bench::Bench;
+use crate::script::suggest::nearest;
+use crate::script::table::{Record, Table};
+use rhai::Map;
+use rhai::plugin::*;
+
+/// What happened, and why: events, counters, the kernel log.
+#[export_module]
+pub mod functions {
+    /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
+    ///
+    /// ```vmlab
+    /// > let p = alloc_pages(GFP_KERNEL, 2);
+    /// > explain()
+    /// ```
+    ///
+    /// Command: `explain`
+    pub fn explain(ctx: NativeCallContext) -> Table {
+        Table::lines(&Bench::of(&ctx).borrow().machine.last_alloc.explain())
+    }
+
+    #[rhai_fn(name = "explain", return_raw)]
+    pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
+        match what {
+            "alloc" | "allocation" | "last" => Ok(explain(ctx)),
+            other => misuse(format!("explain({other:?}): there is `explain()` and `explain(\"alloc\")`")),
+        }
+    }
+
+    /// Records hot events, too: pages allocated and freed, blocks split and merged.
+    ///
+    /// Without it only decisions are recorded. A pattern chooses what `events()` shows: `kmem:*`; `off` ends it.
+    ///
+    /// ```vmlab
+    /// > trace("kmem:mm_page_alloc");
+    /// > alloc_page(GFP_KERNEL);
+    /// > events()
+    /// > trace("off")
+    /// ```
+    ///
+    /// Command: `trace kmem:*`, `trace off`
+    #[rhai_fn(return_raw)]
+    pub fn trace(ctx: NativeCallContext, pattern: &str) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let words: Vec<String> =
+            pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
+        let off = matches!(pattern.trim(), "off" | "");
+        desk.machine.trace.hot = !off;
+        desk.traced = if off || words.is_empty() { vec!["*".into()] } else { words };
+        Ok(())
+    }
+
+    /// Lists the recorded events, as the kernel's tracer prints them; a pattern chooses some.
+    ///
+    /// ```vmlab
+    /// > sysctl("vm.swappiness", 10);
+    /// > events()
+    /// > events("kmem:*").rows.len
+    /// > events()[0].event
+    /// ```
+    ///
+    /// Kernel: `include/trace/events/kmem.h`.
+    /// Command: `events`, `events vmscan:*`
+    pub fn events(ctx: NativeCallContext) -> Table {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        super::events(&desk.machine, &desk.traced)
+    }
+
+    #[rhai_fn(name = "events")]
+    pub fn events_like(ctx: NativeCallContext, pattern: &str) -> Table {
+        let patterns: Vec<String> = pattern.split_whitespace().map(String::from).collect();
+        super::events(&Bench::of(&ctx).borrow().machine, &patterns)
+    }
+
+    /// Shows the kernel log.
+    ///
+    /// ```vmlab
+    /// > let p = alloc_page(GFP_KERNEL);
+    /// > __free_pages(p, 1)
+    /// > log()
+    /// ```
+    ///
+    /// Kernel: `kernel/printk/printk.c`.
+    /// Command: `log`
+    pub fn log(ctx: NativeCallContext) -> Table {
+        super::log(&Bench::of(&ctx).borrow().machine)
+    }
+
+    /// The counters of /proc/vmstat as a map, or one of them.
+    ///
+    /// ```vmlab
+    /// > vmstat("nr_free_pages") == nr_free_pages()
+    /// > vmstat("pgfault")
+    /// > vmstat().pgfree
+    /// > vmstat("pgfalt")
+    /// ```
+    ///
+    /// Kernel: `mm/vmstat.c`.
+    #[rhai_fn(name = "vmstat")]
+    pub fn vmstat_map(ctx: NativeCallContext) -> Map {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        crate::script::proc::vmstat::counters(&desk.machine)
+            .into_iter()
+            .map(|(name, n)| (name.into(), (n as i64).into()))
+            .collect()
+    }
+
+    #[rhai_fn(name = "vmstat", return_raw)]
+    pub fn vmstat_counter(ctx: NativeCallContext, name: &str) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let counters = crate::script::proc::vmstat::counters(&desk.machine);
+        if let Some((_, n)) = counters.iter().find(|(counter, _)| counter == name) {
+            return Ok(*n as i64);
+        }
+        // Ours, which the kernel does not have.
+        if let Some(n) = desk.machine.vm_event(name) {
+            return Ok(n as i64);
+        }
+        let near = nearest(name, counters.iter().map(|(name, _)| name.as_str()));
+        let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        misuse(format!("there is no counter {name}{help}"))
+    }
+}
+
+/// Events that fit one of the patterns, oldest first.
+fn events(machine: &Machine, patterns: &[String]) -> Table {
+    let mut table = Table::new();
+    let mut records = Vec::new();
+    for event in machine.trace.events().filter(|e| patterns.is_empty() || patterns.iter().any(|p| fits(p, e)))
+    {
+        table = table.line(line(event));
+        records.push(record(event));
+    }
+    if records.is_empty() {
+        table = table.note(
+            "no such event was recorded; pages allocated and freed are recorded only after trace(\"kmem:*\")",
+        );
+    } else if machine.trace.dropped > 0 {
+        table = table.note(format!("{} older events were forgotten", machine.trace.dropped));
+    }
+    table.with_records(records)
+}
+
+/// `kmem:*`, `kmem:mm_page_alloc`, `mm_page_*`, `*`.
+fn fits(pattern: &str, event: &Stamped) -> bool {
+    let (group, name) = pattern.split_once(':').unwrap_or(("*", pattern));
+    let like = |pattern: &str, text: &str| match pattern.split_once('*') {
+        Some((start, end)) => {
+            text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
+        }
+        None => pattern == text,
+    };
+    like(group, event.event.group()) && like(name, event.event.name())
+}
+
+/// `          script-2     [000]     0.000412: mm_page_alloc: pfn=0x32c …`.
+fn line(event: &Stamped) -> String {
+    let (seconds, micros) = (event.at / 1_000_000_000, event.at / 1000 % 1_000_000);
+    format!(
+        "{:>16}-{:<7} [{:03}] {seconds:>5}.{micros:06}: {}",
+        event.comm.as_str(),
+        event.pid,
+        event.cpu,
+        event.event
+    )
+}
+
+fn record(event: &Stamped) -> Record {
+    let text = event.event.to_string();
+    let detail = text.split_once(": ").map_or("", |(_, detail)| detail);
+    vec![
+        ("ns".into(), event.at.into()),
+        ("cpu".into(), event.cpu.into()),
+        ("comm".into(), event.comm.as_str().into()),
+        ("pid".into(), event.pid.into()),
+        ("group".into(), event.event.group().into()),
+        ("event".into(), event.event.name().into()),
+        ("detail".into(), detail.into()),
+        ("explain".into(), event.event.explain().into()),
+    ]
+}
+
+/// The kernel log as dmesg prints it.
+pub fn log(machine: &Machine) -> Table {
+    let mut table = Table::new();
+    let mut records = Vec::new();
+    for line in machine.log() {
+        let (seconds, micros) = (line.at / 1_000_000_000, line.at / 1000 % 1_000_000);
+        table = table.line(format!("[{seconds:>5}.{micros:06}] {}", line.text));
+        records
+            .push(vec![("ns".to_string(), line.at.into()), ("line".to_string(), line.text.as_str().into())]);
+    }
+    table.with_records(records)
+}

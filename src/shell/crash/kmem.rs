@@ -1,0 +1,90 @@
+//! `kmem`: kernel memory.
+
+use crate::shell::crash::{Spelling, address};
+use crate::shell::words::quoted;
+use clap::Args;
+
+/// Shows kernel memory: zones, free blocks, page structures, counters.
+///
+/// Without an option and with an address, it tells what lies at that address.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Kmem {
+    /// Free blocks of each zone, order and mobility, verified against the zone's own count
+    #[arg(short = 'f')]
+    free: bool,
+    /// The same, with the address of every free block's page structure
+    #[arg(short = 'F')]
+    free_lists: bool,
+    /// How memory is used, as a whole
+    #[arg(short = 'i')]
+    info: bool,
+    /// Nodes, zones and memory sections
+    #[arg(short = 'n')]
+    nodes: bool,
+    /// Zones: size, watermarks and counters
+    #[arg(short = 'z')]
+    zones: bool,
+    /// Every counter of the kernel
+    #[arg(short = 'V')]
+    vmstat: bool,
+    /// Page structures of the whole machine
+    #[arg(short = 'p')]
+    pages: bool,
+    /// Offset of each CPU's own data
+    #[arg(short = 'o')]
+    offsets: bool,
+    /// Pools of huge pages
+    #[arg(short = 'h')]
+    huge: bool,
+    /// Bits of page flags, or the names of the bits in a value
+    #[arg(short = 'g', value_name = "FLAGS", num_args = 0..=1, default_missing_value = "")]
+    flags: Option<String>,
+    /// What to identify, or where to start: an address in hexadecimal
+    #[arg(value_name = "ADDRESS")]
+    address: Option<String>,
+}
+
+impl Spelling for Kmem {
+    const NAME: &'static str = "kmem";
+    const SEE_ALSO: &'static [&'static str] = &["vm", "ps", "zones", "cat /proc/zoneinfo", "why"];
+
+    fn script(&self) -> Result<String, String> {
+        let at = self.address.as_deref().map(address).transpose()?;
+        let call = |name: &str| Ok(format!("{name}({})", at.clone().unwrap_or_default()));
+        if let Some(flags) = &self.flags {
+            return match flags.as_str() {
+                "" => Ok("page_flags()".into()),
+                bits => match u64::from_str_radix(bits.trim_start_matches("0x"), 16) {
+                    Ok(_) => Ok(format!("page_flags({})", quoted(bits))),
+                    Err(_) => Err(format!("{bits:?} is not a hexadecimal number")),
+                },
+            };
+        }
+        match self {
+            Kmem { free: true, .. } => call("free_areas"),
+            Kmem { free_lists: true, .. } => call("free_lists"),
+            Kmem { info: true, .. } => Ok("memory_usage()".into()),
+            Kmem { nodes: true, .. } => Ok("node_map()".into()),
+            Kmem { zones: true, .. } => Ok("zone_stats()".into()),
+            Kmem { vmstat: true, .. } => Ok("vm_stat()".into()),
+            Kmem { pages: true, .. } => call("mem_map"),
+            Kmem { offsets: true, .. } => Ok("percpu_offsets()".into()),
+            Kmem { huge: true, .. } => Ok("hstates()".into()),
+            _ if at.is_some() => call("whatis"),
+            _ => Err(String::new()),
+        }
+    }
+
+    fn by_hand(&self) -> Option<String> {
+        match self {
+            Kmem { free: true, address: None, .. } => Some(
+                "for z in zones() {\n    for order in 0..=10 { print(`${z.name} ${order}: ${z.free_area[order]}`); }\n}".into(),
+            ),
+            Kmem { zones: true, .. } => {
+                Some("for z in zones() { print(`${z.name}: free ${z.free}, ${z.min}/${z.low}/${z.high}`); }".into())
+            }
+            _ => None,
+        }
+    }
+}

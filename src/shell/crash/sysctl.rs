@@ -1,0 +1,53 @@
+//! `sysctl`: reading and writing tunables, as the tool of that name does.
+
+use crate::shell::crash::Spelling;
+use crate::shell::words::{argument, quoted};
+use clap::Args;
+
+/// Reads and writes the kernel's tunables: `sysctl vm.swappiness`, `sysctl vm.swappiness=10`.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Sysctl {
+    /// Every tunable with its value
+    #[arg(short = 'a')]
+    all: bool,
+    /// Write; writing needs no option here
+    #[arg(short = 'w')]
+    write: bool,
+    /// `vm.swappiness`, or `vm.swappiness=10`
+    #[arg(value_name = "NAME[=VALUE]")]
+    names: Vec<String>,
+}
+
+impl Spelling for Sysctl {
+    const NAME: &'static str = "sysctl";
+    const SEE_ALSO: &'static [&'static str] = &["cat /proc/sys/vm/swappiness", "zoneinfo", "diff"];
+
+    fn script(&self) -> Result<String, String> {
+        if self.all {
+            return Ok("sysctls()".into());
+        }
+        // `sysctl vm.swappiness = 10` arrives in three words.
+        let joined = self.names.join(" ").replace(" =", "=").replace("= ", "=");
+        let words: Vec<&str> = joined.split_whitespace().collect();
+        if words.is_empty() {
+            return Err("name a tunable, or -a for all of them".into());
+        }
+        let (mut calls, mut names): (Vec<String>, Vec<&str>) = (Vec::new(), Vec::new());
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            names.push(name);
+            if let Some(value) = value {
+                // lowmem_reserve_ratio takes several numbers after its =.
+                let mut value = value.to_string();
+                while let Some(number) = words.next_if(|word| word.parse::<u64>().is_ok()) {
+                    value.push(' ');
+                    value.push_str(number);
+                }
+                calls.push(format!("sysctl({}, {}); ", quoted(name), argument(value.trim())));
+            }
+        }
+        Ok(format!("{}sysctls({})", calls.concat(), quoted(&names.join(" "))))
+    }
+}

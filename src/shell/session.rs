@@ -1,0 +1,461 @@
+//! One line in, one answer out: the session behind the prompt, `-e`, pipes, transcripts and labs.
+
+use crate::mm::Machine;
+use crate::mm::vmstat::VmEvent;
+use crate::script::answer;
+use crate::script::bench::Bench;
+use crate::script::complaint::{Complaint, Kind};
+use crate::script::suggest::nearest;
+use crate::shell::crash::{self, Spelled};
+use crate::shell::dispatch::{self, Typed};
+use crate::shell::filters::{self, Programs};
+use crate::shell::help::Pages;
+use crate::shell::interpreter::Interpreter;
+use crate::shell::kit::Kit;
+use crate::shell::render;
+use crate::shell::theme::Theme;
+use crate::shell::words;
+use rhai::{Dynamic, Position};
+use std::rc::Rc;
+
+/// How a line or a script ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was answered.
+    Done,
+    /// It was answered by a complaint.
+    Failed,
+    /// `exit(n)`, or `quit`.
+    Exit(u8),
+    /// Ctrl-C.
+    Interrupted,
+    /// The reader of the results went away.
+    Closed,
+}
+
+/// How a session talks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Manners {
+    /// Colours of results.
+    pub theme: Theme,
+    /// Colours of complaints.
+    pub complaints: Theme,
+    /// Values are shown as JSON.
+    pub json: bool,
+}
+
+/// A conversation with one machine.
+pub struct Session {
+    /// The bench.
+    pub bench: Bench,
+    /// What was typed so far.
+    pub interpreter: Interpreter,
+    /// Declared commands.
+    pub commands: Rc<[Spelled]>,
+    /// Help.
+    pub pages: Rc<Pages>,
+    /// The session's own commands.
+    pub kit: Kit,
+    manners: Manners,
+    undo: bool,
+}
+
+/// Numbers that change when a line changes the machine.
+type Fingerprint = (u64, u64, usize, u64, u64, u16);
+
+fn fingerprint(machine: &Machine) -> Fingerprint {
+    let events = VmEvent::ALL.iter().map(|&event| machine.vmstat.get(event)).sum();
+    // The dice as well: their next throw tells where they stand.
+    let dice = machine.dice.clone().next_u64();
+    (machine.clock, machine.trace.total, machine.log().len(), events, dice, machine.cpu.0)
+}
+
+/// `983,744`.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+impl Session {
+    /// A session at this bench.
+    pub fn new(bench: Bench, manners: Manners) -> Session {
+        bench.borrow_mut().draw = render::plain;
+        let mut interpreter = Interpreter::new(&bench);
+        let commands: Rc<[Spelled]> = crash::commands().into();
+        let pages = Rc::new(Pages::new(interpreter.entries.clone(), commands.clone()));
+        if manners.json {
+            // JSON must stay JSON: what scripts print stands aside.
+            let out = bench.out.clone();
+            interpreter.engine_mut().on_print(move |text| out.complaint(text));
+        }
+        register_commands(&mut interpreter, commands.clone(), pages.clone());
+        Session { bench, interpreter, commands, pages, kit: Kit::default(), manners, undo: false }
+    }
+
+    /// A session whose text goes nowhere but into its replies.
+    pub fn quiet(bench: Bench) -> Session {
+        Session::new(bench, Manners::default())
+    }
+
+    /// Answers a typed line with everything it wrote: results and complaints.
+    pub fn reply(&mut self, line: &str) -> String {
+        let out = self.bench.out.clone();
+        out.capture(|| self.type_line(line)).1
+    }
+
+    /// Obeys a line of a person: remembers it for `history` and `save`.
+    pub fn type_line(&mut self, line: &str) -> Outcome {
+        if !line.trim().is_empty() {
+            self.kit.history.push(line.trim_end().to_string());
+        }
+        if !self.undo {
+            return self.obey(line);
+        }
+        let before = self.keep_machine();
+        let outcome = self.obey(line);
+        let mut desk = self.bench.borrow_mut();
+        if fingerprint(&desk.machine) == before {
+            desk.snapshots.line_changed_nothing();
+        }
+        outcome
+    }
+
+    fn keep_machine(&mut self) -> Fingerprint {
+        let mut desk = self.bench.borrow_mut();
+        let desk = &mut *desk;
+        desk.snapshots.before_line(&mut desk.machine);
+        fingerprint(&desk.machine)
+    }
+
+    /// Two lines that greet: the machine, and what to try.
+    pub fn banner(&self) -> String {
+        let desk = self.bench.borrow();
+        let (machine, config) = (&desk.machine, &desk.machine.config);
+        let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let zones = machine.zones.iter().filter(|z| z.is_populated()).count();
+        let start = format!(
+            "vmlab {} · {} · {}, {}, {} kB · seed {}",
+            env!("CARGO_PKG_VERSION").trim_end_matches(".0"),
+            config.name,
+            plural(machine.nodes.len(), "node"),
+            plural(zones, "zone"),
+            thousands(machine.totalram_pages() * 4),
+            config.seed
+        );
+        format!("{start}        {}", self.manners.theme.faint("try: kmem -z · help · lab"))
+    }
+
+    /// Keeps the machine before every typed line from now on, for `undo`.
+    pub fn keep_undo(&mut self) {
+        self.undo = true;
+    }
+
+    /// The kernel log, line by line.
+    pub fn kernel_log(&self) -> Vec<String> {
+        let table = crate::script::trace::log(&self.bench.borrow().machine);
+        render::plain(&table).lines().map(String::from).collect()
+    }
+
+    /// The first lines of a saved session: the machine it ran on.
+    pub(crate) fn replay_header(&self) -> String {
+        let desk = self.bench.borrow();
+        let config = &desk.machine.config;
+        format!("#!/usr/bin/env vmlab\n// vmlab --machine {} --seed {}\n", config.name, config.seed)
+    }
+
+    /// Obeys a typed line; what it writes goes to the streams.
+    pub fn obey(&mut self, line: &str) -> Outcome {
+        self.bench.rearm();
+        let line = self.kit.expand_alias(line);
+        let is_command = |word: &str| self.is_command(word);
+        let is_variable = |word: &str| self.interpreter.scope.contains(word);
+        match dispatch::classify(&line, is_command, is_variable) {
+            Typed::Nothing => Outcome::Done,
+            Typed::Host(host) => self.host(host),
+            Typed::Help(name) => self.command(&format!("help {name}")),
+            Typed::Command(command) => self.command(command),
+            Typed::Shadowed(name) => {
+                let note = format!("note: '{name}' is a variable here; use %{name} for the command");
+                self.bench.out.complaint(&self.manners.complaints.hint(&note));
+                self.rhai(&line)
+            }
+            Typed::Rhai => self.rhai(&line),
+        }
+    }
+
+    /// Runs a script file: Rhai only, nothing shown but what it prints.
+    pub fn run_script(&mut self, name: &str, text: &str) -> Outcome {
+        self.bench.rearm();
+        // A first line for the host's loader is no Rhai; its place stays, so that lines keep their numbers.
+        let text = if text.starts_with("#!") { format!("//{text}") } else { text.to_string() };
+        match self.interpreter.run(name, &text) {
+            Ok(_) => self.done(),
+            Err(complaint) => self.fail(&complaint),
+        }
+    }
+
+    /// Obeys typed lines one after the other, joining those that belong together; stops where one ends the
+    /// session, or at the first failure when `strict`.
+    pub fn obey_lines(&mut self, text: &str, strict: bool) -> Outcome {
+        let mut worst = Outcome::Done;
+        let mut input = String::new();
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            input.push_str(line);
+            if lines.peek().is_some() && self.is_incomplete(&input) {
+                input.push('\n');
+                continue;
+            }
+            let outcome = self.obey(&std::mem::take(&mut input));
+            match outcome {
+                Outcome::Done => {}
+                Outcome::Failed if !strict => worst = outcome,
+                _ => return outcome,
+            }
+        }
+        worst
+    }
+
+    /// Is this a command's name?
+    pub fn is_command(&self, word: &str) -> bool {
+        Kit::knows(word)
+            || self.commands.iter().any(|c| c.name == word)
+            || self.interpreter.entries.iter().any(|e| e.name == word && e.is_command())
+    }
+
+    /// Does the input end in the middle of something? A command line never does.
+    pub fn is_incomplete(&self, input: &str) -> bool {
+        let is_variable = |word: &str| self.interpreter.scope.contains(word);
+        let typed = dispatch::classify(input, |word| self.is_command(word), is_variable);
+        typed == Typed::Rhai && self.interpreter.is_incomplete(input)
+    }
+
+    /// How this session talks.
+    pub fn manners(&self) -> Manners {
+        self.manners
+    }
+
+    fn rhai(&mut self, line: &str) -> Outcome {
+        match self.interpreter.run("", line) {
+            Ok(value) => {
+                let quiet = line.trim_end().ends_with(';');
+                self.kit.replay.push(format!("{};", line.trim_end().trim_end_matches(';')));
+                let value = if value.is_unit() && !quiet { self.assigned(line) } else { Some(value) };
+                if let Some(value) = value.filter(|_| !quiet) {
+                    self.answer(value);
+                }
+                self.done()
+            }
+            Err(complaint) => self.fail(&complaint),
+        }
+    }
+
+    /// `let p = …` without a semicolon shows what `p` became.
+    fn assigned(&self, line: &str) -> Option<Dynamic> {
+        let text = line.trim_start();
+        let text =
+            text.strip_prefix("let ").or_else(|| text.strip_prefix("const ")).unwrap_or(text).trim_start();
+        let (name, rest) = dispatch::first_word(text);
+        let rest = rest.trim_start();
+        let assigns = rest.starts_with('=') && !rest.starts_with("==");
+        if !assigns || line.contains('\n') { None } else { self.interpreter.scope.get(name).cloned() }
+    }
+
+    /// Shows a value, and keeps it as `it`.
+    pub(crate) fn answer(&mut self, value: Dynamic) {
+        if value.is_unit() {
+            return;
+        }
+        let text = if self.manners.json {
+            self.interpreter.json(&value).to_string() + "\n"
+        } else {
+            self.interpreter.show(&value, self.manners.theme)
+        };
+        self.interpreter.scope.set_or_push("it", value);
+        self.bench.out.text(&text);
+    }
+
+    /// A command line: with its pipes and redirect.
+    fn command(&mut self, line: &str) -> Outcome {
+        let parts = match words::split(line) {
+            Ok(parts) => parts,
+            Err(why) => return self.complain(why),
+        };
+        if parts.pipes.is_empty() && parts.redirect.is_none() {
+            return self.bare_command(&parts.words);
+        }
+        let manners = self.manners;
+        self.manners.theme = Theme::PLAIN;
+        let out = self.bench.out.clone();
+        let (outcome, mut text) = out.capture(|| self.bare_command(&parts.words));
+        self.manners = manners;
+        if outcome != Outcome::Done {
+            self.bench.out.complaint(text.trim_end());
+            return outcome;
+        }
+        let programs = if self.bench.borrow().limits.host { Programs::Host } else { Programs::BuiltIn };
+        for filter in &parts.pipes {
+            match filters::pipe(programs, filter, &text) {
+                Ok(filtered) => text = filtered,
+                Err(why) => return self.complain(why),
+            }
+        }
+        match &parts.redirect {
+            None => {
+                self.bench.out.text(&text);
+                self.done()
+            }
+            Some((file, append)) => self.redirect(&text, file, *append),
+        }
+    }
+
+    /// A file of the simulated machine is written there, any other on the host.
+    fn redirect(&mut self, text: &str, file: &str, append: bool) -> Outcome {
+        if file.starts_with("/proc/") || file.starts_with("/sys/") {
+            return self.expanded(&format!(
+                "echo({}, {})",
+                words::quoted(text.trim_end()),
+                words::quoted(file)
+            ));
+        }
+        if !self.bench.borrow().limits.host {
+            return self.complain(format!("{file}: a sandboxed session writes no files"));
+        }
+        let opened =
+            std::fs::OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(file);
+        match opened.and_then(|mut opened| std::io::Write::write_all(&mut opened, text.as_bytes())) {
+            Ok(()) => Outcome::Done,
+            Err(why) => self.complain(format!("{file}: {why}")),
+        }
+    }
+
+    fn bare_command(&mut self, line: &[String]) -> Outcome {
+        let Some((name, args)) = line.split_first() else { return Outcome::Done };
+        if Kit::knows(name) {
+            return Kit::run(self, line);
+        }
+        if args.iter().any(|arg| arg == "--help") {
+            return self.command(&format!("help {name}"));
+        }
+        let commands = self.commands.clone();
+        let expansion = match commands.iter().find(|c| c.name == name) {
+            Some(spelled) => match spelled.expand(args) {
+                Ok(expansion) => expansion,
+                Err(usage) => return self.complain_plainly(&usage),
+            },
+            None => {
+                let shown = args.iter().any(|arg| arg == "--script");
+                let args: Vec<String> =
+                    args.iter().filter(|arg| *arg != "--script").map(|w| words::argument(w)).collect();
+                crash::Expansion {
+                    script: format!("{name}({})", args.join(", ")),
+                    by_hand: None,
+                    show: shown,
+                }
+            }
+        };
+        if !expansion.show {
+            return self.expanded(&expansion.script);
+        }
+        self.bench.out.line(&expansion.script);
+        if let Some(by_hand) = expansion.by_hand {
+            self.bench.out.line(&format!("// the same numbers by hand:\n{by_hand}"));
+        }
+        Outcome::Done
+    }
+
+    /// Runs the script a command stands for; places in it mean nothing to whoever typed the command.
+    pub(crate) fn expanded(&mut self, script: &str) -> Outcome {
+        match self.interpreter.run("", script) {
+            Ok(value) => {
+                self.kit.replay.push(format!("print({script});"));
+                self.answer(value);
+                self.done()
+            }
+            Err(mut complaint) => {
+                complaint.place = None;
+                self.fail(&complaint)
+            }
+        }
+    }
+
+    fn host(&mut self, line: &str) -> Outcome {
+        if !self.bench.borrow().limits.host {
+            return self.complain(format!("!{line}: a sandboxed session starts no programs"));
+        }
+        match filters::run(line) {
+            Ok(()) => Outcome::Done,
+            Err(why) => self.complain(why),
+        }
+    }
+
+    /// A complaint in the session's own words.
+    pub(crate) fn complain(&mut self, what: impl Into<String>) -> Outcome {
+        self.fail(&Complaint::new(what))
+    }
+
+    /// A complaint in the words of the tool that is imitated.
+    pub(crate) fn complain_plainly(&mut self, text: &str) -> Outcome {
+        self.bench.out.complaint(text);
+        Outcome::Failed
+    }
+
+    pub(crate) fn fail(&mut self, complaint: &Complaint) -> Outcome {
+        let outcome = match complaint.kind {
+            Kind::Exit(code) => return Outcome::Exit(code),
+            Kind::Closed => return Outcome::Closed,
+            Kind::Interrupted => Outcome::Interrupted,
+            Kind::Script | Kind::Oops | Kind::Panic => Outcome::Failed,
+        };
+        self.bench.out.complaint(&render::complaint(complaint, self.manners.complaints));
+        outcome
+    }
+
+    pub(crate) fn done(&self) -> Outcome {
+        if self.bench.out.closed() { Outcome::Closed } else { Outcome::Done }
+    }
+
+    /// The names nearest to a word that is no command.
+    pub fn near_commands(&self, word: &str) -> Vec<String> {
+        nearest(word, self.pages.command_names().iter().map(String::as_str))
+            .into_iter()
+            .map(String::from)
+            .collect()
+    }
+}
+
+/// Makes `kmem("-z")` in a script mean what `kmem -z` means at the prompt.
+fn register_commands(interpreter: &mut Interpreter, commands: Rc<[Spelled]>, pages: Rc<Pages>) {
+    #[allow(deprecated)] // "volatile", not deprecated: commands take any number of words.
+    interpreter.engine_mut().on_missing_function(move |name, args, is_method, context| {
+        let spelled = commands.iter().find(|c| c.name == name);
+        let is_page = matches!(name, "help" | "man" | "apropos");
+        if is_method || (spelled.is_none() && !is_page) {
+            return Ok(None);
+        }
+        let mut line = Vec::new();
+        for arg in args.iter() {
+            match arg.read_lock::<rhai::ImmutableString>() {
+                Some(text) => line.extend(words::words(&text).or_else(answer::misuse)?),
+                None => line.push(arg.to_string()),
+            }
+        }
+        let Some(spelled) = spelled else {
+            return match pages.answer(name, &line) {
+                Ok(page) => Ok(Some(Dynamic::from(page))),
+                Err(complaint) => answer::misuse(complaint.what),
+            };
+        };
+        let expansion = spelled.expand(&line).or_else(answer::misuse)?;
+        if expansion.show {
+            return Ok(Some(expansion.script.into()));
+        }
+        // Places in the expansion mean nothing to the script that called the command.
+        context.engine().eval::<Dynamic>(&expansion.script).map(Some).map_err(|mut error| {
+            error.set_position(Position::NONE);
+            error
+        })
+    });
+}

@@ -1,0 +1,152 @@
+//! Sessions as text: `> ` is typed, the rest is answered.
+//!
+//! The same text is the example in a doc comment, a ```` ```vmlab ```` block of the book, and a golden session
+//! under `tests/`. [`refresh`] replays every block of a file and answers the file as it should be; tests compare,
+//! and with `UPDATE=1` write it back.
+//!
+//! ````text
+//!   ```vmlab machine=x86_64-numa2 seed=7      another machine, other dice
+//!   ```vmlab continue                         goes on where the block before ended
+//!   ```vmlab should_fail                      at least one line must be answered by an error
+//! ````
+
+use crate::script::bench::Bench;
+use crate::shell::session::{Outcome, Session};
+
+/// The machine of a block that names none.
+pub const MACHINE: &str = "tiny";
+
+/// Something wrong with a block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mismatch {
+    /// The line of the fence, from 1.
+    pub line: usize,
+    /// What the file says.
+    pub want: String,
+    /// What the session answered.
+    pub got: String,
+}
+
+/// Replays a transcript in a session: every typed line, each with its answer.
+pub fn replay_in(session: &mut Session, transcript: &str) -> (String, bool) {
+    let (mut text, mut failed) = (String::new(), false);
+    let mut input = String::new();
+    let mut typed = transcript.lines().filter_map(|line| line.strip_prefix('>')).peekable();
+    while let Some(line) = typed.next() {
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        text.push_str(format!("> {line}").trim_end());
+        text.push('\n');
+        input.push_str(line);
+        if typed.peek().is_some() && session.is_incomplete(&input) {
+            input.push('\n');
+            continue;
+        }
+        let out = session.bench.out.clone();
+        let line = std::mem::take(&mut input);
+        let (outcome, answer) = out.capture(|| session.type_line(&line));
+        failed |= outcome == Outcome::Failed;
+        for line in answer.lines() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+    (text, failed)
+}
+
+/// Replays a transcript on a fresh machine.
+pub fn replay(transcript: &str) -> Result<String, String> {
+    let mut session = session_for("")?;
+    Ok(replay_in(&mut session, transcript).0)
+}
+
+/// A sandboxed session for a fence such as ```` ```vmlab machine=tiny seed=7 ````.
+fn session_for(attributes: &str) -> Result<Session, String> {
+    let value =
+        |key: &str| attributes.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    let seed = match value("seed") {
+        Some(seed) => Some(seed.parse().map_err(|_| format!("seed={seed} is no number"))?),
+        None => None,
+    };
+    Ok(Session::quiet(Bench::sandbox(value("machine").unwrap_or(MACHINE), seed)?))
+}
+
+/// Replays every block of a file; answers the text as it should be, and what differs.
+///
+/// Works on Markdown and on Rust sources, where blocks stand in doc comments.
+pub fn refresh(text: &str) -> (String, Vec<Mismatch>) {
+    let mut fresh = String::new();
+    let mut mismatches = Vec::new();
+    let mut session: Option<Session> = None;
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        fresh.push_str(line);
+        fresh.push('\n');
+        let (margin, body) = split_margin(line);
+        let Some(attributes) = body.strip_prefix("```vmlab") else { continue };
+        if !(attributes.is_empty() || attributes.starts_with(' ')) {
+            continue;
+        }
+        let mut want = String::new();
+        let mut end = None;
+        for (_, line) in lines.by_ref() {
+            let inner =
+                line.strip_prefix(margin).or_else(|| line.strip_prefix(margin.trim_end())).unwrap_or(line);
+            if inner.trim() == "```" {
+                end = Some(line);
+                break;
+            }
+            want.push_str(inner.trim_end());
+            want.push('\n');
+        }
+        let got = match block(&mut session, attributes, &want) {
+            Ok(got) => got,
+            Err(why) => format!("{want}error: {why}\n"),
+        };
+        for line in got.lines() {
+            fresh.push_str(format!("{margin}{line}").trim_end());
+            fresh.push('\n');
+        }
+        fresh.extend(end.map(|line| format!("{line}\n")));
+        if got != want {
+            mismatches.push(Mismatch { line: number + 1, want, got });
+        }
+    }
+    if !text.ends_with('\n') {
+        fresh.truncate(fresh.trim_end_matches('\n').len());
+    }
+    (fresh, mismatches)
+}
+
+fn block(session: &mut Option<Session>, attributes: &str, transcript: &str) -> Result<String, String> {
+    let has = |word: &str| attributes.split_whitespace().any(|w| w == word);
+    if !has("continue") {
+        *session = Some(session_for(attributes)?);
+    }
+    let Some(session) = session else { return Err("there is no block before this one to continue".into()) };
+    let (text, failed) = replay_in(session, transcript);
+    match (has("should_fail"), failed) {
+        (true, false) => Err("this block should fail, but every line was answered".into()),
+        _ => Ok(text),
+    }
+}
+
+/// The margin of a line (`    /// `) and what follows.
+fn split_margin(line: &str) -> (&str, &str) {
+    let indent = line.len() - line.trim_start().len();
+    let rest = &line[indent..];
+    let slashes = if rest.starts_with("///") || rest.starts_with("//!") { 3 } else { 0 };
+    let space = usize::from(slashes > 0 && rest[slashes..].starts_with(' '));
+    line.split_at(indent + slashes + space)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn margins_are_kept() {
+        assert_eq!(split_margin("    /// ```vmlab"), ("    /// ", "```vmlab"));
+        assert_eq!(split_margin("```vmlab"), ("", "```vmlab"));
+        assert_eq!(split_margin("    ///"), ("    ///", ""));
+    }
+}
