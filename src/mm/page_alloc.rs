@@ -86,36 +86,66 @@ impl Machine {
     #[inline(always)]
     fn alloc_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
         let highest = gfp.zone(self.config.arch).ok_or(Errno::EINVAL)?;
+        let migratetype = gfp.migratetype();
         // PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS of the task narrow the mask.
         let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
-        let ac = AllocContext { gfp, order, node, highest, migratetype: gfp.migratetype() };
-        self.last_alloc.begin(self.clock, gfp, order, highest, ac.migratetype);
+        let ac = AllocContext { gfp, order, node, highest, migratetype };
         if self.fail_nth() {
-            self.last_alloc.fail(Path::Injected);
-            return Err(Errno::ENOMEM);
+            return Err(self.injected_failure({ ac }));
         }
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        let preferred = self.zonelist(&ac).first().copied();
-        // The preferred zone can give it as long as there is memory to speak of: the rest is out of the way.
-        let first = preferred.and_then(|zone_id| self.try_zone(&ac, zone_id, zone_id, flags));
-        let found = match first {
+        let pfn = match self.alloc_from_pcp(&ac, flags) {
             Some(pfn) => pfn,
             None => self.alloc_pages_further({ ac }, flags)?,
         };
         if self.trace.hot {
-            self.emit(Event::PageAlloc { pfn: found, order, gfp, migratetype: ac.migratetype });
+            self.emit(Event::PageAlloc { pfn, order, gfp, migratetype });
         }
         self.charge(self.config.costs.alloc);
-        Ok(found)
+        Ok(pfn)
     }
 
-    /// The preferred zone gave nothing: other zones, then the slow path.
-    #[cold]
+    /// The usual case, all in one place: the preferred zone is above its watermark, and this CPU's list has a block.
+    ///
+    /// `None` has changed nothing: the long way begins anew.
+    #[inline(always)]
+    fn alloc_from_pcp(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
+        if !self.pcp_allowed_order(ac.order) {
+            return None;
+        }
+        let (here, preferred) = (self.cpu_node(), *self.zonelist(ac).first()?);
+        let zone = &mut self.zones[preferred.index()];
+        let tried = zone.try_watermark(ac, flags);
+        if tried.verdict != Verdict::Allowed || zone.boosted_watermark {
+            return None;
+        }
+        let pcp = &mut zone.pageset[self.cpu.index()];
+        let pfn = pcp.pop(&self.mem_map, ac.migratetype, ac.order)?;
+        pcp.free_factor >>= 1;
+        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
+        zone.count_hit(here);
+        let at = self.clock;
+        self.prep_new_page(pfn, ac);
+        self.last_alloc.took(at, ac, tried, pfn);
+        Some(pfn)
+    }
+
+    /// The long way: the whole zonelist, then the slow path.
+    #[inline(never)]
     fn alloc_pages_further(&mut self, ac: AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
-        match self.walk_zonelist(&ac, 1, flags) {
+        self.last_alloc.begin(self.clock, &ac);
+        match self.get_page_from_freelist(&ac, flags) {
             Some(pfn) => Ok(pfn),
             None => self.alloc_pages_slowpath(&ac),
         }
+    }
+
+    /// `fail_nth` asked for a failure here.
+    #[cold]
+    fn injected_failure(&mut self, ac: AllocContext) -> Errno {
+        self.last_alloc.begin(self.clock, &ac);
+        self.last_alloc.fail(Path::Injected);
+        Errno::ENOMEM
     }
 
     /// Frees a block: drops one reference, and gives the pages back when it was the last (`__free_pages`).
@@ -219,23 +249,28 @@ impl Machine {
     }
 
     /// Walks the zonelist and takes the block from the first zone that may give it (`get_page_from_freelist`).
-    pub(crate) fn get_page_from_freelist(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
-        self.walk_zonelist(ac, 0, flags)
-    }
-
-    /// The walk from one zone of the list on; without `ALLOC_NOFRAGMENT` it begins anew.
-    fn walk_zonelist(&mut self, ac: &AllocContext, mut at: usize, mut flags: AllocFlags) -> Option<Pfn> {
+    pub(crate) fn get_page_from_freelist(&mut self, ac: &AllocContext, mut flags: AllocFlags) -> Option<Pfn> {
         let preferred = *self.zonelist(ac).first()?;
         loop {
             let nofragment = flags.has(AllocFlags::NOFRAGMENT);
+            let mut at = 0;
             while let Some(&zone_id) = self.zonelist(ac).get(at) {
                 // Mixing pageblock types is better than memory of another node.
                 if nofragment && self.is_remote(zone_id, preferred) {
                     break;
                 }
-                let pfn = self.try_zone(ac, preferred, zone_id, flags);
-                if pfn.is_some() {
-                    return pfn;
+                let tried = self.zones[zone_id.index()].try_watermark(ac, flags);
+                self.last_alloc.tried(tried);
+                if tried.verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
+                    if let Some(pfn) = self.rmqueue(ac, preferred, zone_id, flags) {
+                        self.prep_new_page(pfn, ac);
+                        if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
+                            self.reserve_highatomic_pageblock(pfn, zone_id);
+                        }
+                        self.last_alloc.found(pfn, zone_id);
+                        return Some(pfn);
+                    }
+                    self.last_alloc.empty();
                 }
                 at += 1;
             }
@@ -243,7 +278,6 @@ impl Machine {
                 return None;
             }
             flags = flags.without(AllocFlags::NOFRAGMENT);
-            at = 0;
         }
     }
 
@@ -260,89 +294,39 @@ impl Machine {
         &lists[ac.highest as usize]
     }
 
-    /// Takes the block from a zone, if its watermark allows it; the arithmetic is kept for `explain`.
-    #[inline(always)]
-    fn try_zone(
+    /// Takes a block from a zone: per-CPU lists for small orders, else the buddy lists (`rmqueue`).
+    fn rmqueue(
         &mut self,
         ac: &AllocContext,
         preferred: ZoneId,
         zone_id: ZoneId,
         flags: AllocFlags,
     ) -> Option<Pfn> {
-        let from_pcp = self.pcp_allowed_order(ac.order);
-        let here = self.cpu_node();
-        let zone = &mut self.zones[zone_id.index()];
-        let tried = zone.try_watermark(ac, flags);
-        self.last_alloc.tried(tried);
-        if tried.verdict != Verdict::Allowed && !flags.has(AllocFlags::NO_WATERMARKS) {
-            return None;
-        }
-        let found = match from_pcp {
-            true => zone.pageset[self.cpu.index()].take(&self.mem_map, ac.migratetype, ac.order),
-            false => None,
-        };
-        let Some(pfn) = found else { return self.try_buddy(&{ *ac }, preferred, zone_id, flags) };
-        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
-        let boosted = zone.boosted_watermark && flags.has(AllocFlags::KSWAPD);
-        if zone_id == preferred && !boosted {
-            zone.count_hit(here);
-        } else {
-            self.rmqueue_tail(ac.highest, preferred, zone_id, flags);
-        }
-        self.prep_new_page(pfn, ac);
-        if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
-            self.reserve_highatomic_pageblock(pfn, zone_id);
-        }
-        self.last_alloc.found(pfn, zone_id);
-        Some(pfn)
-    }
-
-    /// Takes a block from the buddy lists of a zone whose watermark allows it: for a large order, or to fill the
-    /// per-CPU list first (`rmqueue`).
-    #[inline(never)]
-    fn try_buddy(
-        &mut self,
-        ac: &AllocContext,
-        preferred: ZoneId,
-        zone_id: ZoneId,
-        flags: AllocFlags,
-    ) -> Option<Pfn> {
-        let found = if self.pcp_allowed_order(ac.order) {
-            self.refill(ac, zone_id, flags);
-            self.zones[zone_id.index()].pageset[self.cpu.index()].pop(&self.mem_map, ac.migratetype, ac.order)
+        let pfn = if self.pcp_allowed_order(ac.order) {
+            self.rmqueue_pcplist(ac, zone_id, flags)
         } else {
             self.rmqueue_buddy(ac, zone_id, flags)
         };
-        let Some(pfn) = found else {
-            self.last_alloc.empty();
-            return None;
-        };
-        let kind = self.zones[zone_id.index()].kind;
-        self.vmstat.count_zone(ZoneEvent::Pgalloc, kind, u64::from(ac.order.pages()));
-        self.rmqueue_tail(ac.highest, preferred, zone_id, flags);
-        self.prep_new_page(pfn, ac);
-        if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
-            self.reserve_highatomic_pageblock(pfn, zone_id);
+        let pfn = pfn?;
+        let zone = &mut self.zones[zone_id.index()];
+        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
+        if zone.boosted_watermark && flags.has(AllocFlags::KSWAPD) {
+            zone.boosted_watermark = false;
+            self.wakeup_kswapd(zone_id, Gfp::NONE, Order::ZERO, ac.highest);
         }
-        self.last_alloc.found(pfn, zone_id);
+        self.zone_statistics(preferred, zone_id);
         Some(pfn)
     }
 
-    /// What ends every `rmqueue`: a boosted zone wakes kswapd, and NUMA counters (`zone_statistics`).
-    fn rmqueue_tail(&mut self, highest: ZoneType, preferred: ZoneId, zone_id: ZoneId, flags: AllocFlags) {
-        let zone = &mut self.zones[zone_id.index()];
-        if zone.boosted_watermark && flags.has(AllocFlags::KSWAPD) {
-            zone.boosted_watermark = false;
-            self.wakeup_kswapd(zone_id, Gfp::NONE, Order::ZERO, highest);
-        }
+    /// NUMA counters of one allocation (`zone_statistics`).
+    fn zone_statistics(&mut self, preferred: ZoneId, zone_id: ZoneId) {
         let (here, remote) = (self.cpu_node(), self.is_remote(zone_id, preferred));
-        if !remote {
-            return self.zones[zone_id.index()].count_hit(here);
+        if remote {
+            self.zones[zone_id.index()].count_miss(here);
+            self.zones[preferred.index()].numa[NumaStat::Foreign as usize] += 1;
+        } else {
+            self.zones[zone_id.index()].count_hit(here);
         }
-        let zone = &mut self.zones[zone_id.index()];
-        zone.numa[NumaStat::Miss as usize] += 1;
-        zone.count_place(here);
-        self.zones[preferred.index()].numa[NumaStat::Foreign as usize] += 1;
     }
 
     /// Takes a block straight from the buddy lists (`rmqueue_buddy`).
@@ -513,6 +497,12 @@ impl Zone {
     #[inline]
     fn count_hit(&mut self, here: usize) {
         self.numa[NumaStat::Hit as usize] += 1;
+        self.count_place(here);
+    }
+
+    /// Counts one that should have come from another node.
+    fn count_miss(&mut self, here: usize) {
+        self.numa[NumaStat::Miss as usize] += 1;
         self.count_place(here);
     }
 

@@ -68,15 +68,8 @@ pub fn batchsize(managed_pages: u64) -> u64 {
 }
 
 impl PerCpuPages {
-    /// Takes a block for an allocation; `None` when the list must be refilled first (`rmqueue_pcplist`).
-    #[inline]
-    pub(crate) fn take(&mut self, map: &MemMap, migratetype: MigrateType, order: Order) -> Option<Pfn> {
-        self.free_factor >>= 1;
-        self.pop(map, migratetype, order)
-    }
-
     /// Takes the first block of a list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self, map: &MemMap, migratetype: MigrateType, order: Order) -> Option<Pfn> {
         let pfn = self.lists[pindex(migratetype, order)].pop_front(map)?;
         self.count -= u64::from(order.pages());
@@ -135,8 +128,24 @@ impl Machine {
         }
     }
 
+    /// Takes a small block from this CPU's list; an empty list is refilled first (`rmqueue_pcplist`).
+    pub(crate) fn rmqueue_pcplist(
+        &mut self,
+        ac: &AllocContext,
+        zone_id: ZoneId,
+        flags: AllocFlags,
+    ) -> Option<Pfn> {
+        let (zone, cpu) = (zone_id.index(), self.cpu.index());
+        let pcp = &mut self.zones[zone].pageset[cpu];
+        pcp.free_factor >>= 1;
+        if pcp.lists[pindex(ac.migratetype, ac.order)].is_empty() {
+            self.refill(ac, zone_id, flags);
+        }
+        self.zones[zone].pageset[cpu].pop(&self.mem_map, ac.migratetype, ac.order)
+    }
+
     /// Moves a batch of blocks from the buddy lists to this CPU's list (`rmqueue_bulk`).
-    pub(crate) fn refill(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) {
+    fn refill(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) {
         let (cpu, list) = (self.cpu.index(), pindex(ac.migratetype, ac.order));
         let batch = self.zones[zone_id.index()].pageset[cpu].batch;
         // Larger blocks come in smaller numbers, but never singly.
