@@ -384,11 +384,11 @@ impl Machine {
                     }
                 };
             }
-            if end < self.vmas[id].end {
-                if let Err(e) = self.split_vma(id, end) {
-                    undo(self);
-                    return Err(e);
-                }
+            if end < self.vmas[id].end
+                && let Err(e) = self.split_vma(id, end)
+            {
+                undo(self);
+                return Err(e);
             }
             self.vmas[id].flags = flags;
         }

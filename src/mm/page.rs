@@ -296,7 +296,8 @@ impl Page {
     /// and nothing else ends with it.
     #[inline]
     pub fn is_ready_to_free(&self, order: Order) -> bool {
-        let wrong = (self.refcount ^ 1) | self.mapcount | self.mapping | (self.private ^ u32::from(order.get()));
+        let wrong =
+            (self.refcount ^ 1) | self.mapcount | self.mapping | (self.private ^ u32::from(order.get()));
         wrong | self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
     }
 

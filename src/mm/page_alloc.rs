@@ -91,12 +91,12 @@ impl Machine {
         let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
         let ac = AllocContext { gfp, order, node, highest, migratetype };
         if self.fail_nth() {
-            return Err(self.injected_failure({ ac }));
+            return Err(self.injected_failure(ac));
         }
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
         let pfn = match self.alloc_from_pcp(&ac, flags) {
             Some(pfn) => pfn,
-            None => self.alloc_pages_further({ ac }, flags)?,
+            None => self.alloc_pages_further(ac, flags)?,
         };
         if self.trace.hot {
             self.emit(Event::PageAlloc { pfn, order, gfp, migratetype });
@@ -154,7 +154,11 @@ impl Machine {
     /// The kernel's `BUG: Bad page state` when the page is free, reserved, in use, or of another order.
     #[inline]
     pub fn free_pages(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        if order == Order::ZERO { self.free_the_block(pfn, Order::ZERO) } else { self.free_the_block(pfn, order) }
+        if order == Order::ZERO {
+            self.free_the_block(pfn, Order::ZERO)
+        } else {
+            self.free_the_block(pfn, order)
+        }
     }
 
     #[inline(always)]
@@ -353,10 +357,11 @@ impl Machine {
             if let Some(pfn) = self.rmqueue_smallest(zone_id, order, migratetype) {
                 return Some(pfn);
             }
-            if flags.has(AllocFlags::CMA) && migratetype == MigrateType::Movable {
-                if let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma) {
-                    return Some(pfn);
-                }
+            if flags.has(AllocFlags::CMA)
+                && migratetype == MigrateType::Movable
+                && let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma)
+            {
+                return Some(pfn);
             }
             if !self.rmqueue_fallback(zone_id, order, migratetype, flags) {
                 return None;

@@ -118,7 +118,7 @@ impl Machine {
         let fraction = self.sysctl.percpu_pagelist_high_fraction;
         let zone = &mut self.zones[zone];
         let batch = batchsize(zone.managed_pages);
-        let total = if fraction == 0 { zone.watermark.low } else { zone.managed_pages / fraction };
+        let total = zone.managed_pages.checked_div(fraction).unwrap_or(zone.watermark.low);
         // A node without a CPU is served by all of them.
         let sharers = if cpus == 0 { online } else { cpus }.max(1) as u64;
         let high = (total / sharers).max(batch << 2);
