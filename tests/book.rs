@@ -195,7 +195,8 @@ fn anchors(text: &str) -> BTreeSet<String> {
         }
         if let Some(heading) = line.strip_prefix('#').filter(|_| !fenced) {
             let heading = heading.trim_start_matches('#').trim();
-            let kept = heading.to_lowercase().chars().filter_map(|c| match c {
+            let heading = heading.to_lowercase();
+            let kept = heading.chars().filter_map(|c| match c {
                 ' ' => Some('-'),
                 c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
                 _ => None,
