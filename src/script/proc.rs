@@ -8,6 +8,7 @@
 //! Kernel: `fs/proc/`, `mm/vmstat.c`, `drivers/base/node.c`.
 
 pub mod buddyinfo;
+pub mod extfrag;
 pub mod meminfo;
 pub mod pagetypeinfo;
 pub mod vmstat;
@@ -90,6 +91,8 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
+    ("/sys/kernel/debug/extfrag/extfrag_index", extfrag::index),
+    ("/sys/kernel/debug/extfrag/unusable_index", extfrag::unusable),
     (THP, thp),
 ];
 
@@ -145,8 +148,13 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
 /// Writes into a file.
 pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> {
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
-        if matches!(name, "compact_memory" | "drop_caches") {
-            return misuse(format!("{path}: not simulated yet"));
+        match name {
+            "compact_memory" => {
+                machine.compact_memory();
+                return Ok(());
+            }
+            "drop_caches" => return misuse(format!("{path}: not simulated yet: there are no files")),
+            _ => {}
         }
         return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));
     }
