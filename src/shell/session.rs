@@ -378,7 +378,9 @@ impl Session {
     pub(crate) fn expanded(&mut self, script: &str) -> Outcome {
         match self.interpreter.run("", script) {
             Ok(value) => {
-                self.kit.replay.push(format!("print({script});"));
+                let block =
+                    if script.contains("; ") { format!("{{ {script} }}") } else { script.to_string() };
+                self.kit.replay.push(format!("print({block});"));
                 self.answer(value);
                 self.done()
             }
