@@ -100,6 +100,24 @@ const PROMISED: &[&str] = &[
     "trace(\"kmem:* vmscan:*\")",
     "explain()",
     "help(\"kmem\")",
+    // I.6: tasks and address spaces
+    "tasks()",
+    "task(1)",
+    "spawn(\"a\")",
+    "fork(spawn(\"a\"))",
+    "clone(spawn(\"a\"), CLONE_VM)",
+    "kthread(\"k\")",
+    "kill(spawn(\"a\"), SIGKILL)",
+    "let p = spawn(\"a\"); let a = p.mmap(0, \"64k\", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS); p.mprotect(a, 4096, PROT_READ); p.munmap(a, 4096)",
+    "let p = spawn(\"a\"); p.brk(0); p.sbrk(4096)",
+    "let p = spawn(\"a\"); let a = mmap(p, 0, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS); p.write(a, 1); p.read(a); p.touch(a, 4096, READ); p.find_vma(a).perms",
+    "exec(spawn(\"a\"), 4096)",
+    "set_oom_score_adj(spawn(\"a\"), 10)",
+    // I.7: swap and reclaim
+    "swapon(\"/dev/vdb\", \"1M\"); swapoff(\"/dev/vdb\")",
+    "reclaim(0, 1)",
+    // I.9
+    "let p = spawn(\"a\"); kill(p, SIGKILL); why(p)",
 ];
 
 /// Functions that are promised and not built yet.
