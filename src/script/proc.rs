@@ -54,6 +54,7 @@ pub mod functions {
     /// > echo 10 > /proc/sys/vm/swappiness
     /// > cat /proc/sys/vm/swappiness
     /// 10
+    /// > echo 1 > /proc/sys/vm/compact_memory
     /// > echo("1", "/proc/buddyinfo")
     /// error: /proc/buddyinfo: EACCES (Permission denied): the file cannot be written
     /// > echo hello
@@ -146,8 +147,15 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
 /// Writes into a file.
 pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> {
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
-        if matches!(name, "compact_memory" | "drop_caches") {
-            return misuse(format!("{path}: not simulated yet"));
+        match name {
+            // Any number but 1 is refused, as in the kernel.
+            "compact_memory" if text == "1" => {
+                machine.compact_memory();
+                return Ok(());
+            }
+            "compact_memory" => return misuse(format!("{path}: EINVAL (Invalid argument): it takes 1")),
+            "drop_caches" => return misuse(format!("{path}: not simulated yet")),
+            _ => {}
         }
         return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));
     }
