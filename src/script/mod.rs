@@ -17,7 +17,6 @@ pub mod answer;
 pub mod args;
 pub mod bench;
 pub mod catalogue;
-pub mod compaction;
 pub mod complaint;
 pub mod constants;
 pub mod fault;
@@ -65,7 +64,6 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
         Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
-        Chapter::new("compaction", exported_module!(compaction::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
