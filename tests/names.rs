@@ -68,7 +68,29 @@ const PROMISED: &[&str] = &[
     "nr_free_pages()",
     "gfp(GFP_KERNEL)",
     "drain_pages()",
+    "compact()",
     "GFP_KERNEL | __GFP_ZERO | __GFP_WAIT",
+    // I.6 tasks and address spaces
+    "let p = spawn(\"a\"); [p.pid, p.comm, p.rss, p.total_vm, p.minflt, p.majflt, p.swap, p.oom_score_adj, p.alive, p.vmas]",
+    "tasks()",
+    "task(1)",
+    "fork(spawn(\"a\"))",
+    "clone(spawn(\"a\"), CLONE_VM)",
+    "kthread(\"a\")",
+    "kill(spawn(\"a\"), SIGKILL)",
+    "exit(spawn(\"a\"))",
+    "let p = spawn(\"a\"); p.mmap(0, \"16k\", PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)",
+    "let p = spawn(\"a\"); let a = mmap(p, 0, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS); mprotect(p, a, 4096, PROT_NONE); munmap(p, a, 8192)",
+    "let p = spawn(\"a\"); brk(p, 0)",
+    "let p = spawn(\"a\"); sbrk(p, 4096)",
+    "let p = spawn(\"a\"); let a = sbrk(p, 8192); p.touch(a, 8192); touch(p, a, 4096, READ); write(p, a, 7); read(p, a)",
+    "let p = spawn(\"a\"); exec(p, p.vmas[0].start)",
+    "let p = spawn(\"a\"); let v = find_vma(p, p.vmas[0].start); [v.start, v.end, v.flags, v.perms, v.pgoff]",
+    "set_oom_score_adj(spawn(\"a\"), 500)",
+    // I.7
+    "swapon(\"/dev/sdb\", \"1M\"); swapoff(\"/dev/sdb\")",
+    "swapon(\"/dev/sdb\", \"1M\", 5)",
+    "reclaim(0, 10)",
     // I.8
     "node(0).distance(0)",
     // I.9 looking and asking why
@@ -101,7 +123,6 @@ const PROMISED: &[&str] = &[
 
 /// Functions that are promised and not built yet.
 const LATER: &[&str] = &[
-    "compact",
     "memblock_add",
     "memblock_reserve",
     "memblock_alloc",

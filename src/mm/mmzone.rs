@@ -5,6 +5,7 @@
 //! Simplified — blocks of the largest order that nobody touched since boot are a range, not list entries.
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::compaction::Deferral;
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::page::{List, MemMap};
@@ -100,6 +101,8 @@ pub struct Zone {
     pub free_area: [FreeArea; Order::COUNT],
     /// Largest blocks untouched since boot, all Movable: ranges of frames, lowest first.
     pub virgin: VecDeque<(u32, u32)>,
+    /// What compaction remembers of its failures.
+    pub compaction: Deferral,
     /// Lists of each CPU.
     pub pageset: Vec<PerCpuPages>,
     /// Pages by state.
@@ -129,6 +132,7 @@ impl Zone {
             nr_reserved_highatomic: 0,
             free_area: [FreeArea::default(); Order::COUNT],
             virgin: VecDeque::new(),
+            compaction: Deferral::default(),
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],

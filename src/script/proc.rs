@@ -8,6 +8,7 @@
 //! Kernel: `fs/proc/`, `mm/vmstat.c`, `drivers/base/node.c`.
 
 pub mod buddyinfo;
+pub mod extfrag;
 pub mod meminfo;
 pub mod pagetypeinfo;
 pub mod vmstat;
@@ -54,6 +55,7 @@ pub mod functions {
     /// > echo 10 > /proc/sys/vm/swappiness
     /// > cat /proc/sys/vm/swappiness
     /// 10
+    /// > echo 1 > /proc/sys/vm/compact_memory
     /// > echo("1", "/proc/buddyinfo")
     /// error: /proc/buddyinfo: EACCES (Permission denied): the file cannot be written
     /// > echo hello
@@ -87,9 +89,12 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
     ("/proc/version", version),
+    ("/proc/swaps", swaps),
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
+    ("/sys/kernel/debug/extfrag/extfrag_index", extfrag::index),
+    ("/sys/kernel/debug/extfrag/unusable_index", extfrag::unusable),
     (THP, thp),
 ];
 
@@ -145,8 +150,15 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
 /// Writes into a file.
 pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> {
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
-        if matches!(name, "compact_memory" | "drop_caches") {
-            return misuse(format!("{path}: not simulated yet"));
+        match name {
+            // Any number but 1 is refused, as in the kernel.
+            "compact_memory" if text == "1" => {
+                machine.compact_memory();
+                return Ok(());
+            }
+            "compact_memory" => return misuse(format!("{path}: EINVAL (Invalid argument): it takes 1")),
+            "drop_caches" => return misuse(format!("{path}: not simulated yet")),
+            _ => {}
         }
         return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));
     }
@@ -174,6 +186,26 @@ fn iomem(machine: &Machine) -> Table {
 
 fn version(machine: &Machine) -> Table {
     Table::lines(&format!("Linux version {} (vmlab {})", machine.config.kernel, env!("CARGO_PKG_VERSION")))
+}
+
+/// Swap areas; sizes in kB, set by tabs as the kernel sets them.
+fn swaps(machine: &Machine) -> Table {
+    let mut table = Table::new().line("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority");
+    let mut records = Vec::new();
+    for area in machine.swap.iter().filter(|area| area.active) {
+        let (size, used) = (u64::from(area.pages) * 4, u64::from(area.inuse) * 4);
+        let tab = |kb: u64| if kb < 10_000_000 { "\t" } else { "" };
+        let kind = if area.name.starts_with("/dev/") { "partition" } else { "file\t" };
+        let name = format!("{:<40}", area.name);
+        table = table.line(format!("{name}{kind}\t{size}\t{}{used}\t{}{}", tab(size), tab(used), area.prio));
+        records.push(vec![
+            ("filename".to_string(), area.name.as_str().into()),
+            ("size".to_string(), size.into()),
+            ("used".to_string(), used.into()),
+            ("priority".to_string(), i64::from(area.prio).into()),
+        ]);
+    }
+    table.with_records(records)
 }
 
 fn online(machine: &Machine) -> Table {
