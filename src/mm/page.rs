@@ -292,6 +292,15 @@ impl Page {
         }
     }
 
+    /// Makes it the first page of an allocated block (`set_page_refcounted`, `set_page_private`).
+    #[inline]
+    pub(crate) fn prep(&mut self, order: Order) {
+        self.mapcount = 0;
+        self.refcount = 1;
+        self.private = u32::from(order.get());
+        self.mapping = 0;
+    }
+
     /// True when dropping a reference frees a block of this order, nothing speaks against it (`page_expected_state`),
     /// and nothing else ends with it.
     #[inline]
@@ -410,7 +419,7 @@ impl MemMap {
     }
 
     /// The page as it stands, also of a section that nobody wrote yet.
-    #[inline]
+    #[inline(always)]
     pub fn page(&self, pfn: Pfn) -> Page {
         match self.owned.get(pfn.0 as usize / SECTION_PAGES) {
             Some(Some(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
@@ -429,7 +438,7 @@ impl MemMap {
     ///
     /// # Panics
     /// Outside of the map: a frame number that no zone gave out is a bug of the simulator.
-    #[inline]
+    #[inline(always)]
     pub fn page_mut(&mut self, pfn: Pfn) -> &mut Page {
         let MemMap { owned, shared, ground } = self;
         let section = pfn.0 as usize / SECTION_PAGES;
@@ -555,11 +564,17 @@ impl List {
     /// Puts a page at the front (`list_add`).
     #[inline]
     pub fn push_front(&mut self, map: &mut MemMap, pfn: Pfn) {
+        map.page_mut(pfn).next = self.head;
+        self.link_front(map, pfn);
+    }
+
+    /// Puts a page at the front that already names the first one as its next.
+    #[inline]
+    pub(crate) fn link_front(&mut self, map: &mut MemMap, pfn: Pfn) {
         if self.is_empty() {
             self.tail = pfn;
         } else {
             map.page_mut(self.head).prev = pfn;
-            map.page_mut(pfn).next = self.head;
         }
         self.head = pfn;
         self.len += 1;
@@ -597,12 +612,31 @@ impl List {
     #[inline]
     pub fn pop_front(&mut self, map: &MemMap) -> Option<Pfn> {
         let first = self.head;
-        match self.len {
-            0 => return None,
-            1 => *self = List::default(),
-            len => (self.head, self.len) = (map.page(first).next, len - 1),
+        if !self.is_empty() {
+            self.behead(map.page(first).next);
         }
-        Some(first)
+        (first != Pfn::NIL).then_some(first)
+    }
+
+    /// Takes the first page out and hands it over to be changed.
+    #[inline]
+    pub(crate) fn pop_front_mut<'a>(&mut self, map: &'a mut MemMap) -> Option<(Pfn, &'a mut Page)> {
+        if self.is_empty() {
+            return None;
+        }
+        let first = self.head;
+        let page = map.page_mut(first);
+        self.behead(page.next);
+        Some((first, page))
+    }
+
+    /// The list goes on with its second page, if it has one.
+    #[inline]
+    fn behead(&mut self, second: Pfn) {
+        match self.len {
+            1 => *self = List::default(),
+            len => (self.head, self.len) = (second, len - 1),
+        }
     }
 
     /// Takes the last page out.

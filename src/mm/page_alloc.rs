@@ -85,24 +85,27 @@ impl Machine {
 
     #[inline(always)]
     fn alloc_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        let ac = self.prepare_alloc_pages(node, gfp, order)?;
+        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
+        let pfn = match self.alloc_from_pcp(&ac, flags) {
+            Some(pfn) => pfn,
+            None => self.alloc_pages_further(node, gfp, order)?,
+        };
+        if self.trace.hot {
+            self.emit(Event::PageAlloc { pfn, order, gfp: ac.gfp, migratetype: ac.migratetype });
+        }
+        self.charge(self.config.costs.alloc);
+        Ok(pfn)
+    }
+
+    /// What the request asks for (`prepare_alloc_pages`).
+    #[inline(always)]
+    fn prepare_alloc_pages(&self, node: usize, gfp: Gfp, order: Order) -> Result<AllocContext, Errno> {
         let highest = gfp.zone(self.config.arch).ok_or(Errno::EINVAL)?;
         let migratetype = gfp.migratetype();
         // PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS of the task narrow the mask.
         let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
-        let ac = AllocContext { gfp, order, node, highest, migratetype };
-        if self.fail_nth() {
-            return Err(self.injected_failure({ ac }));
-        }
-        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        let pfn = match self.alloc_from_pcp(&ac, flags) {
-            Some(pfn) => pfn,
-            None => self.alloc_pages_further({ ac }, flags)?,
-        };
-        if self.trace.hot {
-            self.emit(Event::PageAlloc { pfn, order, gfp, migratetype });
-        }
-        self.charge(self.config.costs.alloc);
-        Ok(pfn)
+        Ok(AllocContext { gfp, order, node, highest, migratetype })
     }
 
     /// The usual case, all in one place: the preferred zone is above its watermark, and this CPU's list has a block.
@@ -110,7 +113,7 @@ impl Machine {
     /// `None` has changed nothing: the long way begins anew.
     #[inline(always)]
     fn alloc_from_pcp(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
-        if !self.pcp_allowed_order(ac.order) {
+        if self.fail_in.is_some() || !self.pcp_allowed_order(ac.order) {
             return None;
         }
         let (here, preferred) = (self.cpu_node(), *self.zonelist(ac).first()?);
@@ -120,7 +123,8 @@ impl Machine {
             return None;
         }
         let pcp = &mut zone.pageset[self.cpu.index()];
-        let pfn = pcp.pop(&self.mem_map, ac.migratetype, ac.order)?;
+        let (pfn, page) = pcp.pop(&mut self.mem_map, ac.migratetype, ac.order)?;
+        page.prep(ac.order);
         pcp.free_factor >>= 1;
         self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
         zone.count_hit(here);
@@ -132,20 +136,18 @@ impl Machine {
 
     /// The long way: the whole zonelist, then the slow path.
     #[inline(never)]
-    fn alloc_pages_further(&mut self, ac: AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
+    fn alloc_pages_further(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        let ac = self.prepare_alloc_pages(node, gfp, order)?;
         self.last_alloc.begin(self.clock, &ac);
+        if self.fail_nth() {
+            self.last_alloc.fail(Path::Injected);
+            return Err(Errno::ENOMEM);
+        }
+        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
         match self.get_page_from_freelist(&ac, flags) {
             Some(pfn) => Ok(pfn),
             None => self.alloc_pages_slowpath(&ac),
         }
-    }
-
-    /// `fail_nth` asked for a failure here.
-    #[cold]
-    fn injected_failure(&mut self, ac: AllocContext) -> Errno {
-        self.last_alloc.begin(self.clock, &ac);
-        self.last_alloc.fail(Path::Injected);
-        Errno::ENOMEM
     }
 
     /// Frees a block: drops one reference, and gives the pages back when it was the last (`__free_pages`).
@@ -263,6 +265,7 @@ impl Machine {
                 self.last_alloc.tried(tried);
                 if tried.verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
                     if let Some(pfn) = self.rmqueue(ac, preferred, zone_id, flags) {
+                        self.mem_map.page_mut(pfn).prep(ac.order);
                         self.prep_new_page(pfn, ac);
                         if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
                             self.reserve_highatomic_pageblock(pfn, zone_id);
@@ -391,14 +394,9 @@ impl Machine {
         None
     }
 
-    /// Makes a block ready for its new owner (`prep_new_page`).
-    #[inline]
+    /// Makes a block whose first page is prepared ready for its new owner (`prep_new_page`).
+    #[inline(always)]
     fn prep_new_page(&mut self, pfn: Pfn, ac: &AllocContext) {
-        let page = self.mem_map.page_mut(pfn);
-        page.set_page_type(None);
-        page.refcount = 1;
-        page.private = u32::from(ac.order.get());
-        page.mapping = 0;
         if ac.order > Order::ZERO && ac.gfp.has(Gfp::COMP) {
             self.prep_compound_page(pfn, ac.order);
         }

@@ -140,8 +140,9 @@ impl Zone {
         gfp: Gfp,
     ) -> Verdict {
         if order == Order::ZERO {
-            let usable = self.free_pages().saturating_sub(self.unusable_free(order, flags));
-            if usable > mark + self.lowmem_reserve[highest as usize] {
+            // The unusable pages stand on the other side, where they cannot make a number fall below 0.
+            let needed = mark + self.lowmem_reserve[highest as usize] + self.unusable_free(order, flags);
+            if self.free_pages() > needed {
                 return Verdict::Allowed;
             }
         }
@@ -168,7 +169,7 @@ impl Zone {
     }
 
     /// The check of the fast path with its arithmetic, as `explain` shows it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_watermark(&self, ac: &AllocContext, flags: AllocFlags) -> ZoneTry {
         let (wmark, reserve) = (flags.wmark(), self.lowmem_reserve[ac.highest as usize]);
         let mark = self.wmark(wmark);

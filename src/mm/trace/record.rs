@@ -161,7 +161,7 @@ impl Default for AllocRecord {
 
 impl AllocRecord {
     /// Starts the record of a new allocation.
-    #[inline]
+    #[inline(always)]
     pub fn begin(&mut self, at: u64, ac: &AllocContext) {
         if !self.slow.is_empty() {
             self.forget_steps();
@@ -185,7 +185,7 @@ impl AllocRecord {
     }
 
     /// The whole record of an allocation from the first zone's per-CPU list.
-    #[inline]
+    #[inline(always)]
     pub fn took(&mut self, at: u64, ac: &AllocContext, tried: ZoneTry, pfn: Pfn) {
         self.begin(at, ac);
         self.tries[0] = tried;
