@@ -344,7 +344,7 @@ impl Machine {
     }
 
     /// Takes a block of the wanted type, or steals one of another type (`__rmqueue`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rmqueue_list(
         &mut self,
         zone_id: ZoneId,
@@ -352,10 +352,20 @@ impl Machine {
         migratetype: MigrateType,
         flags: AllocFlags,
     ) -> Option<Pfn> {
+        let pfn = self.rmqueue_smallest(zone_id, order, migratetype);
+        if pfn.is_some() { pfn } else { self.rmqueue_other(zone_id, order, migratetype, flags) }
+    }
+
+    /// The wanted type has no block: the memory of CMA, or another type's, which becomes ours.
+    #[cold]
+    fn rmqueue_other(
+        &mut self,
+        zone_id: ZoneId,
+        order: Order,
+        migratetype: MigrateType,
+        flags: AllocFlags,
+    ) -> Option<Pfn> {
         loop {
-            if let Some(pfn) = self.rmqueue_smallest(zone_id, order, migratetype) {
-                return Some(pfn);
-            }
             if flags.has(AllocFlags::CMA) && migratetype == MigrateType::Movable {
                 if let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma) {
                     return Some(pfn);
@@ -364,11 +374,15 @@ impl Machine {
             if !self.rmqueue_fallback(zone_id, order, migratetype, flags) {
                 return None;
             }
+            let pfn = self.rmqueue_smallest(zone_id, order, migratetype);
+            if pfn.is_some() {
+                return pfn;
+            }
         }
     }
 
     /// Takes the smallest block that is large enough and splits it (`__rmqueue_smallest`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rmqueue_smallest(
         &mut self,
         zone_id: ZoneId,
@@ -376,22 +390,21 @@ impl Machine {
         migratetype: MigrateType,
     ) -> Option<Pfn> {
         let zone = &mut self.zones[zone_id.index()];
-        for from in order.and_above() {
-            if let Some(pfn) = zone.take_block(&mut self.mem_map, from, migratetype) {
-                let splits = zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
-                zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
-                if migratetype == MigrateType::Cma {
-                    zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
-                }
-                self.vmstat.count(VmEvent::BuddySplit, splits);
-                self.last_alloc.split(from, order);
-                if self.trace.hot && splits > 0 {
-                    self.emit(Event::BuddySplit { pfn, from, to: order });
-                }
-                return Some(pfn);
+        let from = zone.smallest_free(order, migratetype)?;
+        let pfn = zone.take_block(&mut self.mem_map, from, migratetype)?;
+        zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
+        if migratetype == MigrateType::Cma {
+            zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
+        }
+        self.last_alloc.split(from, order);
+        if from > order {
+            zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
+            self.vmstat.count(VmEvent::BuddySplit, u64::from(from.get() - order.get()));
+            if self.trace.hot {
+                self.emit(Event::BuddySplit { pfn, from, to: order });
             }
         }
-        None
+        Some(pfn)
     }
 
     /// Makes a block whose first page is prepared ready for its new owner (`prep_new_page`).
@@ -430,7 +443,6 @@ impl Machine {
     }
 
     /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
-    #[inline]
     pub(crate) fn free_one_page(
         &mut self,
         zone_id: ZoneId,
@@ -510,7 +522,7 @@ impl Zone {
     }
 
     /// Takes the first free block of exactly this order and type off its list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_block(
         &mut self,
         map: &mut MemMap,
@@ -518,14 +530,15 @@ impl Zone {
         migratetype: MigrateType,
     ) -> Option<Pfn> {
         let list = &mut self.free_area[order.index()].lists[migratetype.index()];
-        if let Some(pfn) = list.pop_front(map) {
-            map.page_mut(pfn).set_page_type(None);
-            return Some(pfn);
+        let Some((pfn, page)) = list.pop_front_mut(map) else {
+            let virgin = order == Order::MAX && migratetype == MigrateType::Movable;
+            return if virgin { self.take_virgin() } else { None };
+        };
+        page.set_page_type(None);
+        if list.is_empty() {
+            self.note_emptied(order, migratetype);
         }
-        if order == Order::MAX && migratetype == MigrateType::Movable {
-            return self.take_virgin();
-        }
-        None
+        Some(pfn)
     }
 
     /// Takes the lowest block that nobody touched since boot.
@@ -535,12 +548,13 @@ impl Zone {
         range.0 += Order::MAX.pages();
         if range.0 == range.1 {
             self.virgin.pop_front();
+            self.note_emptied(Order::MAX, MigrateType::Movable);
         }
         Some(pfn)
     }
 
     /// Splits a block down to the wanted order; the upper halves go back as free blocks (`expand`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expand(
         &mut self,
         map: &mut MemMap,
@@ -548,18 +562,16 @@ impl Zone {
         want: Order,
         from: Order,
         migratetype: MigrateType,
-    ) -> u64 {
+    ) {
         let mut order = from;
-        while order > want {
-            let Some(half) = order.down() else { break };
+        while let Some(half) = order.down().filter(|half| *half >= want) {
             order = half;
             self.add_block(map, pfn.up(order.pages()), order, migratetype, false);
         }
-        u64::from(from.get() - want.get())
     }
 
     /// Puts a free block on its list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add_block(
         &mut self,
         map: &mut MemMap,
@@ -569,30 +581,38 @@ impl Zone {
         tail: bool,
     ) {
         let list = &mut self.free_area[order.index()].lists[migratetype.index()];
-        if tail {
-            list.push_back(map, pfn)
-        } else {
-            list.push_front(map, pfn)
-        }
         let page = map.page_mut(pfn);
         page.set_page_type(Some(PageType::Buddy));
         page.private = u32::from(order.get());
         // The kernel's list_del does not ask which list; ours keeps each list's length.
         page.index = migratetype as u32;
+        if tail {
+            page.prev = list.tail;
+            list.link_back(map, pfn);
+        } else {
+            page.next = list.head;
+            list.link_front(map, pfn);
+        }
+        self.nonempty[migratetype.index()] |= 1 << order.get();
     }
 
     /// Takes a free block out of the middle of its list (`del_page_from_free_list`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn del_block(&mut self, map: &mut MemMap, pfn: Pfn, order: Order) {
-        let list = map.page(pfn).index as usize;
-        self.free_area[order.index()].lists[list].remove(map, pfn);
-        map.page_mut(pfn).set_page_type(None);
+        let page = map.page_mut(pfn);
+        let (migratetype, prev, next) = (MigrateType::ALL[page.index as usize], page.prev, page.next);
+        page.set_page_type(None);
+        let list = &mut self.free_area[order.index()].lists[migratetype.index()];
+        list.unlink(map, pfn, prev, next);
+        if list.is_empty() {
+            self.note_emptied(order, migratetype);
+        }
     }
 
     /// Frees a block: while its buddy is free too, the two become one (`__free_one_page`).
     ///
     /// Answers how often it merged, and the order it became.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_one_page(
         &mut self,
         map: &mut MemMap,
@@ -630,17 +650,14 @@ impl Zone {
     }
 
     /// True when a block of exactly this order begins at `pfn`, free and in this zone (`page_is_buddy`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_block(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
-        if !self.spans(pfn) {
-            return false;
-        }
-        let page = map.page(pfn);
-        page.is_buddy_of(order) && page.zone() == self.id
+        // A page that nobody wrote is neither listed nor outside of its zone: it lies in an untouched block.
+        map.touched_page(pfn).is_some_and(|page| page.is_buddy_of(order) && page.zone() == self.id)
     }
 
     /// True when the buddy of the next order is free as well: this block may merge soon, so it is used last.
-    #[inline]
+    #[inline(always)]
     fn buddy_merge_likely(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
         // Orders MAX-1 and MAX gain nothing from waiting.
         let Some(up) = order.up().filter(|up| *up < Order::MAX) else { return false };

@@ -165,7 +165,8 @@ impl Machine {
             page.index = ac.migratetype as u32;
             let pcp = &mut self.zones[zone_id.index()].pageset[cpu];
             // At the tail: refilled blocks are used in the order in which they came.
-            pcp.lists[list].push_back(&mut self.mem_map, pfn);
+            page.prev = pcp.lists[list].tail;
+            pcp.lists[list].link_back(&mut self.mem_map, pfn);
             pcp.count += u64::from(ac.order.pages());
             moved += 1;
         }
@@ -220,20 +221,16 @@ impl Machine {
             }
             let order = order_of(list);
             while left > 0 {
-                let tail = zone.pageset[cpu.index()].lists[list].tail;
-                if tail == Pfn::NIL {
-                    break;
-                }
                 let pcp = &mut zone.pageset[cpu.index()];
-                pcp.lists[list].remove(mem_map, tail);
+                let Some((tail, page)) = pcp.lists[list].pop_back_mut(mem_map) else { break };
                 pcp.count -= u64::from(order.pages());
                 left -= i64::from(order.pages());
                 let migratetype = match pageblocks.get(tail) {
                     // The block may have been isolated while the page waited here.
                     MigrateType::Isolate => MigrateType::Isolate,
-                    _ => MigrateType::ALL[mem_map.page(tail).index as usize],
+                    _ => MigrateType::ALL[page.index as usize],
                 };
-                mem_map.page_mut(tail).set_page_type(None);
+                page.set_page_type(None);
                 let (merged, _) =
                     zone.free_one_page(mem_map, pageblocks, tail, order, migratetype, FreeTo::Likely);
                 vmstat.count(VmEvent::BuddyMerge, merged);
