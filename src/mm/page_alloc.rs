@@ -89,7 +89,7 @@ impl Machine {
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
         let pfn = match self.alloc_from_pcp(&ac, flags) {
             Some(pfn) => pfn,
-            None => self.alloc_pages_further(node, gfp, order)?,
+            None => self.alloc_pages_further(&{ ac }, flags)?,
         };
         if self.trace.hot {
             self.emit(Event::PageAlloc { pfn, order, gfp: ac.gfp, migratetype: ac.migratetype });
@@ -136,17 +136,15 @@ impl Machine {
 
     /// The long way: the whole zonelist, then the slow path.
     #[inline(never)]
-    fn alloc_pages_further(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
-        let ac = self.prepare_alloc_pages(node, gfp, order)?;
-        self.last_alloc.begin(self.clock, &ac);
+    fn alloc_pages_further(&mut self, ac: &AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
+        self.last_alloc.begin(self.clock, ac);
         if self.fail_nth() {
             self.last_alloc.fail(Path::Injected);
             return Err(Errno::ENOMEM);
         }
-        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        match self.get_page_from_freelist(&ac, flags) {
+        match self.get_page_from_freelist(ac, flags) {
             Some(pfn) => Ok(pfn),
-            None => self.alloc_pages_slowpath(&ac),
+            None => self.alloc_pages_slowpath(ac),
         }
     }
 
@@ -161,11 +159,14 @@ impl Machine {
 
     #[inline(always)]
     fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        let plain = self.mem_map.page(pfn).is_ready_to_free(order) && !self.free_is_watched();
-        if !plain || !self.pcp_allowed_order(order) {
+        if !self.mem_map.page(pfn).is_ready_to_free(order) || self.free_is_watched() {
             return self.free_pages_checked(pfn, order);
         }
-        self.free_unref_page(pfn, order);
+        if self.pcp_allowed_order(order) {
+            self.free_unref_page(pfn, order);
+        } else {
+            self.free_pages_ok(pfn, order);
+        }
         Ok(())
     }
 
@@ -219,7 +220,6 @@ impl Machine {
         if self.pcp_allowed_order(order) {
             self.free_unref_page(pfn, order);
         } else {
-            self.mem_map.page_mut(pfn).reset_flags(PageFlags::NONE);
             self.free_pages_ok(pfn, order);
         }
     }
@@ -244,9 +244,11 @@ impl Machine {
 
     /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
     pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
-        let zone = self.mem_map.page(pfn).zone();
-        let migratetype = self.pageblocks.get(pfn);
-        self.free_one_page(zone, pfn, order, migratetype, FreeTo::Likely);
+        let page = self.mem_map.page_mut(pfn);
+        page.reset_flags(PageFlags::NONE);
+        page.refcount = 0;
+        let zone = page.zone();
+        self.free_one_page(zone, pfn, order, self.pageblocks.get(pfn), FreeTo::Likely);
         self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
     }
 

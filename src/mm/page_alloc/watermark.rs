@@ -98,6 +98,7 @@ impl Zone {
     }
 
     /// The full check with an assumed number of free pages.
+    #[inline]
     pub fn watermark_ok_with(
         &self,
         order: Order,
@@ -115,16 +116,12 @@ impl Zone {
         if order == Order::ZERO {
             return Verdict::Allowed;
         }
-        for o in order.and_above() {
-            if MigrateType::ALL[..MigrateType::PCPTYPES].iter().any(|&mt| !self.free_area_empty(o, mt)) {
-                return Verdict::Allowed;
-            }
-            if flags.has(AllocFlags::CMA) && !self.free_area_empty(o, MigrateType::Cma) {
-                return Verdict::Allowed;
-            }
-            if harder && !self.free_area_empty(o, MigrateType::HighAtomic) {
-                return Verdict::Allowed;
-            }
+        let large_enough = |mt: MigrateType| self.smallest_free(order, mt).is_some();
+        if MigrateType::ALL[..MigrateType::PCPTYPES].iter().any(|mt| large_enough(*mt))
+            || (flags.has(AllocFlags::CMA) && large_enough(MigrateType::Cma))
+            || (harder && large_enough(MigrateType::HighAtomic))
+        {
+            return Verdict::Allowed;
         }
         Verdict::NoBlock
     }
