@@ -87,7 +87,7 @@ impl Machine {
     fn alloc_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
         let ac = self.prepare_alloc_pages(node, gfp, order)?;
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        let pfn = match self.alloc_from_pcp(&ac, flags) {
+        let pfn = match self.alloc_nearby(&ac, flags) {
             Some(pfn) => pfn,
             None => self.alloc_pages_further(&{ ac }, flags)?,
         };
@@ -108,29 +108,37 @@ impl Machine {
         Ok(AllocContext { gfp, order, node, highest, migratetype })
     }
 
-    /// The usual case, all in one place: the preferred zone is above its watermark, and this CPU's list has a block.
+    /// The usual case, all in one place: the preferred zone is above its watermark and has a block at hand, on this
+    /// CPU's list or among its free blocks.
     ///
-    /// `None` has changed nothing: the long way begins anew.
+    /// `None` has taken nothing: the long way begins anew.
     #[inline(always)]
-    fn alloc_from_pcp(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
-        if self.fail_in.is_some() || !self.pcp_allowed_order(ac.order) {
-            return None;
-        }
+    fn alloc_nearby(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
         let (here, preferred) = (self.cpu_node(), *self.zonelist(ac).first()?);
+        let from_pcp = self.pcp_allowed_order(ac.order);
         let zone = &mut self.zones[preferred.index()];
         let tried = zone.try_watermark(ac, flags);
-        if tried.verdict != Verdict::Allowed || zone.boosted_watermark {
+        if tried.verdict != Verdict::Allowed || zone.boosted_watermark || self.fail_in.is_some() {
             return None;
         }
-        let pcp = &mut zone.pageset[self.cpu.index()];
-        let (pfn, page) = pcp.pop(&mut self.mem_map, ac.migratetype, ac.order)?;
-        page.prep(ac.order);
-        pcp.free_factor >>= 1;
+        self.last_alloc.begin(self.clock, ac);
+        self.last_alloc.tried(tried);
+        let pfn = if from_pcp {
+            let pcp = &mut zone.pageset[self.cpu.index()];
+            let (pfn, page) = pcp.pop(&mut self.mem_map, ac.migratetype, ac.order)?;
+            page.prep(ac.order);
+            pcp.free_factor >>= 1;
+            pfn
+        } else {
+            let pfn = self.rmqueue_smallest(preferred, ac.order, ac.migratetype)?;
+            self.mem_map.page_mut(pfn).prep(ac.order);
+            pfn
+        };
+        let zone = &mut self.zones[preferred.index()];
         self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
         zone.count_hit(here);
-        let at = self.clock;
         self.prep_new_page(pfn, ac);
-        self.last_alloc.took(at, ac, tried, pfn);
+        self.last_alloc.found(pfn, preferred);
         Some(pfn)
     }
 

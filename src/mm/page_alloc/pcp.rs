@@ -151,6 +151,7 @@ impl Machine {
     }
 
     /// Moves a batch of blocks from the buddy lists to this CPU's list (`rmqueue_bulk`).
+    #[inline(never)]
     fn refill(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) {
         let (cpu, list) = (self.cpu.index(), pindex(ac.migratetype, ac.order));
         let batch = self.zones[zone_id.index()].pageset[cpu].batch;
