@@ -8,7 +8,7 @@ mod identify;
 mod info;
 mod names;
 mod nodes;
-mod pages;
+pub mod pages;
 mod stats;
 
 use crate::script::answer::ScriptResult;
