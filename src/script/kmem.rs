@@ -8,6 +8,7 @@ mod identify;
 mod info;
 mod names;
 mod nodes;
+mod owner;
 pub mod pages;
 mod stats;
 

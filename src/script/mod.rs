@@ -32,6 +32,7 @@ pub mod out;
 pub mod page;
 pub mod page_alloc;
 pub mod proc;
+pub mod procps;
 pub mod program;
 pub mod ps;
 pub mod snapshot;
@@ -77,6 +78,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("proc", exported_module!(proc::functions)),
         Chapter::new("vm", exported_module!(vm::functions)),
         Chapter::new("ps", exported_module!(ps::functions)),
+        Chapter::new("procps", exported_module!(procps::functions)),
         Chapter::new("kmem", exported_module!(kmem::functions)),
         Chapter::new("tables", exported_module!(tables::functions)),
         Chapter::new("program", exported_module!(program::functions)),

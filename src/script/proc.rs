@@ -10,6 +10,8 @@
 pub mod buddyinfo;
 pub mod meminfo;
 pub mod pagetypeinfo;
+pub mod pid;
+pub mod swaps;
 pub mod vmstat;
 pub mod zoneinfo;
 
@@ -37,6 +39,9 @@ pub mod functions {
     /// 0
     /// > cat /proc/sys/vm/swappiness
     /// 60
+    /// > spawn("app");
+    /// > cat /proc/3/maps
+    /// > cat /proc/self/comm
     /// > cat /proc/meminf
     /// error: /proc/meminf: no such file on this machine; did you mean /proc/meminfo?
     /// ```
@@ -54,6 +59,9 @@ pub mod functions {
     /// > echo 10 > /proc/sys/vm/swappiness
     /// > cat /proc/sys/vm/swappiness
     /// 10
+    /// > let p = spawn("app");
+    /// > echo 500 > /proc/3/oom_score_adj
+    /// > p.oom_score_adj
     /// > echo("1", "/proc/buddyinfo")
     /// error: /proc/buddyinfo: EACCES (Permission denied): the file cannot be written
     /// > echo hello
@@ -86,6 +94,7 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/iomem", iomem),
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
+    ("/proc/swaps", swaps::table),
     ("/proc/version", version),
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
@@ -98,6 +107,7 @@ const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 /// Every file that can be read, for completion and *did you mean*.
 pub fn paths(machine: &Machine) -> Vec<String> {
     let mut paths: Vec<String> = FILES.iter().map(|(path, _)| path.to_string()).collect();
+    paths.extend(pid::paths(machine));
     paths.extend(machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")));
     for node in &machine.nodes {
         paths.extend(
@@ -113,6 +123,11 @@ pub fn paths(machine: &Machine) -> Vec<String> {
 pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
         return Ok(reader(machine));
+    }
+    if let Some((pid, file)) = pid::split(machine, path) {
+        if let Some(table) = pid::read(machine, pid, file) {
+            return Ok(table);
+        }
     }
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
         // Reading lowmem_reserve_ratio has an effect, as in the kernel.
@@ -149,6 +164,11 @@ pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> 
             return misuse(format!("{path}: not simulated yet"));
         }
         return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));
+    }
+    if let Some(written) =
+        pid::split(machine, path).and_then(|(pid, file)| pid::write(machine, pid, file, text))
+    {
+        return written;
     }
     if path == THP {
         return match (machine.config.thp, ThpMode::from_name(text)) {

@@ -24,7 +24,7 @@ use crate::mm::mmap::TASK_SIZE;
 use crate::mm::pgtable::{LEVEL_NAMES, Pte};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::kmem::pages;
-use crate::script::objects::SWAPPER_PG_DIR;
+use crate::script::objects::{self, SWAPPER_PG_DIR};
 use crate::script::ps::list::Listed;
 use crate::script::table::{Cell, Record, Table};
 
@@ -138,7 +138,12 @@ fn kernel(machine: &Machine, addr: u64) -> Table {
             table = table.note("the kernel's own page tables are shown for x86_64 only");
         }
         None => {
-            table = table.note("no memory lies behind this address in the direct map");
+            let made_up = objects::find(machine, addr).is_some();
+            table = table.note(if made_up {
+                "the address of a kernel object is made up so far: no memory lies behind it"
+            } else {
+                "no memory lies behind this address in the direct map"
+            });
         }
     }
     with_page(machine, table, frame).with_records(vec![record])

@@ -9,6 +9,7 @@
 //! completion read the same declaration.
 
 mod kmem;
+mod procps;
 mod ps;
 mod sysctl;
 mod vm;
@@ -88,6 +89,8 @@ pub fn commands() -> Vec<Spelled> {
         spelled::<ps::Task>(),
         spelled::<ps::Foreach>(),
         spelled::<ps::Swap>(),
+        spelled::<procps::Free>(),
+        spelled::<procps::Pmap>(),
     ]
 }
 
