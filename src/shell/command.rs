@@ -125,7 +125,8 @@ impl Session {
                 complaint.place = None;
                 // A complaint that begins with a command's name is in that tool's own words already.
                 let spelled = |what: &str| {
-                    what.split_once(": ").is_some_and(|(name, _)| self.commands.iter().any(|c| c.name == name))
+                    what.split_once(": ")
+                        .is_some_and(|(name, _)| self.commands.iter().any(|c| c.name == name))
                 };
                 if complaint.kind == Kind::Script && complaint.help.is_empty() && spelled(&complaint.what) {
                     return self.complain_plainly(&complaint.what);
