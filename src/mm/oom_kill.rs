@@ -9,6 +9,10 @@
 //! Fidelity: faithful — badness, choice, order and text of the report, panics. Simplified — a victim that does not run
 //! gives its memory back at once, as if the reaper were never late. Absent — cgroups, cpusets.
 
+mod why;
+
+pub use why::grouped;
+
 use crate::mm::addr::{Order, PAGE_SIZE};
 use crate::mm::errno::Signal;
 use crate::mm::gfp::Gfp;

@@ -11,7 +11,10 @@
 
 use crate::mm::addr::Order;
 use crate::mm::gfp::{GFP_ALL, Gfp, OLD_NAMES};
+use crate::mm::task::Pid;
 use crate::script::answer::{ScriptResult, misuse};
+use crate::script::bench::Desk;
+use crate::script::handles::TaskRef;
 use rhai::{Dynamic, ImmutableString};
 use std::fmt;
 
@@ -119,6 +122,20 @@ pub fn gfp(value: &Dynamic) -> ScriptResult<Gfp> {
         }
     }
     Ok(mask)
+}
+
+/// The pid that an argument means: a task's handle, or a number.
+pub fn who(desk: &Desk, value: &Dynamic) -> ScriptResult<Pid> {
+    if let Some(task) = value.read_lock::<TaskRef>() {
+        return Ok(task.of(desk)?.pid);
+    }
+    let Ok(number) = value.as_int() else {
+        return misuse(format!("a task or a pid is needed, not {}", describe(value)));
+    };
+    match Pid::try_from(number).ok().filter(|pid| desk.machine.tasks.contains_key(pid)) {
+        Some(pid) => Ok(pid),
+        None => misuse(format!("there is no task {number}; ps() lists them")),
+    }
 }
 
 /// The order that an argument means.

@@ -43,6 +43,7 @@ impl Desk {
     /// Puts another machine on the bench; what was kept of the old one goes with it.
     pub fn put(&mut self, machine: Machine) {
         self.machine = machine;
+        self.machine.trace.dropped = 0;
         self.snapshots = Snapshots::default();
         self.boots += 1;
     }
@@ -50,7 +51,9 @@ impl Desk {
 
 impl Bench {
     /// A bench with this machine on it.
-    pub fn new(machine: Machine, limits: Limits, out: Out) -> Bench {
+    pub fn new(mut machine: Machine, limits: Limits, out: Out) -> Bench {
+        // What happened during the boot is not missing from the events of a session.
+        machine.trace.dropped = 0;
         out.set_limit(limits.output);
         let desk = Desk {
             machine,

@@ -7,6 +7,8 @@ use crate::mm::Machine;
 use crate::mm::addr::{Nid, Pfn, ZoneId};
 use crate::mm::mmzone::{Node, Zone};
 use crate::mm::page::Page;
+use crate::mm::task::{Pid, Task};
+use crate::mm::vma::{Vma, VmaId};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Desk;
 use std::fmt;
@@ -38,6 +40,57 @@ pub struct PageRef {
     pub pfn: Pfn,
     serial: u32,
     boot: u32,
+}
+
+/// A task of the machine, alive or dead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TaskRef {
+    /// Its number: never used again on this machine.
+    pub pid: Pid,
+    boot: u32,
+}
+
+/// An area of a task's address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VmaRef {
+    id: VmaId,
+    boot: u32,
+}
+
+impl TaskRef {
+    /// A handle of the task with this pid.
+    pub fn new(desk: &Desk, pid: Pid) -> TaskRef {
+        TaskRef { pid, boot: desk.boots }
+    }
+
+    /// The task, dead or alive.
+    pub fn of(self, desk: &Desk) -> ScriptResult<&Task> {
+        match desk.machine.tasks.get(&self.pid) {
+            Some(task) if self.boot == desk.boots => Ok(task),
+            _ => gone(format_args!("task {}", self.pid)),
+        }
+    }
+
+    /// `task 3 hog rss=12 …`.
+    pub fn text(self, desk: &Desk) -> String {
+        self.of(desk)
+            .map_or_else(|_| format!("task {} (gone)", self.pid), |t| super::task::task_text(desk, t))
+    }
+}
+
+impl VmaRef {
+    /// A handle of an area.
+    pub fn new(desk: &Desk, id: VmaId) -> VmaRef {
+        VmaRef { id, boot: desk.boots }
+    }
+
+    /// The area.
+    pub fn of(self, desk: &Desk) -> ScriptResult<&Vma> {
+        match desk.machine.vmas.get(self.id) {
+            Some(vma) if self.boot == desk.boots => Ok(vma),
+            _ => misuse("use after free: the area was unmapped or merged after this handle was made"),
+        }
+    }
 }
 
 fn gone<T>(what: impl fmt::Display) -> ScriptResult<T> {

@@ -19,11 +19,13 @@ pub mod bench;
 pub mod catalogue;
 pub mod complaint;
 pub mod constants;
+pub mod fault;
 pub mod gfp;
 pub mod handles;
 pub mod kmem;
 pub mod limits;
 pub mod machine;
+pub mod mmap;
 pub mod modules;
 pub mod out;
 pub mod page;
@@ -33,10 +35,13 @@ pub mod program;
 pub mod snapshot;
 pub mod snapshots;
 pub mod suggest;
+pub mod swap;
 pub mod table;
 pub mod tables;
+pub mod task;
 pub mod trace;
 pub mod values;
+pub mod why;
 pub mod zone;
 
 use crate::mm::errno::{Errno, Signal};
@@ -59,6 +64,11 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
         Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
+        Chapter::new("task", exported_module!(task::functions)),
+        Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
+        Chapter::new("fault", exported_module!(fault::functions)),
+        Chapter::new("swap", exported_module!(swap::functions)),
+        Chapter::new("why", exported_module!(why::functions)),
         Chapter::new("trace", exported_module!(trace::functions)),
         Chapter::new("snapshot", exported_module!(snapshot::functions)),
         Chapter::new("proc", exported_module!(proc::functions)),
@@ -98,7 +108,9 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<handles::MachineRef>("machine")
         .register_type_with_name::<handles::NodeRef>("node")
         .register_type_with_name::<handles::ZoneRef>("zone")
-        .register_type_with_name::<handles::PageRef>("page");
+        .register_type_with_name::<handles::PageRef>("page")
+        .register_type_with_name::<handles::TaskRef>("task")
+        .register_type_with_name::<handles::VmaRef>("vma");
     for chapter in chapters() {
         engine.register_global_module(chapter.module.into());
     }

@@ -30,7 +30,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > cat /proc/buddyinfo
-    /// Node 0, zone      DMA      0      0      0      0      0      0      0      0      0      0      3
+    /// Node 0, zone      DMA      0      1      1      1      1      1      1      1      1      1      2
     /// > cat("/proc/meminfo").lines[0]
     /// MemTotal:          12288 kB
     /// > cat("/proc/zoneinfo").rows[1].min

@@ -2,6 +2,8 @@
 
 use crate::script::answer::{self, ScriptResult, misuse};
 use crate::script::args;
+use crate::script::bench::Bench;
+use crate::script::handles::TaskRef;
 use rhai::plugin::*;
 
 /// The program: ending it.
@@ -14,7 +16,13 @@ pub mod functions {
     /// error: exit takes a task or a status from 0 to 255, not the int 300
     /// ```
     #[rhai_fn(return_raw)]
-    pub fn exit(status: Dynamic) -> ScriptResult<()> {
+    pub fn exit(ctx: NativeCallContext, status: Dynamic) -> ScriptResult<Dynamic> {
+        if status.is::<TaskRef>() {
+            let bench = Bench::of(&ctx);
+            let mut desk = bench.borrow_mut();
+            let pid = args::who(&desk, &status)?;
+            return Ok(answer::answer(desk.machine.exit_task(pid, 0)));
+        }
         match status.as_int().ok().and_then(|n| u8::try_from(n).ok()) {
             Some(status) => answer::exit(status),
             None => misuse(format!(

@@ -113,20 +113,17 @@ impl Session {
         if !self.undo {
             return self.obey(line);
         }
-        let before = self.keep_machine();
+        let before = {
+            let mut desk = self.bench.borrow_mut();
+            let desk = &mut *desk;
+            desk.snapshots.before_line(&mut desk.machine, line);
+            fingerprint(&desk.machine)
+        };
         let outcome = self.obey(line);
         let mut desk = self.bench.borrow_mut();
-        if fingerprint(&desk.machine) == before {
-            desk.snapshots.line_changed_nothing();
-        }
+        let changed = fingerprint(&desk.machine) != before;
+        desk.snapshots.after_line(changed);
         outcome
-    }
-
-    fn keep_machine(&mut self) -> Fingerprint {
-        let mut desk = self.bench.borrow_mut();
-        let desk = &mut *desk;
-        desk.snapshots.before_line(&mut desk.machine);
-        fingerprint(&desk.machine)
     }
 
     /// Two lines that greet: the machine, and what to try.
@@ -260,7 +257,7 @@ impl Session {
         let (name, rest) = dispatch::first_word(text);
         let rest = rest.trim_start();
         let assigns = rest.starts_with('=') && !rest.starts_with("==");
-        if !assigns || line.contains('\n') { None } else { self.interpreter.scope.get(name).cloned() }
+        if !assigns || line.contains(['\n', ';']) { None } else { self.interpreter.scope.get(name).cloned() }
     }
 
     /// Shows a value, and keeps it as `it`.

@@ -1,0 +1,166 @@
+//! System calls that change an address space.
+//!
+//! Gorman chapter 4. Kernel: `mm/mmap.c`, `mm/mprotect.c`.
+
+use crate::mm::addr::VirtAddr;
+use crate::mm::mmap::{map, prot};
+use crate::mm::task::Pid;
+use crate::script::answer::{OrErrno, ScriptResult, answer};
+use crate::script::args::{self, Addr, Address, Size, Who};
+use crate::script::bench::{Bench, Desk};
+use crate::script::constants::Constant;
+use rhai::plugin::*;
+
+/// System calls that change an address space.
+#[export_module]
+pub mod functions {
+    /// Maps anonymous memory into a task's address space and answers its first address.
+    ///
+    /// Returns `ENOMEM`, `EINVAL`, `EEXIST` or `ESRCH` when the kernel refuses. An address of 0 lets the kernel choose.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let a = mmap(p, 0, "1M", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > p.total_vm
+    /// 295
+    /// > mmap(p, 0, 0, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS)
+    /// EINVAL (Invalid argument)
+    /// > mmap(p, 0, 1000000000000000000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS)
+    /// ENOMEM (Cannot allocate memory)
+    /// ```
+    ///
+    /// Kernel: `do_mmap`, `mmap_region`. Gorman: 4.4.
+    #[rhai_fn(return_raw)]
+    pub fn mmap(
+        ctx: NativeCallContext,
+        p: Who,
+        addr: Addr,
+        len: Size,
+        prot: i64,
+        flags: i64,
+    ) -> ScriptResult<OrErrno<Address>> {
+        let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
+        super::call(&ctx, &p, |desk, pid| {
+            answer(desk.machine.mmap(pid, addr, len, prot as u64, flags as u64).map(|a| Address(a.0)))
+        })
+    }
+
+    /// Takes a range out of a task's address space.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let a = mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > munmap(p, a + 4096, 4096);
+    /// > find_vma(p, a).pages
+    /// 1
+    /// > munmap(p, a + 1, 4096)
+    /// EINVAL (Invalid argument)
+    /// ```
+    ///
+    /// Kernel: `do_mas_munmap`. Gorman: 4.4.6.
+    #[rhai_fn(return_raw)]
+    pub fn munmap(ctx: NativeCallContext, p: Who, addr: Addr, len: Size) -> ScriptResult<OrErrno<()>> {
+        let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
+        super::call(&ctx, &p, |desk, pid| answer(desk.machine.munmap(pid, addr, len)))
+    }
+
+    /// Changes what a range of a task's address space allows.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let a = mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > mprotect(p, a, 4096, PROT_READ);
+    /// > write(p, a, 1)
+    /// SIGSEGV (SEGV_ACCERR) at 0x7fffff6e8000
+    /// ```
+    ///
+    /// Kernel: `do_mprotect_pkey`. Gorman: 4.4.
+    #[rhai_fn(return_raw)]
+    pub fn mprotect(
+        ctx: NativeCallContext,
+        p: Who,
+        addr: Addr,
+        len: Size,
+        prot: i64,
+    ) -> ScriptResult<OrErrno<()>> {
+        let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
+        super::call(&ctx, &p, |desk, pid| answer(desk.machine.mprotect(pid, addr, len, prot as u64)))
+    }
+
+    /// Moves the end of a task's heap and answers where it is; when it cannot move, that is where it was.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let end = brk(p, 0);
+    /// > brk(p, end + 65536) - end
+    /// 65536
+    /// ```
+    ///
+    /// Kernel: `brk`. Gorman: 4.4.
+    #[rhai_fn(return_raw)]
+    pub fn brk(ctx: NativeCallContext, p: Who, addr: Addr) -> ScriptResult<OrErrno<Address>> {
+        let addr = VirtAddr(args::addr("addr", &addr)?);
+        super::call(&ctx, &p, |desk, pid| answer(desk.machine.brk(pid, addr).map(|a| Address(a.0))))
+    }
+
+    /// Grows a task's heap by so many bytes and answers where it ended before, or `ENOMEM`.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let old = sbrk(p, 8192);
+    /// > brk(p, 0) - old
+    /// 8192
+    /// ```
+    ///
+    /// Kernel: `brk`; `sbrk` is the C library's.
+    #[rhai_fn(return_raw)]
+    pub fn sbrk(ctx: NativeCallContext, p: Who, delta: i64) -> ScriptResult<OrErrno<Address>> {
+        super::call(&ctx, &p, |desk, pid| {
+            let moved = desk.machine.brk(pid, VirtAddr(0)).and_then(|old| {
+                let wanted = VirtAddr(old.0.wrapping_add(delta as u64));
+                let new = desk.machine.brk(pid, wanted)?;
+                if new == wanted { Ok(Address(old.0)) } else { Err(crate::mm::errno::Errno::ENOMEM) }
+            });
+            answer(moved)
+        })
+    }
+}
+
+/// Calls the kernel for a task.
+fn call(
+    ctx: &NativeCallContext,
+    p: &Dynamic,
+    f: impl FnOnce(&mut Desk, Pid) -> Dynamic,
+) -> ScriptResult<Dynamic> {
+    let bench = Bench::of(ctx);
+    let mut desk = bench.borrow_mut();
+    let pid = args::who(&desk, p)?;
+    let value = f(&mut desk, pid);
+    super::task::alive(&desk)?;
+    Ok(value)
+}
+
+/// `PROT_READ`, `MAP_PRIVATE`, `SIGKILL` and the like.
+pub fn constants() -> Vec<Constant> {
+    let bits = |name, value: u64, doc| Constant::bits(name, value as i64, doc);
+    vec![
+        bits("PROT_NONE", prot::NONE, "No access."),
+        bits("PROT_READ", prot::READ, "Reading is allowed."),
+        bits("PROT_WRITE", prot::WRITE, "Writing is allowed."),
+        bits("PROT_EXEC", prot::EXEC, "Executing is allowed."),
+        bits("MAP_SHARED", map::SHARED, "Changes are seen by all who map it."),
+        bits("MAP_PRIVATE", map::PRIVATE, "Changes are the task's own: copy on write."),
+        bits("MAP_FIXED", map::FIXED, "Exactly here; what is there goes."),
+        bits("MAP_FIXED_NOREPLACE", map::FIXED_NOREPLACE, "Exactly here, or EEXIST."),
+        bits("MAP_ANONYMOUS", map::ANONYMOUS, "No file: pages of zeros."),
+        bits("MAP_ANON", map::ANONYMOUS, "The same as MAP_ANONYMOUS."),
+        bits("MAP_GROWSDOWN", map::GROWSDOWN, "Grows downwards like a stack."),
+        bits("MAP_LOCKED", map::LOCKED, "Stays in memory."),
+        bits("MAP_NORESERVE", map::NORESERVE, "Is not counted as committed."),
+        bits("MAP_STACK", map::STACK, "For a stack: means nothing to the kernel."),
+        bits("CLONE_VM", crate::mm::fork::CLONE_VM, "Shares the address space: a thread."),
+        Constant::int("SIGKILL", 9, "Ends a task for certain."),
+        Constant::int("READ", 0, "For touch: the task loads."),
+        Constant::int("WRITE", 1, "For touch: the task stores."),
+    ]
+}

@@ -1,0 +1,400 @@
+//! Tasks: they begin, copy themselves, and end.
+//!
+//! Gorman chapter 4. Kernel: `kernel/fork.c`, `kernel/exit.c`.
+
+use crate::mm::addr::VirtAddr;
+use crate::mm::errno::{Errno, Signal};
+use crate::mm::fork::CLONE_VM;
+use crate::mm::task::{Exit, Mm, Rss, State, Task};
+use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
+use crate::script::args::{self, Who};
+use crate::script::bench::{Bench, Desk};
+use crate::script::handles::{TaskRef, VmaRef};
+use rhai::Array;
+use rhai::plugin::*;
+
+/// Tasks: they begin, copy themselves, and end.
+#[export_module]
+pub mod functions {
+    /// Starts a task with a fresh address space, as execve leaves it.
+    ///
+    /// Returns its handle, `EAGAIN` when there are too many tasks, or `ENOMEM`.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("hog")
+    /// task 3 hog rss=1 total_vm=39 swap=0
+    /// > p.alive
+    /// true
+    /// > p.rss
+    /// 1
+    /// ```
+    ///
+    /// Kernel: `kernel_clone`, `begin_new_exec`. Gorman: 4.3.
+    pub fn spawn(ctx: NativeCallContext, comm: &str) -> OrErrno<TaskRef> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pid = desk.machine.spawn(comm);
+        answer(pid.map(|pid| TaskRef::new(&desk, pid)))
+    }
+
+    /// Copies a task: pages are shared until one side writes.
+    ///
+    /// Returns the child's handle, `ESRCH`, `EAGAIN` when there are too many tasks, or `ENOMEM`.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("shell");
+    /// > let child = fork(p);
+    /// > child.ppid == p.pid
+    /// true
+    /// > exit(p);
+    /// > fork(p)
+    /// ESRCH (No such process)
+    /// ```
+    ///
+    /// Kernel: `kernel_clone`, `dup_mm`. Gorman: 4.3.
+    #[rhai_fn(return_raw)]
+    pub fn fork(ctx: NativeCallContext, p: Who) -> ScriptResult<OrErrno<TaskRef>> {
+        super::clone_task(&ctx, &p, 0)
+    }
+
+    /// Starts a task that shares what the flags say: `CLONE_VM` shares the address space.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("server");
+    /// > let t = clone(p, CLONE_VM);
+    /// > t.tgid == p.pid
+    /// true
+    /// ```
+    ///
+    /// Kernel: `kernel_clone`. Gorman: 4.3.
+    #[rhai_fn(return_raw)]
+    pub fn clone(ctx: NativeCallContext, p: Who, flags: i64) -> ScriptResult<OrErrno<TaskRef>> {
+        let unknown = flags as u64 & !CLONE_VM;
+        if unknown != 0 {
+            return misuse(format!("clone takes CLONE_VM or 0; the bits {unknown:#x} are not simulated"));
+        }
+        super::clone_task(&ctx, &p, flags as u64)
+    }
+
+    /// Sends a signal to a task; only `SIGKILL` is simulated.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("sleeper");
+    /// > kill(p, SIGKILL);
+    /// > p.alive
+    /// false
+    /// > kill(p, SIGKILL)
+    /// ESRCH (No such process)
+    /// ```
+    ///
+    /// Kernel: `do_send_sig_info`, `do_exit`.
+    #[rhai_fn(return_raw)]
+    pub fn kill(ctx: NativeCallContext, p: Who, signal: i64) -> ScriptResult<OrErrno<()>> {
+        if signal != i64::from(Signal::Kill.number()) {
+            return misuse(format!(
+                "signal {signal} is not simulated: SIGKILL, {}, is",
+                Signal::Kill.number()
+            ));
+        }
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pid = args::who(&desk, &p)?;
+        Ok(answer(desk.machine.kill_task(pid)))
+    }
+
+    /// Starts a kernel thread: a task without an address space.
+    ///
+    /// ```vmlab
+    /// > kthread("kworker/0:1").total_vm
+    /// 0
+    /// ```
+    ///
+    /// Kernel: `kthread_create`.
+    pub fn kthread(ctx: NativeCallContext, comm: &str) -> OrErrno<TaskRef> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pid = desk.machine.kthread(comm);
+        answer(pid.map(|pid| TaskRef::new(&desk, pid)))
+    }
+
+    /// Lists the tasks, dead ones too.
+    ///
+    /// ```vmlab
+    /// > spawn("a"); spawn("b");
+    /// > tasks().map(|t| t.comm)
+    /// "init"
+    /// "a"
+    /// "b"
+    /// ```
+    ///
+    /// Kernel: `for_each_process`, `include/linux/sched/signal.h`.
+    /// Command: `tasks`
+    pub fn tasks(ctx: NativeCallContext) -> Array {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        desk.machine.tasks.keys().map(|pid| Dynamic::from(TaskRef::new(&desk, *pid))).collect()
+    }
+
+    /// The task with this pid.
+    ///
+    /// ```vmlab
+    /// > task(1)
+    /// task 1 init rss=0 total_vm=0 swap=0
+    /// > task(99)
+    /// error: there is no task 99; ps() lists them
+    /// ```
+    ///
+    /// Kernel: `find_task_by_vpid`.
+    #[rhai_fn(return_raw)]
+    pub fn task(ctx: NativeCallContext, pid: i64) -> ScriptResult<TaskRef> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let pid = args::who(&desk, &pid.into())?;
+        Ok(TaskRef::new(&desk, pid))
+    }
+
+    /// Tells the OOM killer what the user thinks of a task: -1000 is never, 1000 is first.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("sshd");
+    /// > set_oom_score_adj(p, -1000);
+    /// > p.oom_score_adj
+    /// -1000
+    /// > set_oom_score_adj(p, 2000)
+    /// EINVAL (Invalid argument)
+    /// ```
+    ///
+    /// Kernel: `__set_oom_adj`, `fs/proc/base.c`. Gorman: 13.
+    #[rhai_fn(return_raw)]
+    pub fn set_oom_score_adj(ctx: NativeCallContext, p: Who, n: i64) -> ScriptResult<OrErrno<()>> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pid = args::who(&desk, &p)?;
+        Ok(answer(desk.machine.set_oom_score_adj(pid, n)))
+    }
+
+    /// The area of a task that an address lies in, or the next one above it.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let a = mmap(p, 0, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > find_vma(p, a).perms
+    /// r--p
+    /// ```
+    ///
+    /// Kernel: `find_vma`, `mm/mmap.c`. Gorman: 4.4.
+    #[rhai_fn(return_raw)]
+    pub fn find_vma(ctx: NativeCallContext, p: Who, addr: args::Addr) -> ScriptResult<Dynamic> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let pid = args::who(&desk, &p)?;
+        let addr = VirtAddr(args::addr("addr", &addr)?);
+        Ok(match desk.machine.mm_of(pid) {
+            Ok(mm) => match desk.machine.find_vma(mm, addr) {
+                Some(id) => Dynamic::from(VmaRef::new(&desk, id)),
+                None => Dynamic::UNIT,
+            },
+            Err(errno) => Dynamic::from(errno),
+        })
+    }
+
+    /// The task's number.
+    #[rhai_fn(get = "pid", pure)]
+    pub fn pid(task: &mut TaskRef) -> i64 {
+        task.pid.into()
+    }
+
+    /// The number of the task's thread group.
+    #[rhai_fn(get = "tgid", pure, return_raw)]
+    pub fn tgid(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.tgid.into())
+    }
+
+    /// The pid of the task that started it.
+    #[rhai_fn(get = "ppid", pure, return_raw)]
+    pub fn ppid(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.parent.into())
+    }
+
+    /// The task's name.
+    #[rhai_fn(get = "comm", pure, return_raw)]
+    pub fn comm(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<String> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.comm.to_string())
+    }
+
+    /// True until the task ends.
+    #[rhai_fn(get = "alive", pure, return_raw)]
+    pub fn alive(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<bool> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.is_alive())
+    }
+
+    /// How the task ended: its status, the signal, or `()` while it lives.
+    #[rhai_fn(get = "exit", pure, return_raw)]
+    pub fn how(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Dynamic> {
+        Ok(match task.of(&Bench::of(&ctx).borrow())?.state {
+            State::Running => Dynamic::UNIT,
+            State::Dead(Exit::Status(status)) => i64::from(status).into(),
+            State::Dead(Exit::Signal(signal)) => Dynamic::from(signal),
+        })
+    }
+
+    /// Resident pages; those it had when it ended, for a dead task 0.
+    #[rhai_fn(get = "rss", pure, return_raw)]
+    pub fn rss(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        super::of_mm(&ctx, *task, Mm::resident)
+    }
+
+    /// Mapped pages.
+    #[rhai_fn(get = "total_vm", pure, return_raw)]
+    pub fn total_vm(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        super::of_mm(&ctx, *task, |mm| mm.total_vm)
+    }
+
+    /// Pages that lie in swap.
+    #[rhai_fn(get = "swap", pure, return_raw)]
+    pub fn swap(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        super::of_mm(&ctx, *task, |mm| mm.rss(Rss::Swap))
+    }
+
+    /// Pages of page tables.
+    #[rhai_fn(get = "pgtables", pure, return_raw)]
+    pub fn pgtables(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        super::of_mm(&ctx, *task, |mm| mm.pgtables_bytes >> 12)
+    }
+
+    /// Minor faults so far.
+    #[rhai_fn(get = "minflt", pure, return_raw)]
+    pub fn minflt(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.min_flt as i64)
+    }
+
+    /// Major faults so far.
+    #[rhai_fn(get = "majflt", pure, return_raw)]
+    pub fn majflt(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.maj_flt as i64)
+    }
+
+    /// What the user told the OOM killer.
+    #[rhai_fn(get = "oom_score_adj", pure, return_raw)]
+    pub fn oom_score_adj(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.oom_score_adj)
+    }
+
+    #[rhai_fn(set = "oom_score_adj", return_raw)]
+    pub fn write_oom_score_adj(ctx: NativeCallContext, task: &mut TaskRef, n: i64) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let pid = task.of(&bench.borrow())?.pid;
+        match bench.borrow_mut().machine.set_oom_score_adj(pid, n) {
+            Ok(()) => Ok(()),
+            Err(Errno::EINVAL) => misuse(format!("oom_score_adj is {n}, but must be from -1000 to 1000")),
+            Err(errno) => misuse(format!("task {pid}: {errno}")),
+        }
+    }
+
+    /// The task's areas, lowest first.
+    #[rhai_fn(get = "vmas", pure, return_raw)]
+    pub fn vmas(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Array> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let Some(mm) = task.of(&desk)?.mm else { return Ok(Array::new()) };
+        Ok(desk.machine.areas(mm).map(|(id, _)| Dynamic::from(VmaRef::new(&desk, id))).collect())
+    }
+
+    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
+    pub fn task_string(ctx: NativeCallContext, task: &mut TaskRef) -> String {
+        task.text(&Bench::of(&ctx).borrow())
+    }
+
+    #[rhai_fn(name = "==")]
+    pub fn task_equals(a: TaskRef, b: TaskRef) -> bool {
+        a == b
+    }
+
+    #[rhai_fn(name = "!=")]
+    pub fn task_differs(a: TaskRef, b: TaskRef) -> bool {
+        a != b
+    }
+
+    /// First address of the area.
+    #[rhai_fn(get = "start", pure, return_raw)]
+    pub fn start(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<args::Address> {
+        Ok(args::Address(vma.of(&Bench::of(&ctx).borrow())?.start))
+    }
+
+    /// One past the last address of the area.
+    #[rhai_fn(get = "end", pure, return_raw)]
+    pub fn end(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<args::Address> {
+        Ok(args::Address(vma.of(&Bench::of(&ctx).borrow())?.end))
+    }
+
+    /// The area's flags as a number.
+    #[rhai_fn(get = "flags", pure, return_raw)]
+    pub fn vma_flags(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
+        Ok(vma.of(&Bench::of(&ctx).borrow())?.flags.0 as i64)
+    }
+
+    /// What the area allows: `rw-p`.
+    #[rhai_fn(get = "perms", pure, return_raw)]
+    pub fn perms(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<String> {
+        Ok(vma.of(&Bench::of(&ctx).borrow())?.flags.perms())
+    }
+
+    /// The area's offset into its file, in pages.
+    #[rhai_fn(get = "pgoff", pure, return_raw)]
+    pub fn pgoff(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
+        Ok(vma.of(&Bench::of(&ctx).borrow())?.pgoff as i64)
+    }
+
+    /// Pages of the area.
+    #[rhai_fn(get = "pages", pure, return_raw)]
+    pub fn pages(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
+        Ok(vma.of(&Bench::of(&ctx).borrow())?.pages() as i64)
+    }
+
+    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
+    pub fn vma_string(ctx: NativeCallContext, vma: &mut VmaRef) -> String {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        vma.of(&desk).map_or_else(|_| "vma (gone)".into(), |v| format!("vma {v}"))
+    }
+}
+
+fn clone_task(ctx: &NativeCallContext, p: &Dynamic, flags: u64) -> ScriptResult<OrErrno<TaskRef>> {
+    let bench = Bench::of(ctx);
+    let mut desk = bench.borrow_mut();
+    let pid = args::who(&desk, p)?;
+    let child = desk.machine.clone_task(pid, flags);
+    alive(&desk)?;
+    Ok(answer(child.map(|pid| TaskRef::new(&desk, pid))))
+}
+
+/// A number of the task's address space; 0 for a task without one.
+fn of_mm(ctx: &NativeCallContext, task: TaskRef, number: impl Fn(&Mm) -> u64) -> ScriptResult<i64> {
+    let bench = Bench::of(ctx);
+    let desk = bench.borrow();
+    let mm = task.of(&desk)?.mm;
+    Ok(mm.and_then(|mm| desk.machine.mms.get(mm)).map_or(0, number) as i64)
+}
+
+/// The run ends with the kernel's last words, if it panicked.
+pub fn alive(desk: &Desk) -> ScriptResult<()> {
+    match &desk.machine.panicked {
+        Some(line) => crate::script::answer::kernel_panic(line.clone()),
+        None => Ok(()),
+    }
+}
+
+/// `task 3 hog` with what matters about it.
+pub fn task_text(desk: &Desk, task: &Task) -> String {
+    let start = format!("task {} {}", task.pid, task.comm);
+    match task.state {
+        State::Dead(Exit::Status(status)) => format!("{start} (exited, status {status})"),
+        State::Dead(Exit::Signal(signal)) => format!("{start} (killed: {signal})"),
+        State::Running => match task.mm.and_then(|mm| desk.machine.mms.get(mm)) {
+            Some(mm) => {
+                format!("{start} rss={} total_vm={} swap={}", mm.resident(), mm.total_vm, mm.rss(Rss::Swap))
+            }
+            None => format!("{start} (kernel thread)"),
+        },
+    }
+}
