@@ -108,7 +108,12 @@ pub fn run() -> u8 {
             print(&vmlab::shell::reference::markdown());
             Ok(0)
         }
-        Some(word @ ("lab" | "import" | "bench")) => Err(format!("error: vmlab {word} is not built yet")),
+        Some("lab") => {
+            let out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()));
+            let theme = cli.options.color.theme(&std::io::stdout());
+            Ok(vmlab::lab::command::obey_words(&cli.args, &out, theme, "vmlab lab"))
+        }
+        Some(word @ ("import" | "bench")) => Err(format!("error: vmlab {word} is not built yet")),
         _ => session(cli.options, cli.file, &cli.args),
     };
     status.unwrap_or_else(|complaint| {

@@ -7,6 +7,7 @@ use crate::lab::library::Library;
 use crate::lab::{author, instructor, student};
 use crate::script::out::Out;
 use crate::shell::theme::Theme;
+use clap::Parser;
 use std::path::PathBuf;
 
 /// Something is missing.
@@ -17,11 +18,12 @@ pub const USAGE: u8 = 2;
 pub const BUG: u8 = 3;
 
 /// Exercises that are graded on the state of the machine
-#[derive(clap::Args, Debug)]
-pub struct Args {
+#[derive(clap::Parser, Debug)]
+#[command(name = "lab", no_binary_name = true, max_term_width = 100)]
+struct Line {
     /// What to do; without it, the labs are listed
     #[command(subcommand)]
-    pub command: Option<Command>,
+    command: Option<Command>,
 }
 
 /// What to do with labs.
@@ -132,11 +134,28 @@ pub struct Room {
     pub call: &'static str,
 }
 
+/// Obeys the words after `lab`; answers the exit status.
+pub fn obey_words(words: &[String], out: &Out, theme: Theme, call: &'static str) -> u8 {
+    let line = match Line::try_parse_from(words) {
+        Ok(line) => line,
+        Err(error) => {
+            let text = error.to_string().replace("Usage: lab", &format!("Usage: {call}"));
+            if error.use_stderr() {
+                out.complaint(text.trim_end());
+                return USAGE;
+            }
+            out.text(&text);
+            return 0;
+        }
+    };
+    run(line.command.unwrap_or(Command::List), out, theme, call)
+}
+
 /// Obeys a command; answers the exit status.
-pub fn run(args: Args, out: &Out, theme: Theme, call: &'static str) -> u8 {
+pub fn run(command: Command, out: &Out, theme: Theme, call: &'static str) -> u8 {
     let result = Library::open().and_then(|library| {
         let room = Room { library, out: out.clone(), theme, call };
-        obey(&room, args.command.unwrap_or(Command::List))
+        obey(&room, command)
     });
     result.unwrap_or_else(|complaint| {
         out.complaint(complaint.trim_end());

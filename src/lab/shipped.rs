@@ -27,6 +27,7 @@ macro_rules! labs {
 }
 
 labs! {
+    "10-watermark-arithmetic": "atomic-is-half" "kilobytes" "low-is-the-line" "no-lowmem-reserve" "only-printed" "reserve-lowered-too" "tried-out";
 }
 
 /// The shipped labs; the student's files will stand below `root`.
