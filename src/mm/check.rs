@@ -84,7 +84,7 @@ impl Machine {
                     if !pfn.is_aligned(order) || !zone.spans(pfn) || !zone.spans(pfn.up(order.pages() - 1)) {
                         return broken("a free block is aligned and inside its zone", place());
                     }
-                    if page.prev != previous {
+                    if previous != Pfn::NIL && page.prev != previous {
                         return broken("list links agree in both directions", place());
                     }
                     if !free.insert((pfn.0, order.get())) {

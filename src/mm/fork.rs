@@ -276,7 +276,13 @@ impl Machine {
         task.state = State::Dead(how);
         task.end_time = self.clock;
         let comm = task.comm;
+        let before = self.nr_free_and_pcp_pages();
         self.exit_mm(pid);
+        let free = self.nr_free_and_pcp_pages();
+        if let Some(kill) = self.ooms.iter_mut().rev().find(|kill| kill.victim == Some(pid)) {
+            // A victim that ran when it was chosen gives its memory back only now.
+            kill.freed += free.saturating_sub(before);
+        }
         self.emit(Event::ProcessExit { pid, comm, how });
     }
 

@@ -358,6 +358,11 @@ impl Machine {
         self.zones.iter().map(Zone::free_pages).sum()
     }
 
+    /// Free pages of all zones and those on per-CPU lists.
+    pub fn nr_free_and_pcp_pages(&self) -> u64 {
+        self.zones.iter().map(|z| z.free_pages() + z.pcp_pages()).sum()
+    }
+
     /// Numbers of the nodes with memory, as the kernel prints a node mask: `0-1,3`.
     pub fn mems_allowed(&self) -> String {
         let nids: Vec<u8> = self.nodes.iter().filter(|n| self.node_has_memory(n)).map(|n| n.nid.0).collect();

@@ -227,6 +227,37 @@ impl Zone {
     }
 }
 
+/// The zones to try for a request, the preferred one first (`struct zonelist`).
+#[derive(Clone, Debug, Default)]
+pub struct Zonelist {
+    zones: Box<[ZoneId]>,
+    /// The first attempt keeps pageblocks unmixed: another zone could help instead.
+    pub nofragment: bool,
+}
+
+impl Zonelist {
+    /// These zones, in this order.
+    pub fn new(zones: Box<[ZoneId]>, nofragment: bool) -> Zonelist {
+        Zonelist { zones, nofragment }
+    }
+}
+
+impl std::ops::Deref for Zonelist {
+    type Target = [ZoneId];
+    #[inline]
+    fn deref(&self) -> &[ZoneId] {
+        &self.zones
+    }
+}
+
+impl<'a> IntoIterator for &'a Zonelist {
+    type Item = &'a ZoneId;
+    type IntoIter = std::slice::Iter<'a, ZoneId>;
+    fn into_iter(self) -> std::slice::Iter<'a, ZoneId> {
+        self.zones.iter()
+    }
+}
+
 /// A NUMA node (`pg_data_t`).
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -239,9 +270,9 @@ pub struct Node {
     /// Its zones, low to high: indices into `Machine::zones`.
     pub zones: Vec<ZoneId>,
     /// For each highest kind of zone, the zones to try: near nodes first, in each node high zones first.
-    pub zonelists: [Box<[ZoneId]>; ZoneType::ALL.len()],
+    pub zonelists: [Zonelist; ZoneType::ALL.len()],
     /// For `__GFP_THISNODE`: the same without other nodes.
-    pub this_node: [Box<[ZoneId]>; ZoneType::ALL.len()],
+    pub this_node: [Zonelist; ZoneType::ALL.len()],
     /// Pages by state.
     pub stat: [u64; NodeStat::COUNT],
     /// The lists of reclaim.
@@ -270,38 +301,27 @@ impl Node {
     }
 }
 
-/// Pageblock types, one byte for each 2 MiB; 0 is Movable, so that fresh memory is right.
+/// Pageblock types, one byte for each 2 MiB.
 #[derive(Clone, Debug, Default)]
 pub struct Pageblocks {
-    types: Vec<u8>,
+    types: Vec<MigrateType>,
 }
 
 impl Pageblocks {
     /// All Movable, up to the frame `end`.
     pub fn new(end: u32) -> Pageblocks {
-        Pageblocks { types: vec![0; (end as usize).div_ceil(Order::PAGEBLOCK.pages() as usize)] }
+        let blocks = (end as usize).div_ceil(Order::PAGEBLOCK.pages() as usize);
+        Pageblocks { types: vec![MigrateType::Movable; blocks] }
     }
 
     /// The type of the pageblock that holds a frame (`get_pageblock_migratetype`).
     #[inline]
     pub fn get(&self, pfn: Pfn) -> MigrateType {
-        // Stored with Unmovable and Movable swapped: fresh memory is Movable.
-        match self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] {
-            0 => MigrateType::Movable,
-            1 => MigrateType::Unmovable,
-            2 => MigrateType::Reclaimable,
-            3 => MigrateType::HighAtomic,
-            4 => MigrateType::Cma,
-            _ => MigrateType::Isolate,
-        }
+        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()]
     }
 
     /// Changes the type (`set_pageblock_migratetype`).
     pub fn set(&mut self, pfn: Pfn, migratetype: MigrateType) {
-        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] = match migratetype {
-            MigrateType::Movable => 0,
-            MigrateType::Unmovable => 1,
-            other => other as u8,
-        };
+        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] = migratetype;
     }
 }

@@ -23,9 +23,9 @@ use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
-use crate::mm::mmzone::Zone;
+use crate::mm::mmzone::{Zone, Zonelist};
 use crate::mm::page::{MemMap, PageFlags, PageType};
-use crate::mm::trace::{Event, Path, Verdict, ZoneTry};
+use crate::mm::trace::{Event, Path, Verdict};
 use crate::mm::vmstat::{NumaStat, VmEvent, ZoneEvent, ZoneStat};
 use watermark::AllocFlags;
 
@@ -75,27 +75,77 @@ impl Machine {
     /// Allocates near the node with this index (`__alloc_pages`).
     #[inline]
     pub(crate) fn alloc_pages_at(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        // Nearly all requests are for one page: the compiler makes them a path of their own.
+        if order == Order::ZERO {
+            self.alloc_block(node, gfp, Order::ZERO)
+        } else {
+            self.alloc_block(node, gfp, order)
+        }
+    }
+
+    #[inline(always)]
+    fn alloc_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
         let highest = gfp.zone(self.config.arch).ok_or(Errno::EINVAL)?;
+        let migratetype = gfp.migratetype();
         // PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS of the task narrow the mask.
         let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
-        let ac = AllocContext { gfp, order, node, highest, migratetype: gfp.migratetype() };
-        self.last_alloc.begin(self.clock, gfp, order, highest, ac.migratetype);
+        let ac = AllocContext { gfp, order, node, highest, migratetype };
         if self.fail_nth() {
-            self.last_alloc.fail(Path::Injected);
-            return Err(Errno::ENOMEM);
+            return Err(self.injected_failure(ac));
         }
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        let found = match self.get_page_from_freelist(&ac, flags) {
+        let pfn = match self.alloc_from_pcp(&ac, flags) {
+            Some(pfn) => pfn,
+            None => self.alloc_pages_further(ac, flags)?,
+        };
+        if self.trace.hot {
+            self.emit(Event::PageAlloc { pfn, order, gfp, migratetype });
+        }
+        self.charge(self.config.costs.alloc);
+        Ok(pfn)
+    }
+
+    /// The usual case, all in one place: the preferred zone is above its watermark, and this CPU's list has a block.
+    ///
+    /// `None` has changed nothing: the long way begins anew.
+    #[inline(always)]
+    fn alloc_from_pcp(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
+        if !self.pcp_allowed_order(ac.order) {
+            return None;
+        }
+        let (here, preferred) = (self.cpu_node(), *self.zonelist(ac).first()?);
+        let zone = &mut self.zones[preferred.index()];
+        let tried = zone.try_watermark(ac, flags);
+        if tried.verdict != Verdict::Allowed || zone.boosted_watermark {
+            return None;
+        }
+        let pcp = &mut zone.pageset[self.cpu.index()];
+        let pfn = pcp.pop(&self.mem_map, ac.migratetype, ac.order)?;
+        pcp.free_factor >>= 1;
+        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
+        zone.count_hit(here);
+        let at = self.clock;
+        self.prep_new_page(pfn, ac);
+        self.last_alloc.took(at, ac, tried, pfn);
+        Some(pfn)
+    }
+
+    /// The long way: the whole zonelist, then the slow path.
+    #[inline(never)]
+    fn alloc_pages_further(&mut self, ac: AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
+        self.last_alloc.begin(self.clock, &ac);
+        match self.get_page_from_freelist(&ac, flags) {
             Some(pfn) => Ok(pfn),
             None => self.alloc_pages_slowpath(&ac),
-        };
-        if let Ok(pfn) = found {
-            if self.trace.hot {
-                self.emit(Event::PageAlloc { pfn, order, gfp, migratetype: ac.migratetype });
-            }
-            self.charge(self.config.costs.alloc);
         }
-        found
+    }
+
+    /// `fail_nth` asked for a failure here.
+    #[cold]
+    fn injected_failure(&mut self, ac: AllocContext) -> Errno {
+        self.last_alloc.begin(self.clock, &ac);
+        self.last_alloc.fail(Path::Injected);
+        Errno::ENOMEM
     }
 
     /// Frees a block: drops one reference, and gives the pages back when it was the last (`__free_pages`).
@@ -104,6 +154,32 @@ impl Machine {
     /// The kernel's `BUG: Bad page state` when the page is free, reserved, in use, or of another order.
     #[inline]
     pub fn free_pages(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+        if order == Order::ZERO {
+            self.free_the_block(pfn, Order::ZERO)
+        } else {
+            self.free_the_block(pfn, order)
+        }
+    }
+
+    #[inline(always)]
+    fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+        let plain = self.mem_map.page(pfn).is_ready_to_free(order) && !self.free_is_watched();
+        if !plain || !self.pcp_allowed_order(order) {
+            return self.free_pages_checked(pfn, order);
+        }
+        self.free_unref_page(pfn, order);
+        Ok(())
+    }
+
+    /// Somebody wants to know about every page that is freed: the trace, or the store of contents.
+    #[inline]
+    fn free_is_watched(&self) -> bool {
+        self.trace.hot || !self.contents.is_empty()
+    }
+
+    /// Frees a block with all checks apart: others may hold it, more may hang on it, or it may not be freed at all.
+    #[inline(never)]
+    fn free_pages_checked(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
         let page = self.mem_map.page(pfn);
         if page.refcount == 0 || page.is(PageFlags::RESERVED) || page.order() != order {
             return Err(self.bad_free(pfn, order));
@@ -139,25 +215,32 @@ impl Machine {
     /// Gives back a block nobody holds any more (`free_the_page`).
     #[inline]
     pub(crate) fn free_unreferenced(&mut self, pfn: Pfn, order: Order) {
-        let page = self.mem_map.page_mut(pfn);
+        if self.mem_map.page(pfn).is_special() || self.free_is_watched() {
+            self.forget_block(pfn, order);
+        }
+        if self.pcp_allowed_order(order) {
+            self.free_unref_page(pfn, order);
+        } else {
+            self.mem_map.page_mut(pfn).reset_flags(PageFlags::NONE);
+            self.free_pages_ok(pfn, order);
+        }
+    }
+
+    /// Ends what hangs on a block that is freed: handles, its compound page, its contents.
+    #[inline(never)]
+    fn forget_block(&mut self, pfn: Pfn, order: Order) {
+        let page = self.mem_map.page(pfn);
         if page.is_watched() {
             self.serials.bump(pfn);
         }
         if page.is(PageFlags::HEAD) {
             self.clear_compound(pfn, order);
         }
-        let page = self.mem_map.page_mut(pfn);
-        page.reset_flags(PageFlags::NONE);
         if !self.contents.is_empty() {
             self.contents.forget(pfn, order);
         }
         if self.trace.hot {
             self.emit(Event::PageFree { pfn, order });
-        }
-        if self.pcp_allowed_order(order) {
-            self.free_unref_page(pfn, order);
-        } else {
-            self.free_pages_ok(pfn, order);
         }
     }
 
@@ -170,23 +253,19 @@ impl Machine {
     }
 
     /// Walks the zonelist and takes the block from the first zone that may give it (`get_page_from_freelist`).
-    #[inline]
     pub(crate) fn get_page_from_freelist(&mut self, ac: &AllocContext, mut flags: AllocFlags) -> Option<Pfn> {
+        let preferred = *self.zonelist(ac).first()?;
         loop {
             let nofragment = flags.has(AllocFlags::NOFRAGMENT);
             let mut at = 0;
-            let mut preferred = None;
-            while let Some(zone_id) = self.zonelist(ac).get(at).copied() {
-                at += 1;
-                let preferred = *preferred.get_or_insert(zone_id);
-                if nofragment && zone_id != preferred && self.nodes.len() > 1 {
-                    // Mixing pageblock types is better than memory of another node.
-                    if self.zones[zone_id.index()].node != self.zones[preferred.index()].node {
-                        break;
-                    }
+            while let Some(&zone_id) = self.zonelist(ac).get(at) {
+                // Mixing pageblock types is better than memory of another node.
+                if nofragment && self.is_remote(zone_id, preferred) {
+                    break;
                 }
-                let verdict = self.try_zone(ac, zone_id, flags);
-                if verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
+                let tried = self.zones[zone_id.index()].try_watermark(ac, flags);
+                self.last_alloc.tried(tried);
+                if tried.verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
                     if let Some(pfn) = self.rmqueue(ac, preferred, zone_id, flags) {
                         self.prep_new_page(pfn, ac);
                         if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
@@ -197,6 +276,7 @@ impl Machine {
                     }
                     self.last_alloc.empty();
                 }
+                at += 1;
             }
             if !nofragment {
                 return None;
@@ -205,39 +285,20 @@ impl Machine {
         }
     }
 
+    /// True when the two zones belong to different nodes.
+    fn is_remote(&self, zone: ZoneId, preferred: ZoneId) -> bool {
+        self.zones[zone.index()].pgdat != self.zones[preferred.index()].pgdat
+    }
+
     /// The zones this request may use, in order.
     #[inline]
-    pub(crate) fn zonelist(&self, ac: &AllocContext) -> &[ZoneId] {
+    pub(crate) fn zonelist(&self, ac: &AllocContext) -> &Zonelist {
         let node = &self.nodes[ac.node];
         let lists = if ac.gfp.has(Gfp::THISNODE) { &node.this_node } else { &node.zonelists };
         &lists[ac.highest as usize]
     }
 
-    /// Checks the watermark of one zone and keeps the arithmetic for `explain`.
-    #[inline]
-    fn try_zone(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) -> Verdict {
-        let zone = &self.zones[zone_id.index()];
-        let wmark = flags.wmark();
-        let mark = zone.wmark(wmark);
-        let verdict = zone.watermark_fast(ac.order, mark, ac.highest, flags, ac.gfp);
-        let (free, reserve) = (zone.free_pages(), zone.lowmem_reserve[ac.highest as usize]);
-        let tried = ZoneTry {
-            zone: zone_id,
-            kind: zone.kind,
-            nid: zone.node,
-            wmark,
-            flags,
-            free,
-            mark,
-            reserve,
-            verdict,
-        };
-        self.last_alloc.tried(tried);
-        verdict
-    }
-
     /// Takes a block from a zone: per-CPU lists for small orders, else the buddy lists (`rmqueue`).
-    #[inline]
     fn rmqueue(
         &mut self,
         ac: &AllocContext,
@@ -251,9 +312,8 @@ impl Machine {
             self.rmqueue_buddy(ac, zone_id, flags)
         };
         let pfn = pfn?;
-        let pages = u64::from(ac.order.pages());
         let zone = &mut self.zones[zone_id.index()];
-        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, pages);
+        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
         if zone.boosted_watermark && flags.has(AllocFlags::KSWAPD) {
             zone.boosted_watermark = false;
             self.wakeup_kswapd(zone_id, Gfp::NONE, Order::ZERO, ac.highest);
@@ -263,17 +323,13 @@ impl Machine {
     }
 
     /// NUMA counters of one allocation (`zone_statistics`).
-    #[inline]
     fn zone_statistics(&mut self, preferred: ZoneId, zone_id: ZoneId) {
-        let here = self.cpu_node();
-        let home = self.zones[preferred.index()].pgdat;
-        let zone = &mut self.zones[zone_id.index()];
-        zone.numa[if zone.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
-        if zone.pgdat == home {
-            zone.numa[NumaStat::Hit as usize] += 1;
-        } else {
-            zone.numa[NumaStat::Miss as usize] += 1;
+        let (here, remote) = (self.cpu_node(), self.is_remote(zone_id, preferred));
+        if remote {
+            self.zones[zone_id.index()].count_miss(here);
             self.zones[preferred.index()].numa[NumaStat::Foreign as usize] += 1;
+        } else {
+            self.zones[zone_id.index()].count_hit(here);
         }
     }
 
@@ -301,10 +357,11 @@ impl Machine {
             if let Some(pfn) = self.rmqueue_smallest(zone_id, order, migratetype) {
                 return Some(pfn);
             }
-            if flags.has(AllocFlags::CMA) && migratetype == MigrateType::Movable {
-                if let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma) {
-                    return Some(pfn);
-                }
+            if flags.has(AllocFlags::CMA)
+                && migratetype == MigrateType::Movable
+                && let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma)
+            {
+                return Some(pfn);
             }
             if !self.rmqueue_fallback(zone_id, order, migratetype, flags) {
                 return None;
@@ -441,6 +498,24 @@ impl Machine {
 }
 
 impl Zone {
+    /// Counts an allocation that came from the preferred node, asked for by a CPU of the node `here`.
+    #[inline]
+    fn count_hit(&mut self, here: usize) {
+        self.numa[NumaStat::Hit as usize] += 1;
+        self.count_place(here);
+    }
+
+    /// Counts one that should have come from another node.
+    fn count_miss(&mut self, here: usize) {
+        self.numa[NumaStat::Miss as usize] += 1;
+        self.count_place(here);
+    }
+
+    #[inline]
+    fn count_place(&mut self, here: usize) {
+        self.numa[if self.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
+    }
+
     /// Takes the first free block of exactly this order and type off its list.
     #[inline]
     pub(crate) fn take_block(

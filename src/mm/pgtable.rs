@@ -252,10 +252,10 @@ impl Tables {
     /// Shares every table with the copy it returns.
     pub fn snapshot(&mut self) -> Tables {
         for slot in &mut self.slots {
-            if matches!(slot, Slot::Owned(_)) {
-                if let Slot::Owned(table) = std::mem::replace(slot, Slot::Free) {
-                    *slot = Slot::Shared(Rc::new(table));
-                }
+            if matches!(slot, Slot::Owned(_))
+                && let Slot::Owned(table) = std::mem::replace(slot, Slot::Free)
+            {
+                *slot = Slot::Shared(Rc::new(table));
             }
         }
         self.clone()

@@ -246,6 +246,7 @@ impl Machine {
         if *loops > MAX_RECLAIM_RETRIES {
             return self.unreserve_highatomic_pageblock(ac, true);
         }
+        self.cond_resched();
         for &zone_id in self.zonelist(ac) {
             let zone = &self.zones[zone_id.index()];
             let available = self.zone_reclaimable_pages(zone_id) + zone.free_pages();

@@ -22,7 +22,7 @@ use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Wmark, Zone};
 use crate::mm::page_alloc::AllocContext;
-use crate::mm::trace::{Event, Verdict};
+use crate::mm::trace::{Event, Verdict, ZoneTry};
 
 /// What one attempt may do (`ALLOC_*`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -145,6 +145,19 @@ impl Zone {
                 return Verdict::Allowed;
             }
         }
+        self.watermark_rest(order, mark, highest, flags, gfp)
+    }
+
+    /// What the short cut leaves: larger orders, and single pages when there is little.
+    #[inline(never)]
+    fn watermark_rest(
+        &self,
+        order: Order,
+        mark: u64,
+        highest: ZoneType,
+        flags: AllocFlags,
+        gfp: Gfp,
+    ) -> Verdict {
         let verdict = self.watermark_ok(order, mark, highest, flags);
         let atomic = order == Order::ZERO && gfp.has(Gfp::ATOMIC_FLAG) && self.watermark_boost > 0;
         if verdict != Verdict::Allowed && atomic && flags.wmark() == Wmark::Min {
@@ -152,6 +165,16 @@ impl Zone {
             return self.watermark_ok(order, self.watermark.min, highest, flags);
         }
         verdict
+    }
+
+    /// The check of the fast path with its arithmetic, as `explain` shows it.
+    #[inline]
+    pub(crate) fn try_watermark(&self, ac: &AllocContext, flags: AllocFlags) -> ZoneTry {
+        let (wmark, reserve) = (flags.wmark(), self.lowmem_reserve[ac.highest as usize]);
+        let mark = self.wmark(wmark);
+        let verdict = self.watermark_fast(ac.order, mark, ac.highest, flags, ac.gfp);
+        let (zone, kind, nid, free) = (self.id, self.kind, self.node, self.free_pages());
+        ZoneTry { zone, kind, nid, wmark, flags, free, mark, reserve, verdict }
     }
 
     /// Free pages this request cannot have (`__zone_watermark_unusable_free`).
@@ -177,19 +200,7 @@ impl Machine {
         if self.config.arch.has_cma() && ac.migratetype == MigrateType::Movable {
             flags = flags.with(AllocFlags::CMA);
         }
-        // Only kernels with DMA32 care: the preferred zone must be Normal with a populated DMA32 below.
-        if !self.config.arch.zone_types().contains(&ZoneType::Dma32) {
-            return flags;
-        }
-        let Some(&preferred) = self.zonelist(ac).first() else { return flags };
-        let zone = &self.zones[preferred.index()];
-        if zone.kind != ZoneType::Normal {
-            return flags;
-        }
-        if self.nodes.len() > 1 && !self.zones[preferred.index() - 1].is_populated() {
-            return flags;
-        }
-        flags.with(AllocFlags::NOFRAGMENT)
+        if self.zonelist(ac).nofragment { flags.with(AllocFlags::NOFRAGMENT) } else { flags }
     }
 
     /// Computes every zone's watermarks from `min_free_kbytes` (`setup_per_zone_wmarks`).

@@ -6,6 +6,7 @@ use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::gfp::Gfp;
 use crate::mm::mmzone::Wmark;
+use crate::mm::page_alloc::AllocContext;
 use crate::mm::page_alloc::watermark::AllocFlags;
 
 /// What the watermark check of a zone said.
@@ -161,21 +162,37 @@ impl Default for AllocRecord {
 impl AllocRecord {
     /// Starts the record of a new allocation.
     #[inline]
-    pub fn begin(&mut self, at: u64, gfp: Gfp, order: Order, highest: ZoneType, migratetype: MigrateType) {
+    pub fn begin(&mut self, at: u64, ac: &AllocContext) {
+        if !self.slow.is_empty() {
+            self.forget_steps();
+        }
         self.at = at;
-        self.gfp = gfp;
-        self.order = order;
-        self.highest = highest;
-        self.migratetype = migratetype;
+        self.gfp = ac.gfp;
+        self.order = ac.order;
+        self.highest = ac.highest;
+        self.migratetype = ac.migratetype;
         self.path = Path::Begun;
         self.pfn = Pfn::NIL;
         self.split = None;
         self.refilled = 0;
         self.fallback = None;
         self.nr_tries = 0;
-        if !self.slow.is_empty() {
-            self.slow.clear();
-        }
+    }
+
+    #[cold]
+    fn forget_steps(&mut self) {
+        self.slow.clear();
+    }
+
+    /// The whole record of an allocation from the first zone's per-CPU list.
+    #[inline]
+    pub fn took(&mut self, at: u64, ac: &AllocContext, tried: ZoneTry, pfn: Pfn) {
+        self.begin(at, ac);
+        self.tries[0] = tried;
+        self.nr_tries = 1;
+        self.pfn = pfn;
+        self.zone = tried.zone;
+        self.path = Path::Fast;
     }
 
     /// The zones tried, in order; a long slow path keeps the first and the last ones.

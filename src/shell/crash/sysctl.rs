@@ -1,5 +1,8 @@
 //! `sysctl`: reading and writing tunables, as the tool of that name does.
 
+// Transcripts show what the kernel prints, tabs and all.
+#![allow(clippy::tabs_in_doc_comments)]
+
 use crate::shell::crash::Spelling;
 use crate::shell::words::{argument, quoted};
 use clap::Args;
