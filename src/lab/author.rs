@@ -133,15 +133,17 @@ fn running(lab: &Lab) -> Result<Vec<String>, String> {
     if empty.score() > 0 {
         problems.push(format!("an empty script earns {} points", empty.score()));
     }
-    let seeds = std::iter::once(own).chain(lab.exercise.seeds.others(own));
+    let seeds = || std::iter::once(own).chain(lab.exercise.seeds.others(own));
     let script = Submission { file: "solution.rhai", script: &lab.solution };
-    let solution = grade::check_all_seeds(lab, script, seeds, Eyes::Grader).map_err(|why| why.to_string())?;
+    let solution = grade::check_all_seeds(lab, script, seeds(), Eyes::Grader).map_err(|why| why.to_string())?;
     if !solution.is_full() {
         problems.push(format!("solution.rhai has {}/{}:\n{}", solution.score(), solution.points(), why(&solution)));
     }
     let mut can_fail: Vec<bool> = start.goals.iter().map(|goal| !goal.met && !goal.why.is_empty()).collect();
     for (name, script) in &lab.wrong {
-        let wrong = once(&format!("wrong/{name}.rhai"), script)?;
+        // A wrong answer may be right on one machine; it must not be on all.
+        let script = Submission { file: &format!("wrong/{name}.rhai"), script };
+        let wrong = grade::check_all_seeds(lab, script, seeds(), Eyes::Grader).map_err(|why| why.to_string())?;
         if wrong.is_full() {
             problems.push(format!("wrong/{name}.rhai passes"));
         } else if why(&wrong).trim().is_empty() {

@@ -27,7 +27,12 @@ macro_rules! labs {
 }
 
 labs! {
-    "10-watermark-arithmetic": "atomic-is-half" "kilobytes" "low-is-the-line" "no-lowmem-reserve" "only-printed" "reserve-lowered-too" "tried-out";
+    "10-watermark-arithmetic":
+        "atomic-is-half" "kilobytes" "low-is-the-line" "no-lowmem-reserve" "only-printed" "reserve-lowered-too" "tried-out";
+    "32-copy-on-write":
+        "both-copy" "fork-copies-everything" "parent-keeps-its-pages" "reads-fault-too" "sharing-ends-by-itself";
+    "46-who-gets-killed":
+        "as-it-is-now" "largest-address-space" "largest-rss" "no-wishes" "swapped-out-is-safe" "whoever-allocates";
 }
 
 /// The shipped labs; the student's files will stand below `root`.
