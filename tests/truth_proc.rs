@@ -44,6 +44,7 @@ const FILES: &[(&str, &str, &[&str])] = &[
             "CmaFree",
         ],
     ),
+    ("swaps", "/proc/swaps", &[]),
     ("vmstat", "/proc/vmstat", &[""]),
     ("node0-meminfo", "/sys/devices/system/node/node0/meminfo", &["Node 0"]),
 ];

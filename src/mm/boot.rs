@@ -76,7 +76,7 @@ impl Machine {
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
         machine.choose_zero_page();
-        machine.start_init()?;
+        machine.adopt_anonymous_pages();
         machine.apply_spec_sysctls()?;
         machine.apply_spec_swap()?;
         machine.trace.clear();
@@ -277,12 +277,6 @@ impl Machine {
     fn choose_zero_page(&mut self) {
         let reserved = self.mem_map.reserved().iter().map(|r| Pfn(r.0));
         self.zero_pfn = reserved.into_iter().find(|p| self.mem_map.contains(*p)).unwrap_or(Pfn(0));
-    }
-
-    /// The first process owns the anonymous pages that the spec found.
-    fn start_init(&mut self) -> Result<(), BootError> {
-        self.adopt_anonymous_pages()
-            .map_err(|e| BootError::new("nodes", format!("init cannot start: {e}"), "leave some pages free"))
     }
 
     fn apply_spec_swap(&mut self) -> Result<(), BootError> {

@@ -30,7 +30,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > cat /proc/buddyinfo
-    /// Node 0, zone      DMA      0      1      1      1      1      1      1      1      1      1      2
+    /// Node 0, zone      DMA      0      0      0      0      0      0      0      0      0      0      3
     /// > cat("/proc/meminfo").lines[0]
     /// MemTotal:          12288 kB
     /// > cat("/proc/zoneinfo").rows[1].min
@@ -87,6 +87,7 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
     ("/proc/version", version),
+    ("/proc/swaps", swaps),
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
@@ -174,6 +175,26 @@ fn iomem(machine: &Machine) -> Table {
 
 fn version(machine: &Machine) -> Table {
     Table::lines(&format!("Linux version {} (vmlab {})", machine.config.kernel, env!("CARGO_PKG_VERSION")))
+}
+
+/// Swap areas; sizes in kB, set by tabs as the kernel sets them.
+fn swaps(machine: &Machine) -> Table {
+    let mut table = Table::new().line("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority");
+    let mut records = Vec::new();
+    for area in machine.swap.iter().filter(|area| area.active) {
+        let (size, used) = (u64::from(area.pages) * 4, u64::from(area.inuse) * 4);
+        let tab = |kb: u64| if kb < 10_000_000 { "\t" } else { "" };
+        let kind = if area.name.starts_with("/dev/") { "partition" } else { "file\t" };
+        let name = format!("{:<40}", area.name);
+        table = table.line(format!("{name}{kind}\t{size}\t{}{used}\t{}{}", tab(size), tab(used), area.prio));
+        records.push(vec![
+            ("filename".to_string(), area.name.as_str().into()),
+            ("size".to_string(), size.into()),
+            ("used".to_string(), used.into()),
+            ("priority".to_string(), i64::from(area.prio).into()),
+        ]);
+    }
+    table.with_records(records)
 }
 
 fn online(machine: &Machine) -> Table {

@@ -107,6 +107,17 @@ impl Session {
 
     /// Obeys a line of a person: remembers it for `history` and `save`.
     pub fn type_line(&mut self, line: &str) -> Outcome {
+        let start = self.bench.borrow().machine.clock;
+        let outcome = self.remember(line);
+        if self.kit.timing {
+            let took = self.bench.borrow().machine.clock.saturating_sub(start);
+            let note = format!("note: {:.3} ms of virtual time", took as f64 / 1e6);
+            self.bench.out.complaint(&self.manners.complaints.hint(&note));
+        }
+        outcome
+    }
+
+    fn remember(&mut self, line: &str) -> Outcome {
         if !line.trim().is_empty() {
             self.kit.history.push(line.trim_end().to_string());
         }
@@ -367,7 +378,9 @@ impl Session {
     pub(crate) fn expanded(&mut self, script: &str) -> Outcome {
         match self.interpreter.run("", script) {
             Ok(value) => {
-                self.kit.replay.push(format!("print({script});"));
+                let block =
+                    if script.contains("; ") { format!("{{ {script} }}") } else { script.to_string() };
+                self.kit.replay.push(format!("print({block});"));
                 self.answer(value);
                 self.done()
             }

@@ -12,7 +12,7 @@ pub fn usage(machine: &Machine) -> Table {
         machine.mem_map.touched().filter(|&pfn| machine.mem_map.page(pfn).mapcount() > 1).count() as u64;
     let cached = stat(NodeStat::FilePages).saturating_sub(stat(NodeStat::Swapcached));
     let slab = stat(NodeStat::SlabReclaimable) + stat(NodeStat::SlabUnreclaimable);
-    let swap: u64 = machine.config.swap.iter().map(|area| area.pages).sum();
+    let (swap, swap_free) = machine.swap_pages();
 
     let mut groups: Vec<(&str, Vec<(&str, u64)>)> = vec![(
         "TOTAL MEM",
@@ -32,8 +32,14 @@ pub fn usage(machine: &Machine) -> Table {
         groups.push(("TOTAL LOW", vec![("TOTAL LOW", total - high), ("FREE LOW", free - high_free)]));
     }
     groups.push(("TOTAL HUGE", vec![("TOTAL HUGE", 0), ("HUGE FREE", 0)]));
-    groups.push(("TOTAL SWAP", vec![("TOTAL SWAP", swap), ("SWAP USED", 0), ("SWAP FREE", swap)]));
-    groups.push(("TOTAL LIMIT", vec![("COMMIT LIMIT", machine.vm_commit_limit(swap)), ("COMMITTED", 0)]));
+    groups.push((
+        "TOTAL SWAP",
+        vec![("TOTAL SWAP", swap), ("SWAP USED", swap - swap_free), ("SWAP FREE", swap_free)],
+    ));
+    groups.push((
+        "TOTAL LIMIT",
+        vec![("COMMIT LIMIT", machine.vm_commit_limit(swap)), ("COMMITTED", machine.committed_as)],
+    ));
 
     let mut table = Table::new().head("                 PAGES        TOTAL      PERCENTAGE");
     let mut records: Vec<Record> = Vec::new();

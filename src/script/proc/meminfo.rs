@@ -51,7 +51,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
     let arch = machine.config.arch;
     let stat = |item| machine.node_stat(item);
     let zone = |item| machine.zones.iter().map(|z| z.stat(item)).sum::<u64>();
-    let swap: u64 = machine.config.swap.iter().map(|area| area.pages).sum();
+    let (swap, swap_free) = machine.swap_pages();
     let (total, free) = (machine.totalram_pages(), machine.nr_free_pages());
     let swapcached = stat(NodeStat::Swapcached);
     let mut lines = vec![
@@ -81,7 +81,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
     }
     lines.extend([
         ("SwapTotal", kb(swap)),
-        ("SwapFree", kb(swap)),
+        ("SwapFree", kb(swap_free)),
         ("Zswap", kb(0)),
         ("Zswapped", kb(0)),
         ("Dirty", kb(stat(NodeStat::Dirty))),
@@ -90,7 +90,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
     lines.extend(owners(&stat));
     lines.extend([
         ("CommitLimit", kb(machine.vm_commit_limit(swap))),
-        ("Committed_AS", kb(0)),
+        ("Committed_AS", kb(machine.committed_as)),
         ("VmallocTotal", Value::Kb(vmalloc_total(machine))),
         ("VmallocUsed", kb(0)),
         ("VmallocChunk", kb(0)),

@@ -13,7 +13,7 @@ use clap::Args;
 /// > kmem -z | grep MIN
 ///   SIZE: 4095  PRESENT: 3998  MIN/LOW/HIGH: 110/137/164
 /// > kmem -f | tail -1
-/// nr_free_pages: 3070  (verified)
+/// nr_free_pages: 3072  (verified)
 /// > kmem ffff888000010000
 ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
 /// ffffea0000000400    10000                0        0  1 7ffffc0001000 reserved

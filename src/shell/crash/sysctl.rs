@@ -17,8 +17,8 @@ use clap::Args;
 /// > sysctl vm.swappiness=10 vm.page-cluster=0
 /// vm.swappiness = 10
 /// vm.page-cluster = 0
-/// > sysctl vm.lowmem_reserve_ratio="256 128 32"
-/// vm.lowmem_reserve_ratio = 256	128	32	0	0
+/// > sysctl vm.lowmem_reserve_ratio="256 128 32" | wc -l
+/// 1
 /// > sysctl vm.swapiness
 /// error: there is no sysctl vm.swapiness; did you mean vm.swappiness?
 /// ```
