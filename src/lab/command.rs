@@ -4,10 +4,11 @@
 
 use crate::lab::formats::Format;
 use crate::lab::library::Library;
-use crate::lab::{author, instructor, student};
+use crate::lab::{author, instructor, student, watch};
 use crate::script::out::Out;
 use crate::shell::theme::Theme;
 use clap::Parser;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 /// Something is missing.
@@ -17,11 +18,14 @@ pub const USAGE: u8 = 2;
 /// vmlab or a lab is wrong.
 pub const BUG: u8 = 3;
 
+/// What is typed before a lab's command in a shell.
+pub const SHELL: &str = "vmlab lab";
+
 /// Exercises that are graded on the state of the machine
 #[derive(clap::Parser, Debug)]
 #[command(name = "lab", no_binary_name = true, max_term_width = 100)]
 struct Line {
-    /// What to do; without it, the labs are listed
+    /// What to do; without it, at a terminal, watch the next lab, else list them
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -49,6 +53,22 @@ pub enum Command {
         seed: Option<u64>,
         #[command(flatten)]
         output: Output,
+    },
+    /// Check your file each time you save it
+    Watch {
+        /// Its number or name; without it, the next one
+        lab: Option<String>,
+        /// Check only when asked
+        #[arg(long)]
+        manual_run: bool,
+    },
+    /// Put the lab's machine at the prompt, to try things out
+    Try {
+        /// Its number or name
+        lab: Option<String>,
+        /// Another seed than the lab's
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Show the next hint
     Hint {
@@ -134,6 +154,14 @@ pub struct Room {
     pub call: &'static str,
 }
 
+/// The lab and the seed of `try`, when that is what the words say.
+pub fn is_try(words: &[String]) -> Option<(Option<String>, Option<u64>)> {
+    match Line::try_parse_from(words).ok()?.command? {
+        Command::Try { lab, seed } => Some((lab, seed)),
+        _ => None,
+    }
+}
+
 /// Obeys the words after `lab`; answers the exit status.
 pub fn obey_words(words: &[String], out: &Out, theme: Theme, call: &'static str) -> u8 {
     let line = match Line::try_parse_from(words) {
@@ -148,15 +176,18 @@ pub fn obey_words(words: &[String], out: &Out, theme: Theme, call: &'static str)
             return 0;
         }
     };
-    run(line.command.unwrap_or(Command::List), out, theme, call)
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let alone = if terminal && call == SHELL {
+        Command::Watch { lab: None, manual_run: false }
+    } else {
+        Command::List
+    };
+    run(line.command.unwrap_or(alone), out, theme, call)
 }
 
 /// Obeys a command; answers the exit status.
 pub fn run(command: Command, out: &Out, theme: Theme, call: &'static str) -> u8 {
-    let result = Library::open().and_then(|library| {
-        let room = Room { library, out: out.clone(), theme, call };
-        obey(&room, command)
-    });
+    let result = Room::open(out, theme, call).and_then(|room| obey(&room, command));
     result.unwrap_or_else(|complaint| {
         out.complaint(complaint.trim_end());
         USAGE
@@ -171,6 +202,8 @@ fn obey(room: &Room, command: Command) -> Result<u8, String> {
         Command::Check { lab, file, seed, output } => {
             student::check(room, lab.as_deref(), file.as_deref(), seed, &output)
         }
+        Command::Watch { lab, manual_run } => watch::watch(room, lab.as_deref(), manual_run),
+        Command::Try { .. } => Err("error: `lab try` is for the prompt".into()),
         Command::Hint { lab } => student::hint(room, lab.as_deref()),
         Command::Reset { lab } => student::reset(room, &lab),
         Command::Solution { lab, give_up } => student::solution(room, &lab, give_up),
@@ -187,6 +220,14 @@ impl Room {
     /// Writes a result.
     pub fn say(&self, text: &str) {
         self.out.text(text);
+    }
+
+    /// What stands here to work with: the labs, the streams.
+    ///
+    /// # Errors
+    /// When a lab cannot be read.
+    pub fn open(out: &Out, theme: Theme, call: &'static str) -> Result<Room, String> {
+        Ok(Room { library: Library::open()?, out: out.clone(), theme, call })
     }
 
     /// Writes a remark beside the results.

@@ -10,6 +10,7 @@
 //! | [`report`], [`formats`] | a grade for people, and for machines |
 //! | [`progress`] | how far a student is |
 //! | [`command`], [`student`], [`instructor`], [`author`] | `vmlab lab …` |
+//! | [`prompt`], [`watch`] | `lab …` at the prompt, and a check at every save |
 //!
 //! Everything is graded through [`Session`](crate::shell::session::Session), on what a student could look at as
 //! well: the machine, its counters, its events, and plain values of the script. Text that a script prints is never
@@ -24,8 +25,10 @@ pub mod grade;
 pub mod instructor;
 pub mod library;
 pub mod progress;
+pub mod prompt;
 pub mod report;
 pub mod shipped;
 pub mod student;
 pub mod trial;
 pub mod used;
+pub mod watch;

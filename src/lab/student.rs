@@ -294,7 +294,7 @@ fn internal(room: &Room, lab: &Lab, broken: &Broken, output: &Output) -> Result<
     Ok(bug(room, broken))
 }
 
-fn bug(room: &Room, broken: &Broken) -> u8 {
+pub(crate) fn bug(room: &Room, broken: &Broken) -> u8 {
     room.out.complaint(&format!("{broken}\n  help: this is not your script's fault; please report it"));
     BUG
 }
@@ -305,12 +305,12 @@ fn advice(room: &Room, lab: &Lab) -> String {
 }
 
 /// The first lab that is not passed.
-fn upcoming<'a>(room: &'a Room, progress: &Progress) -> Option<&'a Lab> {
+pub(crate) fn upcoming<'a>(room: &'a Room, progress: &Progress) -> Option<&'a Lab> {
     room.library.labs.iter().find(|lab| !progress.of(&lab.name).passed)
 }
 
 /// The lab that is meant; without a name, the first that was started and is not passed.
-fn chosen<'a>(room: &'a Room, asked: Option<&str>) -> Result<&'a Lab, String> {
+pub(crate) fn chosen<'a>(room: &'a Room, asked: Option<&str>) -> Result<&'a Lab, String> {
     if let Some(asked) = asked {
         return room.library.find(asked);
     }
@@ -319,7 +319,7 @@ fn chosen<'a>(room: &'a Room, asked: Option<&str>) -> Result<&'a Lab, String> {
     open.ok_or_else(|| format!("error: which lab?\n  help: `{} list` shows them", room.call))
 }
 
-fn progress(room: &Room) -> Progress {
+pub(crate) fn progress(room: &Room) -> Progress {
     Progress::read(&room.library.root).unwrap_or_else(|why| {
         room.note(&format!("{why}; what was done before is not known"));
         Progress::default()

@@ -76,15 +76,18 @@ impl Used {
     }
 
     /// Why this is more than looking at the machine.
-    fn touched(self) -> Option<String> {
+    fn touched(self, machine: &Machine) -> Option<String> {
+        let last = machine.trace.events().next_back();
         let how = if self.pages > 0 {
             format!("it took {} page frames", self.pages)
         } else if self.ns > 0 {
             format!("{:.3} ms of virtual time passed", self.ns as f64 / 1e6)
         } else if self.dice != 0 {
             "it threw the dice".into()
-        } else if self.events + self.counted + self.log > 0 {
-            "a tunable was written, or something was freed or reclaimed".into()
+        } else if let Some(event) = last.filter(|_| self.events > 0) {
+            format!("the kernel recorded `{}`", event.event)
+        } else if self.counted > 0 || self.log > 0 {
+            "something was freed or counted".into()
         } else {
             return None;
         };
@@ -108,6 +111,6 @@ pub fn foul(kind: Kind, budget: Budget, used: Used, desk: &Desk) -> Option<Strin
                 .into(),
         );
     }
-    let touched = if kind == Kind::Predict { used.touched() } else { None };
+    let touched = if kind == Kind::Predict { used.touched(&desk.machine) } else { None };
     touched.or_else(|| used.over(budget))
 }

@@ -44,6 +44,15 @@ pub struct Manners {
     pub json: bool,
 }
 
+/// A command of a floor above: the shell knows its name and hands it its words.
+#[derive(Clone, Copy)]
+pub struct Guest {
+    /// Its name.
+    pub name: &'static str,
+    /// Obeys a line: the name, and the words after it.
+    pub run: fn(&mut Session, &[String]) -> Outcome,
+}
+
 /// A conversation with one machine.
 pub struct Session {
     /// The bench.
@@ -56,6 +65,8 @@ pub struct Session {
     pub pages: Rc<Pages>,
     /// The session's own commands.
     pub kit: Kit,
+    /// Commands of the floor above.
+    pub guests: Vec<Guest>,
     manners: Manners,
     undo: bool,
 }
@@ -91,7 +102,7 @@ impl Session {
             interpreter.engine_mut().on_print(move |text| out.complaint(text));
         }
         register_commands(&mut interpreter, commands.clone(), pages.clone());
-        Session { bench, interpreter, commands, pages, kit: Kit::default(), manners, undo: false }
+        Session { bench, interpreter, commands, pages, kit: Kit::default(), guests: Vec::new(), manners, undo: false }
     }
 
     /// A session whose text goes nowhere but into its replies.
@@ -229,6 +240,7 @@ impl Session {
     /// Is this a command's name?
     pub fn is_command(&self, word: &str) -> bool {
         Kit::knows(word)
+            || self.guests.iter().any(|guest| guest.name == word)
             || self.commands.iter().any(|c| c.name == word)
             || self.interpreter.entries.iter().any(|e| e.name == word && e.is_command())
     }
@@ -341,6 +353,12 @@ impl Session {
 
     fn bare_command(&mut self, line: &[String]) -> Outcome {
         let Some((name, args)) = line.split_first() else { return Outcome::Done };
+        // `help lab` is its own page.
+        let asked = if name == "help" { args.first().unwrap_or(name) } else { name };
+        if let Some(guest) = self.guests.iter().copied().find(|guest| guest.name == asked) {
+            let page = [asked.clone(), "--help".to_string()];
+            return (guest.run)(self, if asked == name { line } else { &page });
+        }
         if Kit::knows(name) {
             return Kit::run(self, line);
         }
