@@ -32,7 +32,9 @@ fn every_lab_is_proved() {
     deep(|| {
         let problems: Vec<String> = labs()
             .iter()
-            .flat_map(|lab| author::problems(lab).into_iter().map(|problem| format!("{}: {problem}", lab.name)))
+            .flat_map(|lab| {
+                author::problems(lab).into_iter().map(|problem| format!("{}: {problem}", lab.name))
+            })
             .collect();
         assert!(problems.is_empty(), "\n{}", problems.join("\n"));
     });
@@ -101,7 +103,12 @@ fn a_script_that_does_not_end_by_itself_earns_nothing() {
 fn a_machine_that_was_taken_back_proves_nothing() {
     deep(|| {
         for lab in labs() {
-            for spoiler in ["boot(\"tiny\");", "reset();", "let s = snapshot(); restore(s);", "Fn(\"boot\").call(\"tiny\");"] {
+            for spoiler in [
+                "boot(\"tiny\");",
+                "reset();",
+                "let s = snapshot(); restore(s);",
+                "Fn(\"boot\").call(\"tiny\");",
+            ] {
                 let grade = spoiled(&lab, spoiler);
                 assert_eq!(grade.score(), 0, "{}: {spoiler}", lab.name);
             }

@@ -44,8 +44,9 @@ fn one(answer: &Answer, scope: &Scope) -> Result<Dynamic, String> {
     if !fits {
         return Err(format!("`{name}` should be {wanted}, and is {}.", clip(&describe(value))));
     }
-    let taken = plain(value, DEPTH)
-        .ok_or_else(|| format!("`{name}` should be plain: numbers, texts, arrays and maps of them, not too many."))?;
+    let taken = plain(value, DEPTH).ok_or_else(|| {
+        format!("`{name}` should be plain: numbers, texts, arrays and maps of them, not too many.")
+    })?;
     match (answer.is, taken.as_int()) {
         (Shape::Float, Ok(n)) => Ok(Dynamic::from(n as f64)),
         _ => Ok(taken),

@@ -37,7 +37,12 @@ pub fn check(room: &Room, folder: Option<&Path>) -> Result<u8, String> {
         wrong += problems.len();
         let seeds = lab.exercise.seeds.grader + 1;
         if problems.is_empty() {
-            room.say(&format!("{}: OK ({} points, {seeds} seeds, {} wrong answers)\n", lab.name, lab.exercise.points, lab.wrong.len()));
+            room.say(&format!(
+                "{}: OK ({} points, {seeds} seeds, {} wrong answers)\n",
+                lab.name,
+                lab.exercise.points,
+                lab.wrong.len()
+            ));
         } else {
             room.say(&format!("{}: FAIL\n", lab.name));
         }
@@ -97,7 +102,10 @@ fn on_paper(lab: &Lab) -> Vec<String> {
     let section = exercise.hints.last().is_some_and(|hint| {
         hint.contains("See '") && hint.contains(&format!("chapter {}", exercise.chapter))
     });
-    demand(section, format!("the last hint does not name a section: See '…' in chapter {}.", exercise.chapter));
+    demand(
+        section,
+        format!("the last hint does not name a section: See '…' in chapter {}.", exercise.chapter),
+    );
     demand(lab.wrong.len() >= WRONG, format!("{} wrong answers; {WRONG} are needed", lab.wrong.len()));
     problems
 }
@@ -105,7 +113,8 @@ fn on_paper(lab: &Lab) -> Vec<String> {
 /// Files that do not belong there.
 fn stray(folder: &Path) -> Vec<String> {
     let here = library::entries(folder).into_iter().filter(|(name, _)| !FILES.contains(&name.as_str()));
-    let wrong = library::entries(&folder.join("wrong")).into_iter().filter(|(name, _)| !name.ends_with(".rhai"));
+    let wrong =
+        library::entries(&folder.join("wrong")).into_iter().filter(|(name, _)| !name.ends_with(".rhai"));
     here.chain(wrong).map(|(_, path)| format!("stray file {}", path.display())).collect()
 }
 
@@ -135,15 +144,22 @@ fn running(lab: &Lab) -> Result<Vec<String>, String> {
     }
     let seeds = || std::iter::once(own).chain(lab.exercise.seeds.others(own));
     let script = Submission { file: "solution.rhai", script: &lab.solution };
-    let solution = grade::check_all_seeds(lab, script, seeds(), Eyes::Grader).map_err(|why| why.to_string())?;
+    let solution =
+        grade::check_all_seeds(lab, script, seeds(), Eyes::Grader).map_err(|why| why.to_string())?;
     if !solution.is_full() {
-        problems.push(format!("solution.rhai has {}/{}:\n{}", solution.score(), solution.points(), why(&solution)));
+        problems.push(format!(
+            "solution.rhai has {}/{}:\n{}",
+            solution.score(),
+            solution.points(),
+            why(&solution)
+        ));
     }
     let mut can_fail: Vec<bool> = start.goals.iter().map(|goal| !goal.met && !goal.why.is_empty()).collect();
     for (name, script) in &lab.wrong {
         // A wrong answer may be right on one machine; it must not be on all.
         let script = Submission { file: &format!("wrong/{name}.rhai"), script };
-        let wrong = grade::check_all_seeds(lab, script, seeds(), Eyes::Grader).map_err(|why| why.to_string())?;
+        let wrong =
+            grade::check_all_seeds(lab, script, seeds(), Eyes::Grader).map_err(|why| why.to_string())?;
         if wrong.is_full() {
             problems.push(format!("wrong/{name}.rhai passes"));
         } else if why(&wrong).trim().is_empty() {
@@ -154,7 +170,9 @@ fn running(lab: &Lab) -> Result<Vec<String>, String> {
         }
     }
     let never = can_fail.iter().zip(&lab.exercise.goals).filter(|(can, _)| !**can);
-    problems.extend(never.map(|(_, goal)| format!("goal `{}` is failed by no script that is here", goal.title())));
+    problems.extend(
+        never.map(|(_, goal)| format!("goal `{}` is failed by no script that is here", goal.title())),
+    );
     Ok(problems)
 }
 
@@ -179,15 +197,28 @@ pub fn new(room: &Room, name: &str) -> Result<u8, String> {
     let write = |file: &str, text: &str| {
         std::fs::write(folder.join(file), text).map_err(|why| format!("error: {file}: {why}"))
     };
-    std::fs::create_dir_all(folder.join("wrong")).map_err(|why| format!("error: {}: {why}", folder.display()))?;
+    std::fs::create_dir_all(folder.join("wrong"))
+        .map_err(|why| format!("error: {}: {why}", folder.display()))?;
     write("lab.yaml", YAML)?;
-    write("start.rhai", "// How many free pages does the machine have after the experiment?\nlet left = ();\n")?;
-    write("solution.rhai", "// An order is a power of two.\nlet left = nr_free_pages() - (1 << given.order);\n")?;
+    write(
+        "start.rhai",
+        "// How many free pages does the machine have after the experiment?\nlet left = ();\n",
+    )?;
+    write(
+        "solution.rhai",
+        "// An order is a power of two.\nlet left = nr_free_pages() - (1 << given.order);\n",
+    )?;
     write("wrong/one-page.rhai", "let left = nr_free_pages() - 1;\n")?;
     write("wrong/order-as-pages.rhai", "let left = nr_free_pages() - given.order;\n")?;
-    room.say(&format!("{} is a lab that passes `{} dev check`: make it yours\n", folder.display(), room.call));
+    room.say(&format!(
+        "{} is a lab that passes `{} dev check`: make it yours\n",
+        folder.display(),
+        room.call
+    ));
     let state = progress::FILE;
-    room.say(&format!("  lab.yaml  start.rhai  solution.rhai  wrong/     (my.rhai and {state} are the student's)\n"));
+    room.say(&format!(
+        "  lab.yaml  start.rhai  solution.rhai  wrong/     (my.rhai and {state} are the student's)\n"
+    ));
     Ok(0)
 }
 

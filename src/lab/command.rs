@@ -245,7 +245,9 @@ impl Room {
                 self.say(text);
                 Ok(())
             }
-            Some(file) => std::fs::write(file, text).map_err(|why| format!("error: {}: {why}", file.display())),
+            Some(file) => {
+                std::fs::write(file, text).map_err(|why| format!("error: {}: {why}", file.display()))
+            }
         }
     }
 }

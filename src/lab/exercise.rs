@@ -265,7 +265,10 @@ fn advice(problem: &str) -> String {
         };
     }
     if problem.contains("missing field") {
-        return format!("Add the key `{}:`; `vmlab lab dev new` shows all of them.", quoted.next().unwrap_or("…"));
+        return format!(
+            "Add the key `{}:`; `vmlab lab dev new` shows all of them.",
+            quoted.next().unwrap_or("…")
+        );
     }
     "A value that holds `: ` or starts with `#` or `${` is put in quotes; a script of several lines follows `|`.".into()
 }

@@ -46,7 +46,8 @@ pub fn total(graded: &[Graded]) -> (u32, u32) {
 
 /// The exit status: platforms that read a file want 0 even from a student who failed.
 pub fn status(output: &Output, full: bool) -> u8 {
-    let read_by_platform = output.out.is_some() && matches!(output.format, Format::Gradescope | Format::Exercism);
+    let read_by_platform =
+        output.out.is_some() && matches!(output.format, Format::Gradescope | Format::Exercism);
     if full || read_by_platform { 0 } else { FAILED }
 }
 
@@ -164,7 +165,8 @@ fn gradescope(graded: &[Graded]) -> Value {
         })
         .collect();
     let (earned, points) = total(graded);
-    let troubles = graded.iter().filter_map(|g| Some(format!("{}: {}", g.lab.name, g.grade.foul.as_ref()?.text)));
+    let troubles =
+        graded.iter().filter_map(|g| Some(format!("{}: {}", g.lab.name, g.grade.foul.as_ref()?.text)));
     let mut output = vec![format!("Score: {earned}/{points}")];
     output.extend(troubles);
     json!({

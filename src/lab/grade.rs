@@ -157,7 +157,8 @@ pub fn check_all_seeds(
             }
         }
         if worst.foul.is_none() {
-            worst.foul = next.foul.map(|foul| Foul { text: format!("Under seed {seed}: {}", foul.text), ..foul });
+            worst.foul =
+                next.foul.map(|foul| Foul { text: format!("Under seed {seed}: {}", foul.text), ..foul });
         }
     }
     Ok(worst)
@@ -197,9 +198,9 @@ fn judge(lab: &Lab, goal: &Goal, trial: &mut Trial, work: Submission) -> Result<
         Broken(format!("{}: goal `{}`, {part}: {}", lab.name, goal.title(), why.what))
     };
     verdict.met = match evaluate(&mut trial.author, &goal.that) {
-        Ok(value) => value
-            .as_bool()
-            .map_err(|kind| broken("that", &Complaint::new(format!("true or false is needed, not {kind}"))))?,
+        Ok(value) => value.as_bool().map_err(|kind| {
+            broken("that", &Complaint::new(format!("true or false is needed, not {kind}")))
+        })?,
         Err(why) => return Err(broken("that", &why)),
     };
     if verdict.met {
@@ -217,7 +218,8 @@ fn judge(lab: &Lab, goal: &Goal, trial: &mut Trial, work: Submission) -> Result<
     if goal.reveal == Reveal::Name {
         return Ok(verdict);
     }
-    let sentence = evaluate(&mut trial.author, &template(&goal.otherwise)).map_err(|why| broken("else", &why))?;
+    let sentence =
+        evaluate(&mut trial.author, &template(&goal.otherwise)).map_err(|why| broken("else", &why))?;
     verdict.why = sentence.to_string().trim_end().lines().map(String::from).collect();
     for name in asked {
         if let Some((line, text)) = answers::line_of(work.script, name) {

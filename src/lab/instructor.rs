@@ -81,7 +81,8 @@ fn one(lab: &Lab, home: &Path, seeds: Option<u64>) -> Result<Grade, String> {
     own.grader = seeds.unwrap_or(own.grader).max(1);
     let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let submission = Submission { file: &name, script: &script };
-    grade::check_all_seeds(lab, submission, own.others(own.student), Eyes::Grader).map_err(|why| why.to_string())
+    grade::check_all_seeds(lab, submission, own.others(own.student), Eyes::Grader)
+        .map_err(|why| why.to_string())
 }
 
 /// The students and their folders; `true` when the folder is that of one student.
@@ -101,7 +102,8 @@ fn students(folder: &Path, labs: &[&Lab]) -> (Vec<(String, PathBuf)>, bool) {
 
 fn shard_of(students: Vec<(String, PathBuf)>, shard: Option<&str>) -> Result<Vec<(String, PathBuf)>, String> {
     let Some(shard) = shard else { return Ok(students) };
-    let parts = shard.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+    let parts =
+        shard.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
     match parts {
         Some((i, n)) if (1..=n).contains(&i) => {
             Ok(students.into_iter().enumerate().filter(|(at, _)| at % n == i - 1).map(|(_, s)| s).collect())
@@ -138,7 +140,10 @@ fn submitted(lab: &Lab, home: &Path) -> Option<PathBuf> {
 
 /// Is this name the lab's?
 fn belongs(lab: &Lab, name: &str) -> bool {
-    name == lab.name || name == lab.slug() || name == lab.number() || name == lab.number().trim_start_matches('0')
+    name == lab.name
+        || name == lab.slug()
+        || name == lab.number()
+        || name == lab.number().trim_start_matches('0')
 }
 
 /// A folder, and no link: a submission does not lead out of itself.

@@ -135,12 +135,16 @@ impl Library {
         match part.as_slice() {
             [lab] => Ok(lab),
             [] => {
-                let names = self.labs.iter().flat_map(|lab| [lab.name.as_str(), lab.slug()]);
+                let words = |lab| [Lab::slug(lab)].into_iter().chain(Lab::slug(lab).split('-'));
+                let names = self.labs.iter().flat_map(words);
                 let near = nearest(asked, names);
                 let shown: String = asked.chars().take(64).collect();
                 Err(match near.first() {
                     Some(near) => format!("error: there is no lab {shown}\n  help: did you mean {near}?"),
-                    None => format!("error: there is no lab {shown}\n  help: `vmlab lab list` shows all {}", self.labs.len()),
+                    None => format!(
+                        "error: there is no lab {shown}\n  help: `vmlab lab list` shows all {}",
+                        self.labs.len()
+                    ),
                 })
             }
             several => {
@@ -164,7 +168,8 @@ pub fn read_lab(name: &str, folder: &Path) -> Result<Lab, String> {
         }
     }
     let (yaml, start, solution) = (text("lab.yaml")?, text("start.rhai")?, text("solution.rhai")?);
-    Lab::new(folder.to_path_buf(), name, &yaml, &start, &solution, wrong).map_err(|why| format!("error: {why}"))
+    Lab::new(folder.to_path_buf(), name, &yaml, &start, &solution, wrong)
+        .map_err(|why| format!("error: {why}"))
 }
 
 /// A small text file.

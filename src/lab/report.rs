@@ -43,7 +43,8 @@ fn verdict(goal: &Verdict, grade: &Grade, theme: Theme) -> String {
     if grade.foul.is_some() && goal.why.is_empty() {
         return format!("  {}: {}\n", goal.name, theme.faint("not looked at"));
     }
-    let part = if goal.earned > 0 { format!(", {} of {} points", goal.earned, goal.points) } else { String::new() };
+    let part =
+        if goal.earned > 0 { format!(", {} of {} points", goal.earned, goal.points) } else { String::new() };
     let mut text = format!("  {}: {} ({seconds:.1}s{part})\n", goal.name, theme.error("FAIL"));
     for line in &goal.why {
         text.push_str(&indented(line, 4));

@@ -82,10 +82,18 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
     room.say(&report::task(lab, &given, room.theme));
     let (work, call) = (lab.work(), room.call);
     if work.is_file() {
-        room.say(&format!("\nyour file is {} as you left it; `{call} reset {}` begins anew\n", work.display(), lab.number()));
+        room.say(&format!(
+            "\nyour file is {} as you left it; `{call} reset {}` begins anew\n",
+            work.display(),
+            lab.number()
+        ));
     } else {
         write(&work, &lab.start)?;
-        room.say(&format!("\nyour file is {}: edit it, then `{call} check {}`", work.display(), lab.number()));
+        room.say(&format!(
+            "\nyour file is {}: edit it, then `{call} check {}`",
+            work.display(),
+            lab.number()
+        ));
         room.say(&format!("; stuck? `{call} hint {}`\n", lab.number()));
     }
     Ok(0)
@@ -94,7 +102,7 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
 /// The given numbers of a student's machine, as they are written.
 fn given(lab: &Lab) -> Result<String, Broken> {
     let stage = Stage::set(lab, lab.exercise.seeds.student)?;
-    let each = stage.given.iter().map(|(key, value)| format!("given.{key} = {value}"));
+    let each = stage.given.iter().map(|(key, value)| format!("given.{key} = {value:?}"));
     Ok(each.collect::<Vec<_>>().join(", "))
 }
 
@@ -113,12 +121,16 @@ pub fn check(
     let work = file.map_or_else(|| lab.work(), Path::to_path_buf);
     if file.is_none() && !work.is_file() {
         let (call, number) = (room.call, lab.number());
-        return Err(format!("error: {} is not there\n  help: `{call} start {number}` makes it", work.display()));
+        return Err(format!(
+            "error: {} is not there\n  help: `{call} start {number}` makes it",
+            work.display()
+        ));
     }
     let script = library::read(&work)?;
     let name = work.file_name().map_or_else(|| WORK.to_string(), |name| name.to_string_lossy().into_owned());
     let submission = Submission { file: &name, script: &script };
-    let mine = match grade::check(lab, submission, seed.unwrap_or(lab.exercise.seeds.student), Eyes::Student) {
+    let mine = match grade::check(lab, submission, seed.unwrap_or(lab.exercise.seeds.student), Eyes::Student)
+    {
         Ok(grade) => grade,
         Err(broken) => return internal(room, lab, &broken, output),
     };

@@ -44,7 +44,7 @@ const VARIABLES: usize = 256;
 /// The limits of the author's scripts: more, but nothing of the host either.
 const AUTHOR: Limits = Limits { host: false, ..Limits::PERSON };
 /// A script that is stuck in long calls is ended by the host's clock; nothing else here looks at it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of a run.
 pub struct Trial {
@@ -176,7 +176,8 @@ impl Trial {
             // Not `put`: handles the author made in `setup` stay good.
             bench.borrow_mut().machine = machine;
         }
-        let known = answers.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or(Dynamic::UNIT)));
+        let known =
+            answers.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or(Dynamic::UNIT)));
         let used_map = [("used".to_string(), Dynamic::from(used.map()))];
         constants(&mut author, known.chain(used_map));
         let mut foul = foul;

@@ -102,7 +102,16 @@ impl Session {
             interpreter.engine_mut().on_print(move |text| out.complaint(text));
         }
         register_commands(&mut interpreter, commands.clone(), pages.clone());
-        Session { bench, interpreter, commands, pages, kit: Kit::default(), guests: Vec::new(), manners, undo: false }
+        Session {
+            bench,
+            interpreter,
+            commands,
+            pages,
+            kit: Kit::default(),
+            guests: Vec::new(),
+            manners,
+            undo: false,
+        }
     }
 
     /// A session whose text goes nowhere but into its replies.
