@@ -78,6 +78,12 @@ impl Session {
 
     fn bare_command(&mut self, line: &[String]) -> Outcome {
         let Some((name, args)) = line.split_first() else { return Outcome::Done };
+        // `help lab` is its own page.
+        let asked = if name == "help" { args.first().unwrap_or(name) } else { name };
+        if let Some(guest) = self.guests.iter().copied().find(|guest| guest.name == asked) {
+            let page = [asked.clone(), "--help".to_string()];
+            return (guest.run)(self, if asked == name { line } else { &page });
+        }
         if Kit::knows(name) {
             return Kit::run(self, line);
         }
@@ -125,7 +131,8 @@ impl Session {
                 complaint.place = None;
                 // A complaint that begins with a command's name is in that tool's own words already.
                 let spelled = |what: &str| {
-                    what.split_once(": ").is_some_and(|(name, _)| self.commands.iter().any(|c| c.name == name))
+                    what.split_once(": ")
+                        .is_some_and(|(name, _)| self.commands.iter().any(|c| c.name == name))
                 };
                 if complaint.kind == Kind::Script && complaint.help.is_empty() && spelled(&complaint.what) {
                     return self.complain_plainly(&complaint.what);
