@@ -68,6 +68,7 @@ const PROMISED: &[&str] = &[
     "nr_free_pages()",
     "gfp(GFP_KERNEL)",
     "drain_pages()",
+    "compact()",
     "GFP_KERNEL | __GFP_ZERO | __GFP_WAIT",
     // I.6 tasks and address spaces
     "let p = spawn(\"a\"); [p.pid, p.comm, p.rss, p.total_vm, p.minflt, p.majflt, p.swap, p.oom_score_adj, p.alive, p.vmas]",
@@ -122,7 +123,6 @@ const PROMISED: &[&str] = &[
 
 /// Functions that are promised and not built yet.
 const LATER: &[&str] = &[
-    "compact",
     "memblock_add",
     "memblock_reserve",
     "memblock_alloc",

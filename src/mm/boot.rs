@@ -131,6 +131,7 @@ impl Machine {
             last_alloc: AllocRecord::default(),
             clock: 0,
             cpu: Cpu(first_cpu),
+            home: config.nodes.iter().position(|n| n.cpus.contains(&first_cpu)).unwrap_or(0),
             current: Current::default(),
             dice: Dice::new(config.seed),
             contents: Contents::default(),

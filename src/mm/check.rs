@@ -104,6 +104,12 @@ impl Machine {
                         ),
                     );
                 }
+                if zone.free_area_empty(order, mt) != (zone.blocks(order, mt) == 0) {
+                    return broken(
+                        "the mask of free orders tells which lists are empty",
+                        format!("{} order {order} {}: {count} listed", zone.kind, mt.name()),
+                    );
+                }
                 pages += u64::from(count) * u64::from(order.pages());
             }
         }

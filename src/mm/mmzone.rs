@@ -5,6 +5,7 @@
 //! Simplified — blocks of the largest order that nobody touched since boot are a range, not list entries.
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::compaction::Deferral;
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::page::{List, MemMap};
@@ -98,8 +99,12 @@ pub struct Zone {
     pub nr_reserved_highatomic: u64,
     /// Free blocks by order.
     pub free_area: [FreeArea; Order::COUNT],
+    /// By migratetype: bit n is set while a block of order n is free.
+    pub nonempty: [u16; MigrateType::COUNT],
     /// Largest blocks untouched since boot, all Movable: ranges of frames, lowest first.
     pub virgin: VecDeque<(u32, u32)>,
+    /// What compaction remembers of its failures.
+    pub compaction: Deferral,
     /// Lists of each CPU.
     pub pageset: Vec<PerCpuPages>,
     /// Pages by state.
@@ -128,7 +133,9 @@ impl Zone {
             lowmem_reserve: [0; ZoneType::ALL.len()],
             nr_reserved_highatomic: 0,
             free_area: [FreeArea::default(); Order::COUNT],
+            nonempty: [0; MigrateType::COUNT],
             virgin: VecDeque::new(),
+            compaction: Deferral::default(),
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],
@@ -207,8 +214,24 @@ impl Zone {
     /// True when no block of this order and type is free (`free_area_empty`).
     #[inline]
     pub fn free_area_empty(&self, order: Order, migratetype: MigrateType) -> bool {
-        self.free_area[order.index()].lists[migratetype.index()].is_empty()
-            && (order != Order::MAX || migratetype != MigrateType::Movable || self.virgin.is_empty())
+        self.nonempty[migratetype.index()] & 1 << order.get() == 0
+    }
+
+    /// The smallest order from `order` on of which a block of this type is free.
+    #[inline]
+    pub fn smallest_free(&self, order: Order, migratetype: MigrateType) -> Option<Order> {
+        let large_enough = u32::from(self.nonempty[migratetype.index()]) >> order.get() << order.get();
+        Order::new(large_enough.trailing_zeros() as u8)
+    }
+
+    /// A list lost its last block, or the virgin blocks ran out: is anything of the order left?
+    #[inline]
+    pub(crate) fn note_emptied(&mut self, order: Order, migratetype: MigrateType) {
+        let listed = !self.free_area[order.index()].lists[migratetype.index()].is_empty();
+        let virgin = order == Order::MAX && migratetype == MigrateType::Movable && !self.virgin.is_empty();
+        if !listed && !virgin {
+            self.nonempty[migratetype.index()] &= !(1 << order.get());
+        }
     }
 
     /// First frames of the free blocks of an order and a type, in list order.

@@ -292,6 +292,15 @@ impl Page {
         }
     }
 
+    /// Makes it the first page of an allocated block (`set_page_refcounted`, `set_page_private`).
+    #[inline]
+    pub(crate) fn prep(&mut self, order: Order) {
+        self.mapcount = 0;
+        self.refcount = 1;
+        self.private = u32::from(order.get());
+        self.mapping = 0;
+    }
+
     /// True when dropping a reference frees a block of this order, nothing speaks against it (`page_expected_state`),
     /// and nothing else ends with it.
     #[inline]
@@ -411,7 +420,7 @@ impl MemMap {
     }
 
     /// The page as it stands, also of a section that nobody wrote yet.
-    #[inline]
+    #[inline(always)]
     pub fn page(&self, pfn: Pfn) -> Page {
         match self.owned.get(pfn.0 as usize / SECTION_PAGES) {
             Some(Some(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
@@ -419,18 +428,29 @@ impl MemMap {
         }
     }
 
-    fn page_not_owned(&self, pfn: Pfn) -> Page {
-        match self.shared.get(pfn.0 as usize / SECTION_PAGES) {
-            Some(Some(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
-            _ => self.ground.pristine(pfn),
+    /// The page, if somebody ever wrote one of its section.
+    #[inline(always)]
+    pub fn touched_page(&self, pfn: Pfn) -> Option<&Page> {
+        match self.owned.get(pfn.0 as usize / SECTION_PAGES) {
+            Some(Some(pages)) => Some(&pages[pfn.0 as usize % SECTION_PAGES]),
+            _ => self.shared_page(pfn),
         }
+    }
+
+    fn shared_page(&self, pfn: Pfn) -> Option<&Page> {
+        let pages = self.shared.get(pfn.0 as usize / SECTION_PAGES)?.as_ref()?;
+        Some(&pages[pfn.0 as usize % SECTION_PAGES])
+    }
+
+    fn page_not_owned(&self, pfn: Pfn) -> Page {
+        self.shared_page(pfn).copied().unwrap_or_else(|| self.ground.pristine(pfn))
     }
 
     /// The page, to be changed; its section becomes this machine's own.
     ///
     /// # Panics
     /// Outside of the map: a frame number that no zone gave out is a bug of the simulator.
-    #[inline]
+    #[inline(always)]
     pub fn page_mut(&mut self, pfn: Pfn) -> &mut Page {
         let MemMap { owned, shared, ground } = self;
         let section = pfn.0 as usize / SECTION_PAGES;
@@ -556,11 +576,17 @@ impl List {
     /// Puts a page at the front (`list_add`).
     #[inline]
     pub fn push_front(&mut self, map: &mut MemMap, pfn: Pfn) {
+        map.page_mut(pfn).next = self.head;
+        self.link_front(map, pfn);
+    }
+
+    /// Puts a page at the front that already names the first one as its next.
+    #[inline(always)]
+    pub(crate) fn link_front(&mut self, map: &mut MemMap, pfn: Pfn) {
         if self.is_empty() {
             self.tail = pfn;
         } else {
             map.page_mut(self.head).prev = pfn;
-            map.page_mut(pfn).next = self.head;
         }
         self.head = pfn;
         self.len += 1;
@@ -569,11 +595,17 @@ impl List {
     /// Puts a page at the end (`list_add_tail`).
     #[inline]
     pub fn push_back(&mut self, map: &mut MemMap, pfn: Pfn) {
+        map.page_mut(pfn).prev = self.tail;
+        self.link_back(map, pfn);
+    }
+
+    /// Puts a page at the end that already names the last one as its previous.
+    #[inline(always)]
+    pub(crate) fn link_back(&mut self, map: &mut MemMap, pfn: Pfn) {
         if self.is_empty() {
             self.head = pfn;
         } else {
             map.page_mut(self.tail).next = pfn;
-            map.page_mut(pfn).prev = self.tail;
         }
         self.tail = pfn;
         self.len += 1;
@@ -582,40 +614,71 @@ impl List {
     /// Takes a page out (`list_del`).
     #[inline]
     pub fn remove(&mut self, map: &mut MemMap, pfn: Pfn) {
+        let page = map.page(pfn);
+        self.unlink(map, pfn, page.prev, page.next);
+    }
+
+    /// Takes a page out that lies between these two, if it has neighbours.
+    #[inline(always)]
+    pub(crate) fn unlink(&mut self, map: &mut MemMap, pfn: Pfn, prev: Pfn, next: Pfn) {
         if pfn == self.head {
-            self.pop_front(map);
-        } else if pfn == self.tail {
-            self.pop_back(map);
-        } else {
-            let page = map.page(pfn);
-            map.page_mut(page.prev).next = page.next;
-            map.page_mut(page.next).prev = page.prev;
-            self.len -= 1;
+            return self.behead(next);
         }
+        if pfn == self.tail {
+            self.tail = prev;
+        } else {
+            map.page_mut(prev).next = next;
+            map.page_mut(next).prev = prev;
+        }
+        self.len -= 1;
     }
 
     /// Takes the first page out.
     #[inline]
-    pub fn pop_front(&mut self, map: &MemMap) -> Option<Pfn> {
-        let first = self.head;
-        match self.len {
-            0 => return None,
-            1 => *self = List::default(),
-            len => (self.head, self.len) = (map.page(first).next, len - 1),
+    pub fn pop_front(&mut self, map: &mut MemMap) -> Option<Pfn> {
+        self.pop_front_mut(map).map(|(pfn, _)| pfn)
+    }
+
+    /// Takes the first page out and hands it over to be changed.
+    #[inline(always)]
+    pub(crate) fn pop_front_mut<'a>(&mut self, map: &'a mut MemMap) -> Option<(Pfn, &'a mut Page)> {
+        if self.is_empty() {
+            return None;
         }
-        Some(first)
+        let first = self.head;
+        let page = map.page_mut(first);
+        self.behead(page.next);
+        Some((first, page))
+    }
+
+    /// The list goes on with its second page, if it has one.
+    #[inline(always)]
+    fn behead(&mut self, second: Pfn) {
+        match self.len {
+            1 => *self = List::default(),
+            len => (self.head, self.len) = (second, len - 1),
+        }
     }
 
     /// Takes the last page out.
     #[inline]
-    pub fn pop_back(&mut self, map: &MemMap) -> Option<Pfn> {
+    pub fn pop_back(&mut self, map: &mut MemMap) -> Option<Pfn> {
+        self.pop_back_mut(map).map(|(pfn, _)| pfn)
+    }
+
+    /// Takes the last page out and hands it over to be changed.
+    #[inline(always)]
+    pub(crate) fn pop_back_mut<'a>(&mut self, map: &'a mut MemMap) -> Option<(Pfn, &'a mut Page)> {
         let last = self.tail;
-        match self.len {
-            0 => return None,
-            1 => *self = List::default(),
-            len => (self.tail, self.len) = (map.page(last).prev, len - 1),
+        if self.is_empty() {
+            return None;
         }
-        Some(last)
+        let page = map.page_mut(last);
+        match self.len {
+            1 => *self = List::default(),
+            len => (self.tail, self.len) = (page.prev, len - 1),
+        }
+        Some((last, page))
     }
 
     /// The pages from first to last.
@@ -671,9 +734,9 @@ mod tests {
         list.push_front(&mut map, Pfn(299));
         list.remove(&mut map, Pfn(301));
         assert_eq!(list.iter(&map).collect::<Vec<_>>(), [Pfn(299), Pfn(300), Pfn(302)]);
-        assert_eq!(list.pop_front(&map), Some(Pfn(299)));
+        assert_eq!(list.pop_front(&mut map), Some(Pfn(299)));
         assert_eq!((list.len, list.tail), (2, Pfn(302)));
-        assert_eq!(list.pop_back(&map), Some(Pfn(302)));
+        assert_eq!(list.pop_back(&mut map), Some(Pfn(302)));
         list.remove(&mut map, Pfn(300));
         assert_eq!((list, list.iter(&map).next()), (List::default(), None));
     }

@@ -85,67 +85,75 @@ impl Machine {
 
     #[inline(always)]
     fn alloc_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
-        let highest = gfp.zone(self.config.arch).ok_or(Errno::EINVAL)?;
-        let migratetype = gfp.migratetype();
-        // PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS of the task narrow the mask.
-        let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
-        let ac = AllocContext { gfp, order, node, highest, migratetype };
-        if self.fail_nth() {
-            return Err(self.injected_failure(ac));
-        }
+        let ac = self.prepare_alloc_pages(node, gfp, order)?;
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        let pfn = match self.alloc_from_pcp(&ac, flags) {
+        let pfn = match self.alloc_nearby(&ac, flags) {
             Some(pfn) => pfn,
-            None => self.alloc_pages_further(ac, flags)?,
+            None => self.alloc_pages_further(&{ ac }, flags)?,
         };
         if self.trace.hot {
-            self.emit(Event::PageAlloc { pfn, order, gfp, migratetype });
+            self.emit(Event::PageAlloc { pfn, order, gfp: ac.gfp, migratetype: ac.migratetype });
         }
         self.charge(self.config.costs.alloc);
         Ok(pfn)
     }
 
-    /// The usual case, all in one place: the preferred zone is above its watermark, and this CPU's list has a block.
-    ///
-    /// `None` has changed nothing: the long way begins anew.
+    /// What the request asks for (`prepare_alloc_pages`).
     #[inline(always)]
-    fn alloc_from_pcp(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
-        if !self.pcp_allowed_order(ac.order) {
-            return None;
-        }
+    fn prepare_alloc_pages(&self, node: usize, gfp: Gfp, order: Order) -> Result<AllocContext, Errno> {
+        let highest = gfp.zone(self.config.arch).ok_or(Errno::EINVAL)?;
+        let migratetype = gfp.migratetype();
+        // PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS of the task narrow the mask.
+        let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
+        Ok(AllocContext { gfp, order, node, highest, migratetype })
+    }
+
+    /// The usual case, all in one place: the preferred zone is above its watermark and has a block at hand, on this
+    /// CPU's list or among its free blocks.
+    ///
+    /// `None` has taken nothing: the long way begins anew.
+    #[inline(always)]
+    fn alloc_nearby(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
         let (here, preferred) = (self.cpu_node(), *self.zonelist(ac).first()?);
+        let from_pcp = self.pcp_allowed_order(ac.order);
         let zone = &mut self.zones[preferred.index()];
         let tried = zone.try_watermark(ac, flags);
-        if tried.verdict != Verdict::Allowed || zone.boosted_watermark {
+        if tried.verdict != Verdict::Allowed || zone.boosted_watermark || self.fail_in.is_some() {
             return None;
         }
-        let pcp = &mut zone.pageset[self.cpu.index()];
-        let pfn = pcp.pop(&self.mem_map, ac.migratetype, ac.order)?;
-        pcp.free_factor >>= 1;
+        self.last_alloc.begin(self.clock, ac);
+        self.last_alloc.tried(tried);
+        let pfn = if from_pcp {
+            let pcp = &mut zone.pageset[self.cpu.index()];
+            let (pfn, page) = pcp.pop(&mut self.mem_map, ac.migratetype, ac.order)?;
+            page.prep(ac.order);
+            pcp.free_factor >>= 1;
+            pfn
+        } else {
+            let pfn = self.rmqueue_smallest(preferred, ac.order, ac.migratetype)?;
+            self.mem_map.page_mut(pfn).prep(ac.order);
+            pfn
+        };
+        let zone = &mut self.zones[preferred.index()];
         self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
         zone.count_hit(here);
-        let at = self.clock;
         self.prep_new_page(pfn, ac);
-        self.last_alloc.took(at, ac, tried, pfn);
+        self.last_alloc.found(pfn, preferred);
         Some(pfn)
     }
 
     /// The long way: the whole zonelist, then the slow path.
     #[inline(never)]
-    fn alloc_pages_further(&mut self, ac: AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
-        self.last_alloc.begin(self.clock, &ac);
-        match self.get_page_from_freelist(&ac, flags) {
-            Some(pfn) => Ok(pfn),
-            None => self.alloc_pages_slowpath(&ac),
+    fn alloc_pages_further(&mut self, ac: &AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
+        self.last_alloc.begin(self.clock, ac);
+        if self.fail_nth() {
+            self.last_alloc.fail(Path::Injected);
+            return Err(Errno::ENOMEM);
         }
-    }
-
-    /// `fail_nth` asked for a failure here.
-    #[cold]
-    fn injected_failure(&mut self, ac: AllocContext) -> Errno {
-        self.last_alloc.begin(self.clock, &ac);
-        self.last_alloc.fail(Path::Injected);
-        Errno::ENOMEM
+        match self.get_page_from_freelist(ac, flags) {
+            Some(pfn) => Ok(pfn),
+            None => self.alloc_pages_slowpath(ac),
+        }
     }
 
     /// Frees a block: drops one reference, and gives the pages back when it was the last (`__free_pages`).
@@ -163,11 +171,14 @@ impl Machine {
 
     #[inline(always)]
     fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        let plain = self.mem_map.page(pfn).is_ready_to_free(order) && !self.free_is_watched();
-        if !plain || !self.pcp_allowed_order(order) {
+        if !self.mem_map.page(pfn).is_ready_to_free(order) || self.free_is_watched() {
             return self.free_pages_checked(pfn, order);
         }
-        self.free_unref_page(pfn, order);
+        if self.pcp_allowed_order(order) {
+            self.free_unref_page(pfn, order);
+        } else {
+            self.free_pages_ok(pfn, order);
+        }
         Ok(())
     }
 
@@ -221,7 +232,6 @@ impl Machine {
         if self.pcp_allowed_order(order) {
             self.free_unref_page(pfn, order);
         } else {
-            self.mem_map.page_mut(pfn).reset_flags(PageFlags::NONE);
             self.free_pages_ok(pfn, order);
         }
     }
@@ -246,9 +256,11 @@ impl Machine {
 
     /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
     pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
-        let zone = self.mem_map.page(pfn).zone();
-        let migratetype = self.pageblocks.get(pfn);
-        self.free_one_page(zone, pfn, order, migratetype, FreeTo::Likely);
+        let page = self.mem_map.page_mut(pfn);
+        page.reset_flags(PageFlags::NONE);
+        page.refcount = 0;
+        let zone = page.zone();
+        self.free_one_page(zone, pfn, order, self.pageblocks.get(pfn), FreeTo::Likely);
         self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
     }
 
@@ -267,6 +279,7 @@ impl Machine {
                 self.last_alloc.tried(tried);
                 if tried.verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
                     if let Some(pfn) = self.rmqueue(ac, preferred, zone_id, flags) {
+                        self.mem_map.page_mut(pfn).prep(ac.order);
                         self.prep_new_page(pfn, ac);
                         if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
                             self.reserve_highatomic_pageblock(pfn, zone_id);
@@ -345,7 +358,7 @@ impl Machine {
     }
 
     /// Takes a block of the wanted type, or steals one of another type (`__rmqueue`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rmqueue_list(
         &mut self,
         zone_id: ZoneId,
@@ -353,10 +366,20 @@ impl Machine {
         migratetype: MigrateType,
         flags: AllocFlags,
     ) -> Option<Pfn> {
+        let pfn = self.rmqueue_smallest(zone_id, order, migratetype);
+        if pfn.is_some() { pfn } else { self.rmqueue_other(zone_id, order, migratetype, flags) }
+    }
+
+    /// The wanted type has no block: the memory of CMA, or another type's, which becomes ours.
+    #[cold]
+    fn rmqueue_other(
+        &mut self,
+        zone_id: ZoneId,
+        order: Order,
+        migratetype: MigrateType,
+        flags: AllocFlags,
+    ) -> Option<Pfn> {
         loop {
-            if let Some(pfn) = self.rmqueue_smallest(zone_id, order, migratetype) {
-                return Some(pfn);
-            }
             if flags.has(AllocFlags::CMA)
                 && migratetype == MigrateType::Movable
                 && let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma)
@@ -366,11 +389,15 @@ impl Machine {
             if !self.rmqueue_fallback(zone_id, order, migratetype, flags) {
                 return None;
             }
+            let pfn = self.rmqueue_smallest(zone_id, order, migratetype);
+            if pfn.is_some() {
+                return pfn;
+            }
         }
     }
 
     /// Takes the smallest block that is large enough and splits it (`__rmqueue_smallest`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rmqueue_smallest(
         &mut self,
         zone_id: ZoneId,
@@ -378,32 +405,26 @@ impl Machine {
         migratetype: MigrateType,
     ) -> Option<Pfn> {
         let zone = &mut self.zones[zone_id.index()];
-        for from in order.and_above() {
-            if let Some(pfn) = zone.take_block(&mut self.mem_map, from, migratetype) {
-                let splits = zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
-                zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
-                if migratetype == MigrateType::Cma {
-                    zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
-                }
-                self.vmstat.count(VmEvent::BuddySplit, splits);
-                self.last_alloc.split(from, order);
-                if self.trace.hot && splits > 0 {
-                    self.emit(Event::BuddySplit { pfn, from, to: order });
-                }
-                return Some(pfn);
+        let from = zone.smallest_free(order, migratetype)?;
+        let pfn = zone.take_block(&mut self.mem_map, from, migratetype)?;
+        zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
+        if migratetype == MigrateType::Cma {
+            zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
+        }
+        self.last_alloc.split(from, order);
+        if from > order {
+            zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
+            self.vmstat.count(VmEvent::BuddySplit, u64::from(from.get() - order.get()));
+            if self.trace.hot {
+                self.emit(Event::BuddySplit { pfn, from, to: order });
             }
         }
-        None
+        Some(pfn)
     }
 
-    /// Makes a block ready for its new owner (`prep_new_page`).
-    #[inline]
+    /// Makes a block whose first page is prepared ready for its new owner (`prep_new_page`).
+    #[inline(always)]
     fn prep_new_page(&mut self, pfn: Pfn, ac: &AllocContext) {
-        let page = self.mem_map.page_mut(pfn);
-        page.set_page_type(None);
-        page.refcount = 1;
-        page.private = u32::from(ac.order.get());
-        page.mapping = 0;
         if ac.order > Order::ZERO && ac.gfp.has(Gfp::COMP) {
             self.prep_compound_page(pfn, ac.order);
         }
@@ -437,7 +458,6 @@ impl Machine {
     }
 
     /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
-    #[inline]
     pub(crate) fn free_one_page(
         &mut self,
         zone_id: ZoneId,
@@ -517,7 +537,7 @@ impl Zone {
     }
 
     /// Takes the first free block of exactly this order and type off its list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_block(
         &mut self,
         map: &mut MemMap,
@@ -525,14 +545,15 @@ impl Zone {
         migratetype: MigrateType,
     ) -> Option<Pfn> {
         let list = &mut self.free_area[order.index()].lists[migratetype.index()];
-        if let Some(pfn) = list.pop_front(map) {
-            map.page_mut(pfn).set_page_type(None);
-            return Some(pfn);
+        let Some((pfn, page)) = list.pop_front_mut(map) else {
+            let virgin = order == Order::MAX && migratetype == MigrateType::Movable;
+            return if virgin { self.take_virgin() } else { None };
+        };
+        page.set_page_type(None);
+        if list.is_empty() {
+            self.note_emptied(order, migratetype);
         }
-        if order == Order::MAX && migratetype == MigrateType::Movable {
-            return self.take_virgin();
-        }
-        None
+        Some(pfn)
     }
 
     /// Takes the lowest block that nobody touched since boot.
@@ -542,12 +563,13 @@ impl Zone {
         range.0 += Order::MAX.pages();
         if range.0 == range.1 {
             self.virgin.pop_front();
+            self.note_emptied(Order::MAX, MigrateType::Movable);
         }
         Some(pfn)
     }
 
     /// Splits a block down to the wanted order; the upper halves go back as free blocks (`expand`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expand(
         &mut self,
         map: &mut MemMap,
@@ -555,18 +577,16 @@ impl Zone {
         want: Order,
         from: Order,
         migratetype: MigrateType,
-    ) -> u64 {
+    ) {
         let mut order = from;
-        while order > want {
-            let Some(half) = order.down() else { break };
+        while let Some(half) = order.down().filter(|half| *half >= want) {
             order = half;
             self.add_block(map, pfn.up(order.pages()), order, migratetype, false);
         }
-        u64::from(from.get() - want.get())
     }
 
     /// Puts a free block on its list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add_block(
         &mut self,
         map: &mut MemMap,
@@ -576,30 +596,38 @@ impl Zone {
         tail: bool,
     ) {
         let list = &mut self.free_area[order.index()].lists[migratetype.index()];
-        if tail {
-            list.push_back(map, pfn)
-        } else {
-            list.push_front(map, pfn)
-        }
         let page = map.page_mut(pfn);
         page.set_page_type(Some(PageType::Buddy));
         page.private = u32::from(order.get());
         // The kernel's list_del does not ask which list; ours keeps each list's length.
         page.index = migratetype as u32;
+        if tail {
+            page.prev = list.tail;
+            list.link_back(map, pfn);
+        } else {
+            page.next = list.head;
+            list.link_front(map, pfn);
+        }
+        self.nonempty[migratetype.index()] |= 1 << order.get();
     }
 
     /// Takes a free block out of the middle of its list (`del_page_from_free_list`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn del_block(&mut self, map: &mut MemMap, pfn: Pfn, order: Order) {
-        let list = map.page(pfn).index as usize;
-        self.free_area[order.index()].lists[list].remove(map, pfn);
-        map.page_mut(pfn).set_page_type(None);
+        let page = map.page_mut(pfn);
+        let (migratetype, prev, next) = (MigrateType::ALL[page.index as usize], page.prev, page.next);
+        page.set_page_type(None);
+        let list = &mut self.free_area[order.index()].lists[migratetype.index()];
+        list.unlink(map, pfn, prev, next);
+        if list.is_empty() {
+            self.note_emptied(order, migratetype);
+        }
     }
 
     /// Frees a block: while its buddy is free too, the two become one (`__free_one_page`).
     ///
     /// Answers how often it merged, and the order it became.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_one_page(
         &mut self,
         map: &mut MemMap,
@@ -637,17 +665,14 @@ impl Zone {
     }
 
     /// True when a block of exactly this order begins at `pfn`, free and in this zone (`page_is_buddy`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_block(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
-        if !self.spans(pfn) {
-            return false;
-        }
-        let page = map.page(pfn);
-        page.is_buddy_of(order) && page.zone() == self.id
+        // A page that nobody wrote is neither listed nor outside of its zone: it lies in an untouched block.
+        map.touched_page(pfn).is_some_and(|page| page.is_buddy_of(order) && page.zone() == self.id)
     }
 
     /// True when the buddy of the next order is free as well: this block may merge soon, so it is used last.
-    #[inline]
+    #[inline(always)]
     fn buddy_merge_likely(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
         // Orders MAX-1 and MAX gain nothing from waiting.
         let Some(up) = order.up().filter(|up| *up < Order::MAX) else { return false };

@@ -353,6 +353,21 @@ pub mod functions {
         Bench::of(&ctx).borrow_mut().machine.drain_all_pages(None) as i64
     }
 
+    /// Compacts every zone: movable pages are gathered at its end, so that larger blocks come free at its start.
+    ///
+    /// Answers how many pages were moved.
+    ///
+    /// ```vmlab
+    /// > compact()
+    /// 0
+    /// ```
+    ///
+    /// Kernel: `compact_nodes`, `mm/compaction.c`.
+    /// Command: `compact`
+    pub fn compact(ctx: NativeCallContext) -> i64 {
+        Bench::of(&ctx).borrow_mut().machine.compact_memory() as i64
+    }
+
     /// Makes the n-th page allocation from now on fail; 0 switches that off.
     ///
     /// ```vmlab

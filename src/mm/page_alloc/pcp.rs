@@ -13,7 +13,7 @@ use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::Zone;
-use crate::mm::page::{List, MemMap, PageFlags, PageType};
+use crate::mm::page::{List, MemMap, Page, PageFlags, PageType};
 use crate::mm::page_alloc::watermark::AllocFlags;
 use crate::mm::page_alloc::{AllocContext, FreeTo};
 use crate::mm::trace::Event;
@@ -70,10 +70,15 @@ pub fn batchsize(managed_pages: u64) -> u64 {
 impl PerCpuPages {
     /// Takes the first block of a list.
     #[inline(always)]
-    pub(crate) fn pop(&mut self, map: &MemMap, migratetype: MigrateType, order: Order) -> Option<Pfn> {
-        let pfn = self.lists[pindex(migratetype, order)].pop_front(map)?;
+    pub(crate) fn pop<'a>(
+        &mut self,
+        map: &'a mut MemMap,
+        migratetype: MigrateType,
+        order: Order,
+    ) -> Option<(Pfn, &'a mut Page)> {
+        let block = self.lists[pindex(migratetype, order)].pop_front_mut(map)?;
         self.count -= u64::from(order.pages());
-        Some(pfn)
+        Some(block)
     }
 
     /// How many pages to give back at once (`nr_pcp_free`).
@@ -141,10 +146,12 @@ impl Machine {
         if pcp.lists[pindex(ac.migratetype, ac.order)].is_empty() {
             self.refill(ac, zone_id, flags);
         }
-        self.zones[zone].pageset[cpu].pop(&self.mem_map, ac.migratetype, ac.order)
+        let block = self.zones[zone].pageset[cpu].pop(&mut self.mem_map, ac.migratetype, ac.order)?;
+        Some(block.0)
     }
 
     /// Moves a batch of blocks from the buddy lists to this CPU's list (`rmqueue_bulk`).
+    #[inline(never)]
     fn refill(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) {
         let (cpu, list) = (self.cpu.index(), pindex(ac.migratetype, ac.order));
         let batch = self.zones[zone_id.index()].pageset[cpu].batch;
@@ -159,7 +166,8 @@ impl Machine {
             page.index = ac.migratetype as u32;
             let pcp = &mut self.zones[zone_id.index()].pageset[cpu];
             // At the tail: refilled blocks are used in the order in which they came.
-            pcp.lists[list].push_back(&mut self.mem_map, pfn);
+            page.prev = pcp.lists[list].tail;
+            pcp.lists[list].link_back(&mut self.mem_map, pfn);
             pcp.count += u64::from(ac.order.pages());
             moved += 1;
         }
@@ -182,15 +190,16 @@ impl Machine {
             MigrateType::HighAtomic | MigrateType::Cma => MigrateType::Movable,
             plain => plain,
         };
-        page.set_page_type(Some(PageType::Pcp));
-        page.private = u32::from(order.get());
-        page.index = real as u32;
-        self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
         let list = pindex(migratetype, order);
         let zone = &mut self.zones[zone_id.index()];
         let pcp = &mut zone.pageset[self.cpu.index()];
-        pcp.lists[list].push_front(&mut self.mem_map, pfn);
+        page.set_page_type(Some(PageType::Pcp));
+        page.private = u32::from(order.get());
+        page.index = real as u32;
+        page.next = pcp.lists[list].head;
+        pcp.lists[list].link_front(&mut self.mem_map, pfn);
         pcp.count += u64::from(order.pages());
+        self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
         let free_high = order > Order::ZERO && order <= Order::COSTLY && pcp.free_factor > 0;
         let limit = pcp.limit(zone.reclaim_active, free_high);
         if pcp.count >= limit {
@@ -213,20 +222,16 @@ impl Machine {
             }
             let order = order_of(list);
             while left > 0 {
-                let tail = zone.pageset[cpu.index()].lists[list].tail;
-                if tail == Pfn::NIL {
-                    break;
-                }
                 let pcp = &mut zone.pageset[cpu.index()];
-                pcp.lists[list].remove(mem_map, tail);
+                let Some((tail, page)) = pcp.lists[list].pop_back_mut(mem_map) else { break };
                 pcp.count -= u64::from(order.pages());
                 left -= i64::from(order.pages());
                 let migratetype = match pageblocks.get(tail) {
                     // The block may have been isolated while the page waited here.
                     MigrateType::Isolate => MigrateType::Isolate,
-                    _ => MigrateType::ALL[mem_map.page(tail).index as usize],
+                    _ => MigrateType::ALL[page.index as usize],
                 };
-                mem_map.page_mut(tail).set_page_type(None);
+                page.set_page_type(None);
                 let (merged, _) =
                     zone.free_one_page(mem_map, pageblocks, tail, order, migratetype, FreeTo::Likely);
                 vmstat.count(VmEvent::BuddyMerge, merged);

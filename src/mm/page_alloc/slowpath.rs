@@ -23,7 +23,7 @@ const MAX_COMPACT_RETRIES: u32 = 16;
 const MAX_NOFAIL_ROUNDS: u32 = 100;
 
 /// What a round of compaction came to (`enum compact_result`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum CompactResult {
     /// Not tried: the order is 0, or no zone was suitable.
     Skipped,

@@ -161,7 +161,7 @@ impl Default for AllocRecord {
 
 impl AllocRecord {
     /// Starts the record of a new allocation.
-    #[inline]
+    #[inline(always)]
     pub fn begin(&mut self, at: u64, ac: &AllocContext) {
         if !self.slow.is_empty() {
             self.forget_steps();
@@ -184,32 +184,26 @@ impl AllocRecord {
         self.slow.clear();
     }
 
-    /// The whole record of an allocation from the first zone's per-CPU list.
-    #[inline]
-    pub fn took(&mut self, at: u64, ac: &AllocContext, tried: ZoneTry, pfn: Pfn) {
-        self.begin(at, ac);
-        self.tries[0] = tried;
-        self.nr_tries = 1;
-        self.pfn = pfn;
-        self.zone = tried.zone;
-        self.path = Path::Fast;
-    }
-
     /// The zones tried, in order; a long slow path keeps the first and the last ones.
     pub fn tries(&self) -> &[ZoneTry] {
         &self.tries[..usize::from(self.nr_tries)]
     }
 
     /// Remembers a zone that was tried.
-    #[inline]
+    #[inline(always)]
     pub fn tried(&mut self, tried: ZoneTry) {
         if usize::from(self.nr_tries) == TRIES {
-            // The last walk is the one that failed: it must not be lost.
-            self.tries.copy_within(TRIES / 2.., TRIES / 2 - 1);
-            self.nr_tries -= 1;
+            self.forget_tries();
         }
         self.tries[usize::from(self.nr_tries)] = tried;
         self.nr_tries += 1;
+    }
+
+    /// The last walk is the one that failed: it must not be lost.
+    #[cold]
+    fn forget_tries(&mut self) {
+        self.tries.copy_within(TRIES / 2.., TRIES / 2 - 1);
+        self.nr_tries -= 1;
     }
 
     /// The last zone tried had no block after all, although its watermark allowed it.
