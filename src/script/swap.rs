@@ -18,7 +18,8 @@ pub mod functions {
     /// ```vmlab
     /// > swapon("/dev/vdb", "64M");
     /// > cat /proc/swaps
-    /// error: /proc/swaps: no such file on this machine
+    /// Filename				Type		Size		Used		Priority
+    /// /dev/vdb                                partition	65532		0		-2
     /// > swapon("/dev/vdb", "64M")
     /// EBUSY (Device or resource busy)
     /// > swapon("/dev/vdc", 0)
