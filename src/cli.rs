@@ -27,7 +27,7 @@ pub const INTERRUPTED: u8 = 130;
     version = concat!(env!("CARGO_PKG_VERSION"), " (rhai 1.27)"),
     max_term_width = 100,
     override_usage = "vmlab [OPTIONS] [FILE [ARGS]...]\n       vmlab [OPTIONS] lab|import|reference ...",
-    after_help = "Instead of a file:\n  lab        exercises: list, start, check, hint\n  import     evidence from a real machine\n  reference  the reference of the language\n\nExamples:\n  vmlab                                   the prompt\n  vmlab scripts/oom.rhai                  a script\n  vmlab --machine x86_64-numa2 -e 'kmem -z'   one line, on another machine"
+    after_help = "Instead of a file:\n  lab        exercises: list, start, check, hint\n  import     evidence from a real machine\n  reference  the reference of the language\n\nExamples:\n  vmlab                                      the prompt\n  vmlab scripts/oom.rhai                     a script\n  vmlab --machine x86_64-numa2 -e 'kmem -z'  one line, on another machine"
 )]
 struct Cli {
     #[command(flatten)]

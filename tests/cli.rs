@@ -247,3 +247,18 @@ fn ctrl_c_ends_a_script_with_130() {
     assert_eq!(status(&output), 130, "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("interrupted"));
 }
+
+#[test]
+fn a_saved_session_does_the_same_again() {
+    let saved = file("saved.rhai", "");
+    let saved = saved.to_str().unwrap();
+    let typed = format!(
+        "let p = alloc_pages(GFP_KERNEL, 2);\nkmem -f | tail -1\nsysctl vm.swappiness=10\nkmem -V | wc -l\nsave {saved}\n"
+    );
+    assert_eq!(status(&fed(&[], &typed)), 0);
+    let output = run(&[saved]);
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(
+        text(&output.stdout).contains("(verified)") && text(&output.stdout).contains("vm.swappiness = 10")
+    );
+}

@@ -108,3 +108,29 @@ fn what_mirrors_the_kernel_says_which_function() {
         .collect();
     assert!(silent.is_empty(), "no line `Kernel:` in {silent:?}");
 }
+
+#[test]
+fn every_command_can_show_the_script_it_stands_for() {
+    use vmlab::script::bench::Bench;
+    use vmlab::shell::session::Session;
+    for option in ["-f", "-F", "-i", "-n", "-z", "-V", "-p", "-o", "-h", "-g", "-g 36"] {
+        let mut session = Session::quiet(Bench::sandbox("x86_64-numa2", None).unwrap());
+        let shown = session.reply(&format!("kmem {option} --script"));
+        let (script, by_hand) = shown.split_once("\n//").unwrap_or((&shown, ""));
+        assert_eq!(session.reply(script.trim()), session.reply(&format!("kmem {option}")), "kmem {option}");
+        assert_eq!(
+            session.reply(&format!("kmem(\"{option}\")")),
+            session.reply(&format!("kmem {option}")),
+            "{option}"
+        );
+        let by_hand = by_hand.split_once('\n').map_or("", |(_, script)| script);
+        let answer = session.reply(by_hand);
+        assert!(!answer.contains("error"), "{by_hand}: {answer}");
+    }
+    // The blocks counted by hand are those that the command counts.
+    let mut session = Session::quiet(Bench::sandbox("x86_64-numa2", None).unwrap());
+    let counted = session.reply(
+        "let pages = 0; for z in zones() { for o in 0..=10 { pages += z.free_area[o] * (1 << o); } } pages",
+    );
+    assert!(session.reply("kmem -f").contains(&format!("nr_free_pages: {}  (verified)", counted.trim())));
+}

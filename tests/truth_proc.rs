@@ -12,10 +12,10 @@ use vmlab::shell::render;
 
 /// Files, and the labels whose numbers may differ.
 const FILES: &[(&str, &str, &[&str])] = &[
-    // Allocations before the capture are not replayed; /proc files were read one after the other.
-    ("zoneinfo", "/proc/zoneinfo", &["numa_", "pages free", "nr_free_pages"]),
+    // Allocations before the capture are not replayed, and the machine's own first task takes some pages.
+    ("zoneinfo", "/proc/zoneinfo", &["numa_", "nr_", "pages free", "count:"]),
     ("buddyinfo", "/proc/buddyinfo", &["Node"]),
-    ("pagetypeinfo", "/proc/pagetypeinfo", &[]),
+    ("pagetypeinfo", "/proc/pagetypeinfo", &["Node"]),
     (
         "meminfo",
         "/proc/meminfo",
@@ -44,6 +44,7 @@ const FILES: &[(&str, &str, &[&str])] = &[
             "CmaFree",
         ],
     ),
+    ("swaps", "/proc/swaps", &[]),
     ("vmstat", "/proc/vmstat", &[""]),
     ("node0-meminfo", "/sys/devices/system/node/node0/meminfo", &["Node 0"]),
 ];

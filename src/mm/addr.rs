@@ -77,6 +77,7 @@ impl Order {
     pub const COSTLY: Order = Order(3);
 
     /// The order `n`, if there is one.
+    #[inline]
     pub fn new(n: u8) -> Option<Order> {
         (n <= Order::MAX.0).then_some(Order(n))
     }

@@ -18,7 +18,7 @@ use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::{Config, NodeConfig, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
-use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone};
+use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::pgtable::Tables;
@@ -76,7 +76,7 @@ impl Machine {
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
         machine.choose_zero_page();
-        machine.start_init()?;
+        machine.adopt_anonymous_pages();
         machine.apply_spec_sysctls()?;
         machine.apply_spec_swap()?;
         machine.trace.clear();
@@ -131,6 +131,7 @@ impl Machine {
             last_alloc: AllocRecord::default(),
             clock: 0,
             cpu: Cpu(first_cpu),
+            home: config.nodes.iter().position(|n| n.cpus.contains(&first_cpu)).unwrap_or(0),
             current: Current::default(),
             dice: Dice::new(config.seed),
             contents: Contents::default(),
@@ -173,19 +174,30 @@ impl Machine {
                 self.printk(line);
             }
             for kind in ZoneType::ALL {
-                let zones_of = |nodes: &[usize]| -> Box<[ZoneId]> {
-                    let all = nodes.iter().flat_map(|n| self.nodes[*n].zones.iter().rev());
-                    let usable = |z: &&ZoneId| {
-                        let zone = &self.zones[z.index()];
-                        zone.kind <= kind && zone.managed_pages > 0
-                    };
-                    all.filter(usable).copied().collect()
-                };
-                let (list, here) = (zones_of(&order), zones_of(&[local]));
+                let (list, here) = (self.zonelist_of(&order, kind), self.zonelist_of(&[local], kind));
                 self.nodes[local].zonelists[kind as usize] = list;
                 self.nodes[local].this_node[kind as usize] = here;
             }
         }
+    }
+
+    /// The zones of these nodes up to a kind, high zones of each node first.
+    fn zonelist_of(&self, nodes: &[usize], kind: ZoneType) -> Zonelist {
+        let all = nodes.iter().flat_map(|n| self.nodes[*n].zones.iter().rev());
+        let usable = |z: &&ZoneId| {
+            let zone = &self.zones[z.index()];
+            zone.kind <= kind && zone.managed_pages > 0
+        };
+        let zones: Box<[ZoneId]> = all.filter(usable).copied().collect();
+        let nofragment = zones.first().is_some_and(|preferred| self.zone_has_dma32_below(*preferred));
+        Zonelist::new(zones, nofragment)
+    }
+
+    /// True for a Normal zone with a populated DMA32 zone below it: `alloc_flags_nofragment` cares for no other.
+    fn zone_has_dma32_below(&self, preferred: ZoneId) -> bool {
+        self.config.arch.has_dma32()
+            && self.zones[preferred.index()].kind == ZoneType::Normal
+            && (self.nodes.len() == 1 || self.zones[preferred.index() - 1].is_populated())
     }
 
     /// Nodes from near to far; nodes at the same distance take turns (`find_next_best_node`).
@@ -266,12 +278,6 @@ impl Machine {
     fn choose_zero_page(&mut self) {
         let reserved = self.mem_map.reserved().iter().map(|r| Pfn(r.0));
         self.zero_pfn = reserved.into_iter().find(|p| self.mem_map.contains(*p)).unwrap_or(Pfn(0));
-    }
-
-    /// The first process owns the anonymous pages that the spec found.
-    fn start_init(&mut self) -> Result<(), BootError> {
-        self.adopt_anonymous_pages()
-            .map_err(|e| BootError::new("nodes", format!("init cannot start: {e}"), "leave some pages free"))
     }
 
     fn apply_spec_swap(&mut self) -> Result<(), BootError> {

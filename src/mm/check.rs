@@ -84,7 +84,7 @@ impl Machine {
                     if !pfn.is_aligned(order) || !zone.spans(pfn) || !zone.spans(pfn.up(order.pages() - 1)) {
                         return broken("a free block is aligned and inside its zone", place());
                     }
-                    if page.prev != previous {
+                    if previous != Pfn::NIL && page.prev != previous {
                         return broken("list links agree in both directions", place());
                     }
                     if !free.insert((pfn.0, order.get())) {
@@ -102,6 +102,12 @@ impl Machine {
                             mt.name(),
                             list.len
                         ),
+                    );
+                }
+                if zone.free_area_empty(order, mt) != (zone.blocks(order, mt) == 0) {
+                    return broken(
+                        "the mask of free orders tells which lists are empty",
+                        format!("{} order {order} {}: {count} listed", zone.kind, mt.name()),
                     );
                 }
                 pages += u64::from(count) * u64::from(order.pages());

@@ -15,6 +15,18 @@ impl Machine {
         }
     }
 
+    /// The foreground offers the CPU: a kernel thread that waits for it has its turn (`cond_resched`).
+    pub(crate) fn cond_resched(&mut self) {
+        /// A turn of a thread among equals, far less than a tick.
+        const TURN: u64 = 100_000;
+        if self.background && !self.in_background {
+            let before = self.clock;
+            self.run_background(TURN, true);
+            // The thread took this CPU for what it did.
+            self.clock = self.clock.max(before);
+        }
+    }
+
     /// The foreground sleeps until a time; the CPU is free for kernel threads.
     pub(crate) fn sleep_until(&mut self, at: u64) {
         self.sleep_for(at.saturating_sub(self.clock));

@@ -42,7 +42,7 @@ impl Arch {
     }
 
     /// The zones this kernel was built with, low to high.
-    pub fn zone_types(self) -> &'static [ZoneType] {
+    pub const fn zone_types(self) -> &'static [ZoneType] {
         use ZoneType::*;
         match self {
             Arch::X86_64 => &[Dma, Dma32, Normal, Movable, Device],
@@ -55,12 +55,23 @@ impl Arch {
     }
 
     /// The zone a request for `zone` falls to when the kernel has no such zone.
-    pub fn nearest_zone(self, zone: ZoneType) -> ZoneType {
-        if self.zone_types().contains(&zone) {
-            return zone;
+    pub const fn nearest_zone(self, zone: ZoneType) -> ZoneType {
+        let kinds = self.zone_types();
+        let mut at = 0;
+        while at < kinds.len() {
+            if kinds[at] as u8 == zone as u8 {
+                return zone;
+            }
+            at += 1;
         }
         // OPT_ZONE_DMA, OPT_ZONE_DMA32 and OPT_ZONE_HIGHMEM all fall to ZONE_NORMAL.
         ZoneType::Normal
+    }
+
+    /// Built with `CONFIG_ZONE_DMA32`.
+    #[inline]
+    pub fn has_dma32(self) -> bool {
+        matches!(self, Arch::X86_64 | Arch::Arm64)
     }
 
     /// Built with `CONFIG_NUMA`.
@@ -69,6 +80,7 @@ impl Arch {
     }
 
     /// Built with `CONFIG_CMA`: pagetypeinfo has a column for it.
+    #[inline]
     pub fn has_cma(self) -> bool {
         matches!(self, Arch::Arm64)
     }

@@ -4,14 +4,18 @@
 //! Fidelity: faithful — copying of areas and page tables, undoing a fork that fails half way, order of exit_mmap.
 //! Simplified — a new program has a stack, a heap and the two kernel areas; its text belongs to files.
 
-use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
+use crate::mm::lru::Lru;
 use crate::mm::machine::{Comm, Machine};
 use crate::mm::memory::Access;
 use crate::mm::mmap::TASK_SIZE;
-use crate::mm::task::{Exit, INIT_PID, Mm, MmId, PID_MAX, Pid, Rlimits, State, Task};
+use crate::mm::page::PageType;
+use crate::mm::pgtable::{LEVELS, Pte, TableId};
+use crate::mm::task::{Exit, INIT_PID, Mm, MmId, PID_MAX, Pid, Rlimits, Rss, State, Task};
 use crate::mm::trace::Event;
 use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaName};
+use crate::mm::vmstat::NodeStat;
 use std::collections::BTreeMap;
 
 /// `clone`'s wish to share the address space.
@@ -22,6 +26,9 @@ const PROGRAM_BRK: u64 = 0x5555_5555_9000;
 const STACK_PAGES: u64 = 33;
 /// Gap between the stack and the area of mmap: the stack's limit, and room for its guard.
 const MMAP_GAP: u64 = (8 << 20) + (256 << PAGE_SHIFT) + 0x1000;
+
+/// The lists of anonymous pages.
+const ANON_LISTS: [Lru; 2] = [Lru::InactiveAnon, Lru::ActiveAnon];
 
 impl Machine {
     /// Starts a task with a fresh address space, as execve leaves it.
@@ -42,21 +49,23 @@ impl Machine {
     }
 
     /// Gives init the anonymous pages that were there at boot, mapped in its heap.
-    pub(crate) fn adopt_anonymous_pages(&mut self) -> Result<(), Errno> {
-        use crate::mm::lru::Lru;
-        use crate::mm::pgtable::Pte;
-        let mm = self.mm_alloc()?;
-        self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", Some(mm)));
-        let lists = self
-            .nodes
-            .iter()
-            .flat_map(|n| [Lru::InactiveAnon, Lru::ActiveAnon].map(|l| n.lruvec.lists[l as usize]));
-        let pages: Vec<_> = lists.flat_map(|list| list.iter(&self.mem_map).collect::<Vec<_>>()).collect();
-        if pages.is_empty() {
-            return Ok(());
+    ///
+    /// Its page tables are frames that the spec counted as page tables: nothing is allocated, and what was imported
+    /// stays as it was. A spec with too few of them, or with several gigabytes, leaves the pages without an owner.
+    pub(crate) fn adopt_anonymous_pages(&mut self) {
+        const MOST: usize = 1 << 18;
+        let lists = self.nodes.iter().flat_map(|n| ANON_LISTS.map(|l| n.lruvec.lists[l as usize]));
+        let pages: Vec<Pfn> = lists.flat_map(|list| list.iter(&self.mem_map).collect::<Vec<_>>()).collect();
+        let is_table = |pfn: &Pfn| self.mem_map.page(*pfn).page_type() == Some(PageType::Table);
+        let tables: Vec<Pfn> = self.mem_map.touched().filter(is_table).take(4 + pages.len() / 512).collect();
+        if pages.is_empty() || pages.len() > MOST || tables.len() < 4 + pages.len() / 512 {
+            self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", None));
+            return;
         }
-        let counted =
-            self.nodes.iter().map(|n| n.stat(crate::mm::vmstat::NodeStat::AnonPages)).collect::<Vec<_>>();
+        let mut frames = tables.into_iter();
+        let pgd = frames.next().map_or(0, |pfn| self.tables.insert(pfn, LEVELS - 1));
+        let mm = self.mm_with(pgd);
+        self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", Some(mm)));
         let (start, len) = (PROGRAM_BRK, pages.len() as u64 * PAGE_SIZE);
         let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
         self.add_area(mm, start, start + len, flags, VmaName::None);
@@ -64,19 +73,22 @@ impl Machine {
         self.mms[mm].brk = start + len;
         let vma = self.mms[mm].vmas[&start];
         let anon = self.anon_vma_prepare(vma);
+        let counted: Vec<_> = self.nodes.iter().map(|n| n.stat).collect();
         for (n, pfn) in pages.iter().enumerate() {
             let addr = VirtAddr(start + n as u64 * PAGE_SIZE);
-            let leaf = self.pte_alloc(mm, addr)?;
+            let Some(leaf) = self.leaf_from(mm, addr, &mut frames) else { break };
             self.page_add_new_anon_rmap(*pfn, vma, anon, addr);
             self.tables.set(leaf, addr, Pte::new(*pfn, flags.page_prot() | Pte::RW | Pte::DIRTY));
-            self.add_rss(mm, crate::mm::task::Rss::Anon, 1);
+            self.add_rss(mm, Rss::Anon, 1);
         }
-        // They were counted already; those of other processes stay counted without a descriptor that says so.
-        for (node, before) in self.nodes.iter_mut().zip(counted) {
-            let counter = &mut node.stat[crate::mm::vmstat::NodeStat::AnonPages as usize];
-            *counter = before.max(*counter - before.min(*counter));
+        // The spec has counted these pages and tables already.
+        for (node, stat) in self.nodes.iter_mut().zip(counted) {
+            let mapped = node.stat[NodeStat::AnonPages as usize];
+            node.stat = stat;
+            let least = mapped - stat[NodeStat::AnonPages as usize];
+            let counter = &mut node.stat[NodeStat::AnonPages as usize];
+            *counter = (*counter).max(least);
         }
-        Ok(())
     }
 
     fn new_task(&self, pid: Pid, parent: Pid, comm: &str, mm: Option<MmId>) -> Task {
@@ -119,6 +131,11 @@ impl Machine {
 
     fn mm_alloc(&mut self) -> Result<MmId, Errno> {
         let pgd = self.pgd_alloc()?;
+        Ok(self.mm_with(pgd))
+    }
+
+    /// An empty address space above a top table.
+    fn mm_with(&mut self, pgd: TableId) -> MmId {
         self.next_asid = self.next_asid.wrapping_add(1).max(1);
         let mm = Mm {
             pgd,
@@ -143,7 +160,7 @@ impl Machine {
             asid: self.next_asid,
             oom_reaped: false,
         };
-        Ok(self.mms.insert(mm))
+        self.mms.insert(mm)
     }
 
     /// The areas that every program has, and the first page of its stack (`setup_arg_pages`).
@@ -277,7 +294,13 @@ impl Machine {
         task.state = State::Dead(how);
         task.end_time = self.clock;
         let comm = task.comm;
+        let before = self.nr_free_and_pcp_pages();
         self.exit_mm(pid);
+        let free = self.nr_free_and_pcp_pages();
+        if let Some(kill) = self.ooms.iter_mut().rev().find(|kill| kill.victim == Some(pid)) {
+            // A victim that ran when it was chosen gives its memory back only now.
+            kill.freed += free.saturating_sub(before);
+        }
         self.emit(Event::ProcessExit { pid, comm, how });
     }
 

@@ -158,18 +158,29 @@ impl Gfp {
     ///
     /// Two of `__GFP_DMA`, `__GFP_DMA32` and `__GFP_HIGHMEM` contradict each other: `None`.
     #[inline]
-    pub fn zone(self, arch: Arch) -> Option<ZoneType> {
-        let zone = match self.0 & 0x0f {
-            0x00 | 0x08 => ZoneType::Normal,
-            0x01 | 0x09 => ZoneType::Dma,
-            0x04 | 0x0c => ZoneType::Dma32,
-            0x02 => ZoneType::HighMem,
-            0x0a => ZoneType::Movable,
-            _ => return None,
-        };
-        Some(arch.nearest_zone(zone))
+    pub const fn zone(self, arch: Arch) -> Option<ZoneType> {
+        ZONE_TABLE[arch as usize][self.0 as usize & 0x0f]
     }
 }
+
+/// The highest zone for each value of the four zone bits (`GFP_ZONE_TABLE`).
+const ZONE_TABLE: [[Option<ZoneType>; 16]; Arch::ALL.len()] = {
+    let mut table = [[None; 16]; Arch::ALL.len()];
+    let mut at = 0;
+    while at < Arch::ALL.len() * 16 {
+        let (arch, bits) = (Arch::ALL[at / 16], at % 16);
+        table[arch as usize][bits] = match bits {
+            0x00 | 0x08 => Some(arch.nearest_zone(ZoneType::Normal)),
+            0x01 | 0x09 => Some(arch.nearest_zone(ZoneType::Dma)),
+            0x04 | 0x0c => Some(arch.nearest_zone(ZoneType::Dma32)),
+            0x02 => Some(arch.nearest_zone(ZoneType::HighMem)),
+            0x0a => Some(arch.nearest_zone(ZoneType::Movable)),
+            _ => None,
+        };
+        at += 1;
+    }
+    table
+};
 
 impl std::ops::BitOr for Gfp {
     type Output = Gfp;

@@ -242,6 +242,8 @@ pub struct Machine {
     pub clock: u64,
     /// The CPU on which the foreground runs.
     pub cpu: Cpu,
+    /// The index of that CPU's node.
+    pub(crate) home: usize,
     /// Who runs.
     pub current: Current,
     /// The only source of randomness.
@@ -300,11 +302,13 @@ impl Machine {
     /// The index of the node of the running CPU.
     #[inline]
     pub fn cpu_node(&self) -> usize {
-        if self.nodes.len() == 1 {
-            0
-        } else {
-            self.nodes.iter().position(|n| n.cpus.contains(&self.cpu.0)).unwrap_or(0)
-        }
+        debug_assert_eq!(Some(self.home), self.node_of(self.cpu), "the CPU was changed without set_cpu");
+        self.home
+    }
+
+    /// The index of the node a CPU belongs to.
+    pub fn node_of(&self, cpu: Cpu) -> Option<usize> {
+        self.nodes.iter().position(|n| n.cpus.contains(&cpu.0))
     }
 
     /// The index of the nearest node with memory (`numa_mem_id`).
@@ -315,7 +319,9 @@ impl Machine {
 
     /// Chooses the CPU on which the foreground goes on; `None` when there is no such CPU.
     pub fn set_cpu(&mut self, cpu: u16) -> Option<()> {
-        self.nodes.iter().any(|n| n.cpus.contains(&cpu)).then(|| self.cpu = Cpu(cpu))
+        self.home = self.node_of(Cpu(cpu))?;
+        self.cpu = Cpu(cpu);
+        Some(())
     }
 
     /// Records an event; the only door for events.
@@ -356,6 +362,11 @@ impl Machine {
     /// Free pages of all zones.
     pub fn nr_free_pages(&self) -> u64 {
         self.zones.iter().map(Zone::free_pages).sum()
+    }
+
+    /// Free pages of all zones and those on per-CPU lists.
+    pub fn nr_free_and_pcp_pages(&self) -> u64 {
+        self.zones.iter().map(|z| z.free_pages() + z.pcp_pages()).sum()
     }
 
     /// Numbers of the nodes with memory, as the kernel prints a node mask: `0-1,3`.

@@ -164,10 +164,10 @@ impl Machine {
     pub(crate) fn leaf(&mut self, mm: MmId, addr: VirtAddr) -> Option<TableId> {
         let key = addr.0 >> 21;
         let mm = &mut self.mms[mm];
-        if let Some((cached, leaf)) = mm.leaf_cache {
-            if cached == key {
-                return Some(leaf);
-            }
+        if let Some((cached, leaf)) = mm.leaf_cache
+            && cached == key
+        {
+            return Some(leaf);
         }
         let leaf = self.tables.leaf(mm.pgd, addr)?;
         mm.leaf_cache = Some((key, leaf));
@@ -355,7 +355,7 @@ impl Machine {
         let mut at = start;
         let mut flush = false;
         while at < end {
-            let next = ((at >> 21) + 1 << 21).min(end);
+            let next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 flush |= self.zap_table(mm, leaf, at, next);
             } else if at & ((1 << 39) - 1) == 0

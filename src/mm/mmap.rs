@@ -393,11 +393,11 @@ impl Machine {
                     }
                 };
             }
-            if end < self.vmas[id].end {
-                if let Err(e) = self.split_vma(id, end) {
-                    undo(self);
-                    return Err(e);
-                }
+            if end < self.vmas[id].end
+                && let Err(e) = self.split_vma(id, end)
+            {
+                undo(self);
+                return Err(e);
             }
             self.vmas[id].flags = flags;
         }
@@ -415,7 +415,7 @@ impl Machine {
         let mut changed = false;
         let mut at = start;
         while at < end {
-            let next = ((at >> 21) + 1 << 21).min(end);
+            let next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 for addr in (at..next).step_by(PAGE_SIZE as usize) {
                     let pte =

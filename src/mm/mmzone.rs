@@ -5,6 +5,7 @@
 //! Simplified — blocks of the largest order that nobody touched since boot are a range, not list entries.
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::compaction::Deferral;
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::page::{List, MemMap};
@@ -98,8 +99,12 @@ pub struct Zone {
     pub nr_reserved_highatomic: u64,
     /// Free blocks by order.
     pub free_area: [FreeArea; Order::COUNT],
+    /// By migratetype: bit n is set while a block of order n is free.
+    pub nonempty: [u16; MigrateType::COUNT],
     /// Largest blocks untouched since boot, all Movable: ranges of frames, lowest first.
     pub virgin: VecDeque<(u32, u32)>,
+    /// What compaction remembers of its failures.
+    pub compaction: Deferral,
     /// Lists of each CPU.
     pub pageset: Vec<PerCpuPages>,
     /// Pages by state.
@@ -128,7 +133,9 @@ impl Zone {
             lowmem_reserve: [0; ZoneType::ALL.len()],
             nr_reserved_highatomic: 0,
             free_area: [FreeArea::default(); Order::COUNT],
+            nonempty: [0; MigrateType::COUNT],
             virgin: VecDeque::new(),
+            compaction: Deferral::default(),
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],
@@ -207,8 +214,24 @@ impl Zone {
     /// True when no block of this order and type is free (`free_area_empty`).
     #[inline]
     pub fn free_area_empty(&self, order: Order, migratetype: MigrateType) -> bool {
-        self.free_area[order.index()].lists[migratetype.index()].is_empty()
-            && (order != Order::MAX || migratetype != MigrateType::Movable || self.virgin.is_empty())
+        self.nonempty[migratetype.index()] & 1 << order.get() == 0
+    }
+
+    /// The smallest order from `order` on of which a block of this type is free.
+    #[inline]
+    pub fn smallest_free(&self, order: Order, migratetype: MigrateType) -> Option<Order> {
+        let large_enough = u32::from(self.nonempty[migratetype.index()]) >> order.get() << order.get();
+        Order::new(large_enough.trailing_zeros() as u8)
+    }
+
+    /// A list lost its last block, or the virgin blocks ran out: is anything of the order left?
+    #[inline]
+    pub(crate) fn note_emptied(&mut self, order: Order, migratetype: MigrateType) {
+        let listed = !self.free_area[order.index()].lists[migratetype.index()].is_empty();
+        let virgin = order == Order::MAX && migratetype == MigrateType::Movable && !self.virgin.is_empty();
+        if !listed && !virgin {
+            self.nonempty[migratetype.index()] &= !(1 << order.get());
+        }
     }
 
     /// First frames of the free blocks of an order and a type, in list order.
@@ -227,6 +250,37 @@ impl Zone {
     }
 }
 
+/// The zones to try for a request, the preferred one first (`struct zonelist`).
+#[derive(Clone, Debug, Default)]
+pub struct Zonelist {
+    zones: Box<[ZoneId]>,
+    /// The first attempt keeps pageblocks unmixed: another zone could help instead.
+    pub nofragment: bool,
+}
+
+impl Zonelist {
+    /// These zones, in this order.
+    pub fn new(zones: Box<[ZoneId]>, nofragment: bool) -> Zonelist {
+        Zonelist { zones, nofragment }
+    }
+}
+
+impl std::ops::Deref for Zonelist {
+    type Target = [ZoneId];
+    #[inline]
+    fn deref(&self) -> &[ZoneId] {
+        &self.zones
+    }
+}
+
+impl<'a> IntoIterator for &'a Zonelist {
+    type Item = &'a ZoneId;
+    type IntoIter = std::slice::Iter<'a, ZoneId>;
+    fn into_iter(self) -> std::slice::Iter<'a, ZoneId> {
+        self.zones.iter()
+    }
+}
+
 /// A NUMA node (`pg_data_t`).
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -239,9 +293,9 @@ pub struct Node {
     /// Its zones, low to high: indices into `Machine::zones`.
     pub zones: Vec<ZoneId>,
     /// For each highest kind of zone, the zones to try: near nodes first, in each node high zones first.
-    pub zonelists: [Box<[ZoneId]>; ZoneType::ALL.len()],
+    pub zonelists: [Zonelist; ZoneType::ALL.len()],
     /// For `__GFP_THISNODE`: the same without other nodes.
-    pub this_node: [Box<[ZoneId]>; ZoneType::ALL.len()],
+    pub this_node: [Zonelist; ZoneType::ALL.len()],
     /// Pages by state.
     pub stat: [u64; NodeStat::COUNT],
     /// The lists of reclaim.
@@ -270,38 +324,27 @@ impl Node {
     }
 }
 
-/// Pageblock types, one byte for each 2 MiB; 0 is Movable, so that fresh memory is right.
+/// Pageblock types, one byte for each 2 MiB.
 #[derive(Clone, Debug, Default)]
 pub struct Pageblocks {
-    types: Vec<u8>,
+    types: Vec<MigrateType>,
 }
 
 impl Pageblocks {
     /// All Movable, up to the frame `end`.
     pub fn new(end: u32) -> Pageblocks {
-        Pageblocks { types: vec![0; (end as usize).div_ceil(Order::PAGEBLOCK.pages() as usize)] }
+        let blocks = (end as usize).div_ceil(Order::PAGEBLOCK.pages() as usize);
+        Pageblocks { types: vec![MigrateType::Movable; blocks] }
     }
 
     /// The type of the pageblock that holds a frame (`get_pageblock_migratetype`).
     #[inline]
     pub fn get(&self, pfn: Pfn) -> MigrateType {
-        // Stored with Unmovable and Movable swapped: fresh memory is Movable.
-        match self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] {
-            0 => MigrateType::Movable,
-            1 => MigrateType::Unmovable,
-            2 => MigrateType::Reclaimable,
-            3 => MigrateType::HighAtomic,
-            4 => MigrateType::Cma,
-            _ => MigrateType::Isolate,
-        }
+        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()]
     }
 
     /// Changes the type (`set_pageblock_migratetype`).
     pub fn set(&mut self, pfn: Pfn, migratetype: MigrateType) {
-        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] = match migratetype {
-            MigrateType::Movable => 0,
-            MigrateType::Unmovable => 1,
-            other => other as u8,
-        };
+        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] = migratetype;
     }
 }

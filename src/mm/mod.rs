@@ -23,6 +23,7 @@
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
 //! | [`va_layout`] | `arch/*/include/asm/page.h` | 2.5 |
 //! | [`compaction`] | `mm/compaction.c` | |
+//! | [`migrate`] | `mm/migrate.c` | |
 //! | [`vmscan`] | `mm/vmscan.c` | 10 |
 //! | [`oom_kill`] | `mm/oom_kill.c` | 13 |
 //! | [`page_writeback`] | `mm/page-writeback.c` | 10.2 |
@@ -47,6 +48,7 @@ pub mod gfp;
 pub mod lru;
 pub mod machine;
 pub mod memory;
+pub mod migrate;
 pub mod mmap;
 pub mod mmzone;
 pub mod oom_kill;

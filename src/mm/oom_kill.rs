@@ -17,6 +17,7 @@ use crate::mm::addr::{Order, PAGE_SIZE};
 use crate::mm::errno::Signal;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::{Comm, Machine, SCRIPT_PID};
+use crate::mm::mmzone::Wmark;
 use crate::mm::page_alloc::AllocContext;
 use crate::mm::page_alloc::slowpath::OomOutcome;
 use crate::mm::task::{Exit, INIT_PID, OOM_SCORE_ADJ_MIN, Pid, Rss, Task};
@@ -115,11 +116,10 @@ impl Machine {
         record.victim = Some(victim);
         record.allocating_task = allocating;
         self.last_alloc.step(SlowStep::OomKilled(Some(victim)));
-        let free = self.nr_free_pages() + self.zones.iter().map(|z| z.pcp_pages()).sum::<u64>();
+        let free = self.nr_free_and_pcp_pages();
         let what = if allocating { "Out of memory (oom_kill_allocating_task)" } else { "Out of memory" };
         self.oom_kill_process(victim, what);
-        record.freed = (self.nr_free_pages() + self.zones.iter().map(|z| z.pcp_pages()).sum::<u64>())
-            .saturating_sub(free);
+        record.freed = self.nr_free_and_pcp_pages().saturating_sub(free);
         let score = record.candidates.iter().find(|c| c.pid == victim).and_then(|c| c.score).unwrap_or(0);
         let comm = self.tasks.get(&victim).map(|t| t.comm).unwrap_or_default();
         self.emit(Event::MarkVictim { pid: victim, comm, score, freed: record.freed });
@@ -166,7 +166,9 @@ impl Machine {
             SlowStep::Reclaimed { scanned, reclaimed, priority } => Some((*scanned, *reclaimed, *priority)),
             _ => None,
         });
-        let tries = self.last_alloc.tries();
+        // The last walk that counted was held to min; the one after it only looked for another kill's leavings.
+        let tries: Vec<ZoneTry> =
+            self.last_alloc.tries().iter().filter(|t| t.wmark == Wmark::Min).copied().collect();
         let walk = tries.len() - self.zonelist(ac).len().min(tries.len());
         let woken = self.trace.events().rev().find_map(|e| match e.event {
             Event::KswapdWake { .. } => Some(Some(e.at)),

@@ -1,12 +1,14 @@
 //! `struct page`, one for every frame, and the array of them.
 //!
 //! ```text
-//!   mem_map   sections of 2048 pages; the table entry says where a section stands
-//!   ┌───────────┬───────────┬───────────┬─ ─ ─
-//!   │ Untouched │ Owned ●   │ Shared ●  │        Untouched: nobody wrote a page of it yet
-//!   └───────────┴───────┼───┴───────┼───┴─ ─ ─   Shared: a snapshot holds it too, writing copies it
-//!                       ▼           ▼
-//!               [Page; 2048]   Rc<Box<[Page; 2048]>>
+//!   mem_map   sections of 2048 pages, two tables that say where a section stands
+//!            ┌───────────┬───────────┬───────────┬─ ─ ─
+//!   owned    │   None    │     ●     │   None    │       in neither: nobody wrote a page of it yet
+//!            ├───────────┼─────┼─────┼───────────┼─ ─ ─
+//!   shared   │   None    │   None    │     ●     │       a snapshot holds it too: writing copies it
+//!            └───────────┴─────┼─────┴─────┼─────┴─ ─ ─
+//!                              ▼           ▼
+//!                      [Page; 2048]   Rc<Box<[Page; 2048]>>
 //! ```
 //!
 //! Gorman chapter 2. Kernel: `include/linux/mm_types.h`, `include/linux/page-flags.h`, `include/linux/list.h`.
@@ -65,6 +67,8 @@ const ZONE_SHIFT: u32 = 23;
 const FLAG_MASK: u32 = (1 << ZONE_SHIFT) - 1;
 /// A script holds a handle of the page: freeing it must bump the frame's serial.
 const WATCHED: u32 = 1 << 22;
+/// More than the page itself ends with it.
+const SPECIAL: u32 = WATCHED | PageFlags::HEAD.0;
 
 impl PageFlags {
     /// No flag.
@@ -137,9 +141,9 @@ pub struct Page {
     mapcount: u32,
     /// The order of a block; the swap slot of a page in the swap cache.
     pub private: u32,
-    /// The page before it on the list it is on.
+    /// The page before it on the list it is on; stale in the first one.
     pub prev: Pfn,
-    /// The page after it.
+    /// The page after it; stale in the last one.
     pub next: Pfn,
     /// What it belongs to: 0, or the number and kind of an `anon_vma`, a file, a slab cache.
     pub mapping: u32,
@@ -288,21 +292,33 @@ impl Page {
         }
     }
 
+    /// Makes it the first page of an allocated block (`set_page_refcounted`, `set_page_private`).
+    #[inline]
+    pub(crate) fn prep(&mut self, order: Order) {
+        self.mapcount = 0;
+        self.refcount = 1;
+        self.private = u32::from(order.get());
+        self.mapping = 0;
+    }
+
+    /// True when dropping a reference frees a block of this order, nothing speaks against it (`page_expected_state`),
+    /// and nothing else ends with it.
+    #[inline]
+    pub fn is_ready_to_free(&self, order: Order) -> bool {
+        let wrong =
+            (self.refcount ^ 1) | self.mapcount | self.mapping | (self.private ^ u32::from(order.get()));
+        wrong | self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
+    }
+
+    /// True when more than the page itself ends with it: a handle, a compound page.
+    #[inline]
+    pub fn is_special(&self) -> bool {
+        self.flags & SPECIAL != 0
+    }
+
     /// The serious part of `free_page_is_bad`: why this page may not be freed.
     #[inline]
     pub fn bad_reason(&self) -> Option<&'static str> {
-        const CHECK_AT_FREE: PageFlags = PageFlags(
-            PageFlags::LOCKED.0
-                | PageFlags::LRU.0
-                | PageFlags::ACTIVE.0
-                | PageFlags::SLAB.0
-                | PageFlags::RESERVED.0
-                | PageFlags::PRIVATE.0
-                | PageFlags::WRITEBACK.0
-                | PageFlags::UNEVICTABLE.0
-                | PageFlags::MLOCKED.0
-                | PageFlags::SWAPCACHE.0,
-        );
         if self.mapcount != 0 {
             Some("nonzero mapcount")
         } else if self.mapping != 0 {
@@ -316,6 +332,20 @@ impl Page {
         }
     }
 }
+
+/// Flags that a page must have lost before it is freed (`PAGE_FLAGS_CHECK_AT_FREE`).
+const CHECK_AT_FREE: PageFlags = PageFlags(
+    PageFlags::LOCKED.0
+        | PageFlags::LRU.0
+        | PageFlags::ACTIVE.0
+        | PageFlags::SLAB.0
+        | PageFlags::RESERVED.0
+        | PageFlags::PRIVATE.0
+        | PageFlags::WRITEBACK.0
+        | PageFlags::UNEVICTABLE.0
+        | PageFlags::MLOCKED.0
+        | PageFlags::SWAPCACHE.0,
+);
 
 /// A run of frames and the zone they belong to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -335,17 +365,24 @@ impl Span {
     }
 }
 
-#[derive(Clone)]
-enum Section {
-    Untouched,
-    Owned(Box<[Page; SECTION_PAGES]>),
-    Shared(Rc<Box<[Page; SECTION_PAGES]>>),
-}
+type Pages = Box<[Page; SECTION_PAGES]>;
 
 /// Every page descriptor of the machine, by frame number.
+///
+/// A null pointer is the whole of the copy-on-write check: what may be written is found with one load, and a
+/// table of nulls costs no memory before it is written.
 #[derive(Clone)]
 pub struct MemMap {
-    sections: Vec<Section>,
+    /// Sections that are this machine's alone.
+    owned: Vec<Option<Pages>>,
+    /// Sections that a snapshot may hold as well; no entries before the first snapshot.
+    shared: Vec<Option<Rc<Pages>>>,
+    ground: Ground,
+}
+
+/// What a page is before anybody writes it.
+#[derive(Clone)]
+struct Ground {
     /// Spans of zones in ascending order; frames outside are holes.
     spans: Vec<Span>,
     /// Ranges without memory or never given to the buddy allocator: `(start, end)`, ascending.
@@ -357,14 +394,14 @@ impl MemMap {
     pub fn new(mut spans: Vec<Span>, mut reserved: Vec<(u32, u32)>) -> MemMap {
         spans.sort_by_key(|s| s.start);
         reserved.sort_unstable();
-        let end = spans.iter().map(|s| s.end).max().unwrap_or(0);
-        let sections = vec![Section::Untouched; (end as usize).div_ceil(SECTION_PAGES)];
-        MemMap { sections, spans, reserved }
+        let ground = Ground { spans, reserved };
+        let owned = vec![None; (ground.end_pfn() as usize).div_ceil(SECTION_PAGES)];
+        MemMap { owned, shared: Vec::new(), ground }
     }
 
     /// One past the last frame (`max_pfn`).
     pub fn end_pfn(&self) -> u32 {
-        self.spans.iter().map(|s| s.end).max().unwrap_or(0)
+        self.ground.end_pfn()
     }
 
     /// True when the frame has a descriptor.
@@ -374,57 +411,75 @@ impl MemMap {
 
     /// The zone of a frame; `None` between spans. Where spans overlap, the first one that is no hole wins.
     pub fn zone_of(&self, pfn: Pfn) -> Option<ZoneId> {
-        self.spans.iter().find(|s| s.contains(pfn)).map(|s| s.zone)
+        self.ground.zone_of(pfn)
     }
 
     /// Ranges that the buddy allocator never got, holes among them.
     pub fn reserved(&self) -> &[(u32, u32)] {
-        &self.reserved
+        &self.ground.reserved
     }
 
     /// The page as it stands, also of a section that nobody wrote yet.
-    #[inline]
+    #[inline(always)]
     pub fn page(&self, pfn: Pfn) -> Page {
-        match self.sections.get(pfn.0 as usize / SECTION_PAGES) {
-            Some(Section::Owned(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
-            Some(Section::Shared(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
-            _ => self.pristine(pfn),
+        match self.owned.get(pfn.0 as usize / SECTION_PAGES) {
+            Some(Some(pages)) => pages[pfn.0 as usize % SECTION_PAGES],
+            _ => self.page_not_owned(pfn),
         }
+    }
+
+    /// The page, if somebody ever wrote one of its section.
+    #[inline(always)]
+    pub fn touched_page(&self, pfn: Pfn) -> Option<&Page> {
+        match self.owned.get(pfn.0 as usize / SECTION_PAGES) {
+            Some(Some(pages)) => Some(&pages[pfn.0 as usize % SECTION_PAGES]),
+            _ => self.shared_page(pfn),
+        }
+    }
+
+    fn shared_page(&self, pfn: Pfn) -> Option<&Page> {
+        let pages = self.shared.get(pfn.0 as usize / SECTION_PAGES)?.as_ref()?;
+        Some(&pages[pfn.0 as usize % SECTION_PAGES])
+    }
+
+    fn page_not_owned(&self, pfn: Pfn) -> Page {
+        self.shared_page(pfn).copied().unwrap_or_else(|| self.ground.pristine(pfn))
     }
 
     /// The page, to be changed; its section becomes this machine's own.
     ///
     /// # Panics
     /// Outside of the map: a frame number that no zone gave out is a bug of the simulator.
-    #[inline]
+    #[inline(always)]
     pub fn page_mut(&mut self, pfn: Pfn) -> &mut Page {
+        let MemMap { owned, shared, ground } = self;
         let section = pfn.0 as usize / SECTION_PAGES;
-        if !matches!(self.sections[section], Section::Owned(_)) {
-            self.own(section);
-        }
-        match &mut self.sections[section] {
-            Section::Owned(pages) => &mut pages[pfn.0 as usize % SECTION_PAGES],
-            _ => unreachable!("own() left a section that is not owned"),
-        }
+        let pages = owned[section].get_or_insert_with(|| make_own(shared, ground, section));
+        &mut pages[pfn.0 as usize % SECTION_PAGES]
     }
 
     /// How many sections have descriptors in memory, and how many there are.
     pub fn sections(&self) -> (usize, usize) {
-        (self.sections.iter().filter(|s| !matches!(s, Section::Untouched)).count(), self.sections.len())
+        let touched = (0..self.owned.len()).filter(|s| self.is_touched(*s)).count();
+        (touched, self.owned.len())
+    }
+
+    fn is_touched(&self, section: usize) -> bool {
+        self.owned[section].is_some() || self.shared.get(section).is_some_and(Option::is_some)
     }
 
     /// Frames of the sections that somebody wrote, ascending.
     pub fn touched(&self) -> impl Iterator<Item = Pfn> + '_ {
-        let touched = self.sections.iter().enumerate().filter(|(_, s)| !matches!(s, Section::Untouched));
-        touched.flat_map(|(i, _)| (0..SECTION_PAGES).map(move |p| Pfn((i * SECTION_PAGES + p) as u32)))
+        let touched = (0..self.owned.len()).filter(|s| self.is_touched(*s));
+        touched.flat_map(|s| (0..SECTION_PAGES).map(move |p| Pfn((s * SECTION_PAGES + p) as u32)))
     }
 
     /// Shares every section with the copy it returns: nothing is copied until one side writes.
     pub fn snapshot(&mut self) -> MemMap {
-        for section in &mut self.sections {
-            if let Section::Owned(_) = section {
-                let Section::Owned(pages) = std::mem::replace(section, Section::Untouched) else { continue };
-                *section = Section::Shared(Rc::new(pages));
+        self.shared.resize(self.owned.len(), None);
+        for (owned, shared) in self.owned.iter_mut().zip(&mut self.shared) {
+            if let Some(pages) = owned.take() {
+                *shared = Some(Rc::new(pages));
             }
         }
         self.clone()
@@ -432,25 +487,31 @@ impl MemMap {
 
     /// Bytes that only this map holds: owned sections, and shared ones nobody else has.
     pub fn own_bytes(&self) -> usize {
-        let own = |s: &&Section| match s {
-            Section::Owned(_) => true,
-            Section::Shared(pages) => Rc::strong_count(pages) == 1,
-            Section::Untouched => false,
-        };
-        self.sections.iter().filter(own).count() * SECTION_PAGES * size_of::<Page>()
+        let alone = |s: &&Option<Rc<Pages>>| s.as_ref().is_some_and(|pages| Rc::strong_count(pages) == 1);
+        let sections = self.owned.iter().flatten().count() + self.shared.iter().filter(alone).count();
+        sections * SECTION_PAGES * size_of::<Page>()
+    }
+}
+
+/// A section that may be written: the shared one, copied unless nobody else holds it, or a fresh one.
+#[cold]
+fn make_own(shared: &mut [Option<Rc<Pages>>], ground: &Ground, section: usize) -> Pages {
+    match shared.get_mut(section).and_then(Option::take) {
+        Some(pages) => Rc::try_unwrap(pages).unwrap_or_else(|shared| (*shared).clone()),
+        None => ground.materialise(section),
+    }
+}
+
+impl Ground {
+    fn end_pfn(&self) -> u32 {
+        self.spans.iter().map(|s| s.end).max().unwrap_or(0)
     }
 
-    #[cold]
-    fn own(&mut self, section: usize) {
-        let pages = match std::mem::replace(&mut self.sections[section], Section::Untouched) {
-            Section::Owned(pages) => pages,
-            Section::Shared(pages) => Rc::try_unwrap(pages).unwrap_or_else(|shared| (*shared).clone()),
-            Section::Untouched => self.materialise(section),
-        };
-        self.sections[section] = Section::Owned(pages);
+    fn zone_of(&self, pfn: Pfn) -> Option<ZoneId> {
+        self.spans.iter().find(|s| s.contains(pfn)).map(|s| s.zone)
     }
 
-    fn materialise(&self, section: usize) -> Box<[Page; SECTION_PAGES]> {
+    fn materialise(&self, section: usize) -> Pages {
         let first = (section * SECTION_PAGES) as u32;
         let last = first + SECTION_PAGES as u32;
         // The common section lies in one zone and holds nothing reserved.
@@ -460,7 +521,7 @@ impl MemMap {
             flags: u32::from(s.zone.0) << ZONE_SHIFT,
             ..Page::default()
         });
-        let mut pages: Box<[Page; SECTION_PAGES]> = vec![page; SECTION_PAGES]
+        let mut pages: Pages = vec![page; SECTION_PAGES]
             .try_into()
             .unwrap_or_else(|_| unreachable!("the vector has SECTION_PAGES pages"));
         if plain.is_none() {
@@ -486,6 +547,9 @@ impl MemMap {
 }
 
 /// A doubly linked list threaded through the pages themselves, as `page->lru` is.
+///
+/// The list knows its ends, the pages do not: `prev` of the first page and `next` of the last one are stale, so
+/// taking a page off an end touches no other page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct List {
     /// The first page, or [`Pfn::NIL`].
@@ -506,20 +570,23 @@ impl List {
     /// True without entries.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.head == Pfn::NIL
+        self.len == 0
     }
 
     /// Puts a page at the front (`list_add`).
     #[inline]
     pub fn push_front(&mut self, map: &mut MemMap, pfn: Pfn) {
-        let old = self.head;
-        let page = map.page_mut(pfn);
-        page.prev = Pfn::NIL;
-        page.next = old;
-        if old == Pfn::NIL {
-            self.tail = pfn
+        map.page_mut(pfn).next = self.head;
+        self.link_front(map, pfn);
+    }
+
+    /// Puts a page at the front that already names the first one as its next.
+    #[inline(always)]
+    pub(crate) fn link_front(&mut self, map: &mut MemMap, pfn: Pfn) {
+        if self.is_empty() {
+            self.tail = pfn;
         } else {
-            map.page_mut(old).prev = pfn
+            map.page_mut(self.head).prev = pfn;
         }
         self.head = pfn;
         self.len += 1;
@@ -528,14 +595,17 @@ impl List {
     /// Puts a page at the end (`list_add_tail`).
     #[inline]
     pub fn push_back(&mut self, map: &mut MemMap, pfn: Pfn) {
-        let old = self.tail;
-        let page = map.page_mut(pfn);
-        page.next = Pfn::NIL;
-        page.prev = old;
-        if old == Pfn::NIL {
-            self.head = pfn
+        map.page_mut(pfn).prev = self.tail;
+        self.link_back(map, pfn);
+    }
+
+    /// Puts a page at the end that already names the last one as its previous.
+    #[inline(always)]
+    pub(crate) fn link_back(&mut self, map: &mut MemMap, pfn: Pfn) {
+        if self.is_empty() {
+            self.head = pfn;
         } else {
-            map.page_mut(old).next = pfn
+            map.page_mut(self.tail).next = pfn;
         }
         self.tail = pfn;
         self.len += 1;
@@ -545,15 +615,20 @@ impl List {
     #[inline]
     pub fn remove(&mut self, map: &mut MemMap, pfn: Pfn) {
         let page = map.page(pfn);
-        if page.prev == Pfn::NIL {
-            self.head = page.next
-        } else {
-            map.page_mut(page.prev).next = page.next
+        self.unlink(map, pfn, page.prev, page.next);
+    }
+
+    /// Takes a page out that lies between these two, if it has neighbours.
+    #[inline(always)]
+    pub(crate) fn unlink(&mut self, map: &mut MemMap, pfn: Pfn, prev: Pfn, next: Pfn) {
+        if pfn == self.head {
+            return self.behead(next);
         }
-        if page.next == Pfn::NIL {
-            self.tail = page.prev
+        if pfn == self.tail {
+            self.tail = prev;
         } else {
-            map.page_mut(page.next).prev = page.prev
+            map.page_mut(prev).next = next;
+            map.page_mut(next).prev = prev;
         }
         self.len -= 1;
     }
@@ -561,27 +636,57 @@ impl List {
     /// Takes the first page out.
     #[inline]
     pub fn pop_front(&mut self, map: &mut MemMap) -> Option<Pfn> {
-        let first = self.head;
-        if first == Pfn::NIL {
+        self.pop_front_mut(map).map(|(pfn, _)| pfn)
+    }
+
+    /// Takes the first page out and hands it over to be changed.
+    #[inline(always)]
+    pub(crate) fn pop_front_mut<'a>(&mut self, map: &'a mut MemMap) -> Option<(Pfn, &'a mut Page)> {
+        if self.is_empty() {
             return None;
         }
-        let next = map.page(first).next;
-        if next == Pfn::NIL {
-            self.tail = Pfn::NIL
-        } else {
-            map.page_mut(next).prev = Pfn::NIL
+        let first = self.head;
+        let page = map.page_mut(first);
+        self.behead(page.next);
+        Some((first, page))
+    }
+
+    /// The list goes on with its second page, if it has one.
+    #[inline(always)]
+    fn behead(&mut self, second: Pfn) {
+        match self.len {
+            1 => *self = List::default(),
+            len => (self.head, self.len) = (second, len - 1),
         }
-        self.head = next;
-        self.len -= 1;
-        Some(first)
+    }
+
+    /// Takes the last page out.
+    #[inline]
+    pub fn pop_back(&mut self, map: &mut MemMap) -> Option<Pfn> {
+        self.pop_back_mut(map).map(|(pfn, _)| pfn)
+    }
+
+    /// Takes the last page out and hands it over to be changed.
+    #[inline(always)]
+    pub(crate) fn pop_back_mut<'a>(&mut self, map: &'a mut MemMap) -> Option<(Pfn, &'a mut Page)> {
+        let last = self.tail;
+        if self.is_empty() {
+            return None;
+        }
+        let page = map.page_mut(last);
+        match self.len {
+            1 => *self = List::default(),
+            len => (self.tail, self.len) = (page.prev, len - 1),
+        }
+        Some((last, page))
     }
 
     /// The pages from first to last.
     pub fn iter<'a>(&self, map: &'a MemMap) -> impl Iterator<Item = Pfn> + 'a {
-        let mut at = self.head;
+        let (mut at, tail) = (self.head, self.tail);
         std::iter::from_fn(move || {
             let pfn = (at != Pfn::NIL).then_some(at)?;
-            at = map.page(pfn).next;
+            at = if pfn == tail { Pfn::NIL } else { map.page(pfn).next };
             Some(pfn)
         })
     }
@@ -631,5 +736,8 @@ mod tests {
         assert_eq!(list.iter(&map).collect::<Vec<_>>(), [Pfn(299), Pfn(300), Pfn(302)]);
         assert_eq!(list.pop_front(&mut map), Some(Pfn(299)));
         assert_eq!((list.len, list.tail), (2, Pfn(302)));
+        assert_eq!(list.pop_back(&mut map), Some(Pfn(302)));
+        list.remove(&mut map, Pfn(300));
+        assert_eq!((list, list.iter(&map).next()), (List::default(), None));
     }
 }

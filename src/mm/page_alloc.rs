@@ -23,9 +23,9 @@ use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
-use crate::mm::mmzone::Zone;
+use crate::mm::mmzone::{Zone, Zonelist};
 use crate::mm::page::{MemMap, PageFlags, PageType};
-use crate::mm::trace::{Event, Path, Verdict, ZoneTry};
+use crate::mm::trace::{Event, Path, Verdict};
 use crate::mm::vmstat::{NumaStat, VmEvent, ZoneEvent, ZoneStat};
 use watermark::AllocFlags;
 
@@ -75,27 +75,85 @@ impl Machine {
     /// Allocates near the node with this index (`__alloc_pages`).
     #[inline]
     pub(crate) fn alloc_pages_at(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        // Nearly all requests are for one page: the compiler makes them a path of their own.
+        if order == Order::ZERO {
+            self.alloc_block(node, gfp, Order::ZERO)
+        } else {
+            self.alloc_block(node, gfp, order)
+        }
+    }
+
+    #[inline(always)]
+    fn alloc_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        let ac = self.prepare_alloc_pages(node, gfp, order)?;
+        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
+        let pfn = match self.alloc_nearby(&ac, flags) {
+            Some(pfn) => pfn,
+            None => self.alloc_pages_further(&{ ac }, flags)?,
+        };
+        if self.trace.hot {
+            self.emit(Event::PageAlloc { pfn, order, gfp: ac.gfp, migratetype: ac.migratetype });
+        }
+        self.charge(self.config.costs.alloc);
+        Ok(pfn)
+    }
+
+    /// What the request asks for (`prepare_alloc_pages`).
+    #[inline(always)]
+    fn prepare_alloc_pages(&self, node: usize, gfp: Gfp, order: Order) -> Result<AllocContext, Errno> {
         let highest = gfp.zone(self.config.arch).ok_or(Errno::EINVAL)?;
+        let migratetype = gfp.migratetype();
         // PF_MEMALLOC_NOIO and PF_MEMALLOC_NOFS of the task narrow the mask.
         let gfp = Gfp(gfp.0 & self.current.gfp_allowed.0);
-        let ac = AllocContext { gfp, order, node, highest, migratetype: gfp.migratetype() };
-        self.last_alloc.begin(self.clock, gfp, order, highest, ac.migratetype);
+        Ok(AllocContext { gfp, order, node, highest, migratetype })
+    }
+
+    /// The usual case, all in one place: the preferred zone is above its watermark and has a block at hand, on this
+    /// CPU's list or among its free blocks.
+    ///
+    /// `None` has taken nothing: the long way begins anew.
+    #[inline(always)]
+    fn alloc_nearby(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
+        let (here, preferred) = (self.cpu_node(), *self.zonelist(ac).first()?);
+        let from_pcp = self.pcp_allowed_order(ac.order);
+        let zone = &mut self.zones[preferred.index()];
+        let tried = zone.try_watermark(ac, flags);
+        if tried.verdict != Verdict::Allowed || zone.boosted_watermark || self.fail_in.is_some() {
+            return None;
+        }
+        self.last_alloc.begin(self.clock, ac);
+        self.last_alloc.tried(tried);
+        let pfn = if from_pcp {
+            let pcp = &mut zone.pageset[self.cpu.index()];
+            let (pfn, page) = pcp.pop(&mut self.mem_map, ac.migratetype, ac.order)?;
+            page.prep(ac.order);
+            pcp.free_factor >>= 1;
+            pfn
+        } else {
+            let pfn = self.rmqueue_smallest(preferred, ac.order, ac.migratetype)?;
+            self.mem_map.page_mut(pfn).prep(ac.order);
+            pfn
+        };
+        let zone = &mut self.zones[preferred.index()];
+        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
+        zone.count_hit(here);
+        self.prep_new_page(pfn, ac);
+        self.last_alloc.found(pfn, preferred);
+        Some(pfn)
+    }
+
+    /// The long way: the whole zonelist, then the slow path.
+    #[inline(never)]
+    fn alloc_pages_further(&mut self, ac: &AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
+        self.last_alloc.begin(self.clock, ac);
         if self.fail_nth() {
             self.last_alloc.fail(Path::Injected);
             return Err(Errno::ENOMEM);
         }
-        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        let found = match self.get_page_from_freelist(&ac, flags) {
+        match self.get_page_from_freelist(ac, flags) {
             Some(pfn) => Ok(pfn),
-            None => self.alloc_pages_slowpath(&ac),
-        };
-        if let Ok(pfn) = found {
-            if self.trace.hot {
-                self.emit(Event::PageAlloc { pfn, order, gfp, migratetype: ac.migratetype });
-            }
-            self.charge(self.config.costs.alloc);
+            None => self.alloc_pages_slowpath(ac),
         }
-        found
     }
 
     /// Frees a block: drops one reference, and gives the pages back when it was the last (`__free_pages`).
@@ -104,6 +162,35 @@ impl Machine {
     /// The kernel's `BUG: Bad page state` when the page is free, reserved, in use, or of another order.
     #[inline]
     pub fn free_pages(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+        if order == Order::ZERO {
+            self.free_the_block(pfn, Order::ZERO)
+        } else {
+            self.free_the_block(pfn, order)
+        }
+    }
+
+    #[inline(always)]
+    fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+        if !self.mem_map.page(pfn).is_ready_to_free(order) || self.free_is_watched() {
+            return self.free_pages_checked(pfn, order);
+        }
+        if self.pcp_allowed_order(order) {
+            self.free_unref_page(pfn, order);
+        } else {
+            self.free_pages_ok(pfn, order);
+        }
+        Ok(())
+    }
+
+    /// Somebody wants to know about every page that is freed: the trace, or the store of contents.
+    #[inline]
+    fn free_is_watched(&self) -> bool {
+        self.trace.hot || !self.contents.is_empty()
+    }
+
+    /// Frees a block with all checks apart: others may hold it, more may hang on it, or it may not be freed at all.
+    #[inline(never)]
+    fn free_pages_checked(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
         let page = self.mem_map.page(pfn);
         if page.refcount == 0 || page.is(PageFlags::RESERVED) || page.order() != order {
             return Err(self.bad_free(pfn, order));
@@ -139,20 +226,8 @@ impl Machine {
     /// Gives back a block nobody holds any more (`free_the_page`).
     #[inline]
     pub(crate) fn free_unreferenced(&mut self, pfn: Pfn, order: Order) {
-        let page = self.mem_map.page_mut(pfn);
-        if page.is_watched() {
-            self.serials.bump(pfn);
-        }
-        if page.is(PageFlags::HEAD) {
-            self.clear_compound(pfn, order);
-        }
-        let page = self.mem_map.page_mut(pfn);
-        page.reset_flags(PageFlags::NONE);
-        if !self.contents.is_empty() {
-            self.contents.forget(pfn, order);
-        }
-        if self.trace.hot {
-            self.emit(Event::PageFree { pfn, order });
+        if self.mem_map.page(pfn).is_special() || self.free_is_watched() {
+            self.forget_block(pfn, order);
         }
         if self.pcp_allowed_order(order) {
             self.free_unref_page(pfn, order);
@@ -161,33 +236,50 @@ impl Machine {
         }
     }
 
+    /// Ends what hangs on a block that is freed: handles, its compound page, its contents.
+    #[inline(never)]
+    fn forget_block(&mut self, pfn: Pfn, order: Order) {
+        let page = self.mem_map.page(pfn);
+        if page.is_watched() {
+            self.serials.bump(pfn);
+        }
+        if page.is(PageFlags::HEAD) {
+            self.clear_compound(pfn, order);
+        }
+        if !self.contents.is_empty() {
+            self.contents.forget(pfn, order);
+        }
+        if self.trace.hot {
+            self.emit(Event::PageFree { pfn, order });
+        }
+    }
+
     /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
     pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
-        let zone = self.mem_map.page(pfn).zone();
-        let migratetype = self.pageblocks.get(pfn);
-        self.free_one_page(zone, pfn, order, migratetype, FreeTo::Likely);
+        let page = self.mem_map.page_mut(pfn);
+        page.reset_flags(PageFlags::NONE);
+        page.refcount = 0;
+        let zone = page.zone();
+        self.free_one_page(zone, pfn, order, self.pageblocks.get(pfn), FreeTo::Likely);
         self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
     }
 
     /// Walks the zonelist and takes the block from the first zone that may give it (`get_page_from_freelist`).
-    #[inline]
     pub(crate) fn get_page_from_freelist(&mut self, ac: &AllocContext, mut flags: AllocFlags) -> Option<Pfn> {
+        let preferred = *self.zonelist(ac).first()?;
         loop {
             let nofragment = flags.has(AllocFlags::NOFRAGMENT);
             let mut at = 0;
-            let mut preferred = None;
-            while let Some(zone_id) = self.zonelist(ac).get(at).copied() {
-                at += 1;
-                let preferred = *preferred.get_or_insert(zone_id);
-                if nofragment && zone_id != preferred && self.nodes.len() > 1 {
-                    // Mixing pageblock types is better than memory of another node.
-                    if self.zones[zone_id.index()].node != self.zones[preferred.index()].node {
-                        break;
-                    }
+            while let Some(&zone_id) = self.zonelist(ac).get(at) {
+                // Mixing pageblock types is better than memory of another node.
+                if nofragment && self.is_remote(zone_id, preferred) {
+                    break;
                 }
-                let verdict = self.try_zone(ac, zone_id, flags);
-                if verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
+                let tried = self.zones[zone_id.index()].try_watermark(ac, flags);
+                self.last_alloc.tried(tried);
+                if tried.verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
                     if let Some(pfn) = self.rmqueue(ac, preferred, zone_id, flags) {
+                        self.mem_map.page_mut(pfn).prep(ac.order);
                         self.prep_new_page(pfn, ac);
                         if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
                             self.reserve_highatomic_pageblock(pfn, zone_id);
@@ -197,6 +289,7 @@ impl Machine {
                     }
                     self.last_alloc.empty();
                 }
+                at += 1;
             }
             if !nofragment {
                 return None;
@@ -205,39 +298,20 @@ impl Machine {
         }
     }
 
+    /// True when the two zones belong to different nodes.
+    fn is_remote(&self, zone: ZoneId, preferred: ZoneId) -> bool {
+        self.zones[zone.index()].pgdat != self.zones[preferred.index()].pgdat
+    }
+
     /// The zones this request may use, in order.
     #[inline]
-    pub(crate) fn zonelist(&self, ac: &AllocContext) -> &[ZoneId] {
+    pub(crate) fn zonelist(&self, ac: &AllocContext) -> &Zonelist {
         let node = &self.nodes[ac.node];
         let lists = if ac.gfp.has(Gfp::THISNODE) { &node.this_node } else { &node.zonelists };
         &lists[ac.highest as usize]
     }
 
-    /// Checks the watermark of one zone and keeps the arithmetic for `explain`.
-    #[inline]
-    fn try_zone(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) -> Verdict {
-        let zone = &self.zones[zone_id.index()];
-        let wmark = flags.wmark();
-        let mark = zone.wmark(wmark);
-        let verdict = zone.watermark_fast(ac.order, mark, ac.highest, flags, ac.gfp);
-        let (free, reserve) = (zone.free_pages(), zone.lowmem_reserve[ac.highest as usize]);
-        let tried = ZoneTry {
-            zone: zone_id,
-            kind: zone.kind,
-            nid: zone.node,
-            wmark,
-            flags,
-            free,
-            mark,
-            reserve,
-            verdict,
-        };
-        self.last_alloc.tried(tried);
-        verdict
-    }
-
     /// Takes a block from a zone: per-CPU lists for small orders, else the buddy lists (`rmqueue`).
-    #[inline]
     fn rmqueue(
         &mut self,
         ac: &AllocContext,
@@ -251,9 +325,8 @@ impl Machine {
             self.rmqueue_buddy(ac, zone_id, flags)
         };
         let pfn = pfn?;
-        let pages = u64::from(ac.order.pages());
         let zone = &mut self.zones[zone_id.index()];
-        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, pages);
+        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
         if zone.boosted_watermark && flags.has(AllocFlags::KSWAPD) {
             zone.boosted_watermark = false;
             self.wakeup_kswapd(zone_id, Gfp::NONE, Order::ZERO, ac.highest);
@@ -263,17 +336,13 @@ impl Machine {
     }
 
     /// NUMA counters of one allocation (`zone_statistics`).
-    #[inline]
     fn zone_statistics(&mut self, preferred: ZoneId, zone_id: ZoneId) {
-        let here = self.cpu_node();
-        let home = self.zones[preferred.index()].pgdat;
-        let zone = &mut self.zones[zone_id.index()];
-        zone.numa[if zone.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
-        if zone.pgdat == home {
-            zone.numa[NumaStat::Hit as usize] += 1;
-        } else {
-            zone.numa[NumaStat::Miss as usize] += 1;
+        let (here, remote) = (self.cpu_node(), self.is_remote(zone_id, preferred));
+        if remote {
+            self.zones[zone_id.index()].count_miss(here);
             self.zones[preferred.index()].numa[NumaStat::Foreign as usize] += 1;
+        } else {
+            self.zones[zone_id.index()].count_hit(here);
         }
     }
 
@@ -289,7 +358,7 @@ impl Machine {
     }
 
     /// Takes a block of the wanted type, or steals one of another type (`__rmqueue`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rmqueue_list(
         &mut self,
         zone_id: ZoneId,
@@ -297,23 +366,38 @@ impl Machine {
         migratetype: MigrateType,
         flags: AllocFlags,
     ) -> Option<Pfn> {
+        let pfn = self.rmqueue_smallest(zone_id, order, migratetype);
+        if pfn.is_some() { pfn } else { self.rmqueue_other(zone_id, order, migratetype, flags) }
+    }
+
+    /// The wanted type has no block: the memory of CMA, or another type's, which becomes ours.
+    #[cold]
+    fn rmqueue_other(
+        &mut self,
+        zone_id: ZoneId,
+        order: Order,
+        migratetype: MigrateType,
+        flags: AllocFlags,
+    ) -> Option<Pfn> {
         loop {
-            if let Some(pfn) = self.rmqueue_smallest(zone_id, order, migratetype) {
+            if flags.has(AllocFlags::CMA)
+                && migratetype == MigrateType::Movable
+                && let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma)
+            {
                 return Some(pfn);
-            }
-            if flags.has(AllocFlags::CMA) && migratetype == MigrateType::Movable {
-                if let Some(pfn) = self.rmqueue_smallest(zone_id, order, MigrateType::Cma) {
-                    return Some(pfn);
-                }
             }
             if !self.rmqueue_fallback(zone_id, order, migratetype, flags) {
                 return None;
+            }
+            let pfn = self.rmqueue_smallest(zone_id, order, migratetype);
+            if pfn.is_some() {
+                return pfn;
             }
         }
     }
 
     /// Takes the smallest block that is large enough and splits it (`__rmqueue_smallest`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rmqueue_smallest(
         &mut self,
         zone_id: ZoneId,
@@ -321,32 +405,26 @@ impl Machine {
         migratetype: MigrateType,
     ) -> Option<Pfn> {
         let zone = &mut self.zones[zone_id.index()];
-        for from in order.and_above() {
-            if let Some(pfn) = zone.take_block(&mut self.mem_map, from, migratetype) {
-                let splits = zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
-                zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
-                if migratetype == MigrateType::Cma {
-                    zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
-                }
-                self.vmstat.count(VmEvent::BuddySplit, splits);
-                self.last_alloc.split(from, order);
-                if self.trace.hot && splits > 0 {
-                    self.emit(Event::BuddySplit { pfn, from, to: order });
-                }
-                return Some(pfn);
+        let from = zone.smallest_free(order, migratetype)?;
+        let pfn = zone.take_block(&mut self.mem_map, from, migratetype)?;
+        zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
+        if migratetype == MigrateType::Cma {
+            zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
+        }
+        self.last_alloc.split(from, order);
+        if from > order {
+            zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
+            self.vmstat.count(VmEvent::BuddySplit, u64::from(from.get() - order.get()));
+            if self.trace.hot {
+                self.emit(Event::BuddySplit { pfn, from, to: order });
             }
         }
-        None
+        Some(pfn)
     }
 
-    /// Makes a block ready for its new owner (`prep_new_page`).
-    #[inline]
+    /// Makes a block whose first page is prepared ready for its new owner (`prep_new_page`).
+    #[inline(always)]
     fn prep_new_page(&mut self, pfn: Pfn, ac: &AllocContext) {
-        let page = self.mem_map.page_mut(pfn);
-        page.set_page_type(None);
-        page.refcount = 1;
-        page.private = u32::from(ac.order.get());
-        page.mapping = 0;
         if ac.order > Order::ZERO && ac.gfp.has(Gfp::COMP) {
             self.prep_compound_page(pfn, ac.order);
         }
@@ -380,7 +458,6 @@ impl Machine {
     }
 
     /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
-    #[inline]
     pub(crate) fn free_one_page(
         &mut self,
         zone_id: ZoneId,
@@ -441,8 +518,26 @@ impl Machine {
 }
 
 impl Zone {
-    /// Takes the first free block of exactly this order and type off its list.
+    /// Counts an allocation that came from the preferred node, asked for by a CPU of the node `here`.
     #[inline]
+    fn count_hit(&mut self, here: usize) {
+        self.numa[NumaStat::Hit as usize] += 1;
+        self.count_place(here);
+    }
+
+    /// Counts one that should have come from another node.
+    fn count_miss(&mut self, here: usize) {
+        self.numa[NumaStat::Miss as usize] += 1;
+        self.count_place(here);
+    }
+
+    #[inline]
+    fn count_place(&mut self, here: usize) {
+        self.numa[if self.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
+    }
+
+    /// Takes the first free block of exactly this order and type off its list.
+    #[inline(always)]
     pub(crate) fn take_block(
         &mut self,
         map: &mut MemMap,
@@ -450,14 +545,15 @@ impl Zone {
         migratetype: MigrateType,
     ) -> Option<Pfn> {
         let list = &mut self.free_area[order.index()].lists[migratetype.index()];
-        if let Some(pfn) = list.pop_front(map) {
-            map.page_mut(pfn).set_page_type(None);
-            return Some(pfn);
+        let Some((pfn, page)) = list.pop_front_mut(map) else {
+            let virgin = order == Order::MAX && migratetype == MigrateType::Movable;
+            return if virgin { self.take_virgin() } else { None };
+        };
+        page.set_page_type(None);
+        if list.is_empty() {
+            self.note_emptied(order, migratetype);
         }
-        if order == Order::MAX && migratetype == MigrateType::Movable {
-            return self.take_virgin();
-        }
-        None
+        Some(pfn)
     }
 
     /// Takes the lowest block that nobody touched since boot.
@@ -467,12 +563,13 @@ impl Zone {
         range.0 += Order::MAX.pages();
         if range.0 == range.1 {
             self.virgin.pop_front();
+            self.note_emptied(Order::MAX, MigrateType::Movable);
         }
         Some(pfn)
     }
 
     /// Splits a block down to the wanted order; the upper halves go back as free blocks (`expand`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expand(
         &mut self,
         map: &mut MemMap,
@@ -480,18 +577,16 @@ impl Zone {
         want: Order,
         from: Order,
         migratetype: MigrateType,
-    ) -> u64 {
+    ) {
         let mut order = from;
-        while order > want {
-            let Some(half) = order.down() else { break };
+        while let Some(half) = order.down().filter(|half| *half >= want) {
             order = half;
             self.add_block(map, pfn.up(order.pages()), order, migratetype, false);
         }
-        u64::from(from.get() - want.get())
     }
 
     /// Puts a free block on its list.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add_block(
         &mut self,
         map: &mut MemMap,
@@ -501,30 +596,38 @@ impl Zone {
         tail: bool,
     ) {
         let list = &mut self.free_area[order.index()].lists[migratetype.index()];
-        if tail {
-            list.push_back(map, pfn)
-        } else {
-            list.push_front(map, pfn)
-        }
         let page = map.page_mut(pfn);
         page.set_page_type(Some(PageType::Buddy));
         page.private = u32::from(order.get());
         // The kernel's list_del does not ask which list; ours keeps each list's length.
         page.index = migratetype as u32;
+        if tail {
+            page.prev = list.tail;
+            list.link_back(map, pfn);
+        } else {
+            page.next = list.head;
+            list.link_front(map, pfn);
+        }
+        self.nonempty[migratetype.index()] |= 1 << order.get();
     }
 
     /// Takes a free block out of the middle of its list (`del_page_from_free_list`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn del_block(&mut self, map: &mut MemMap, pfn: Pfn, order: Order) {
-        let list = map.page(pfn).index as usize;
-        self.free_area[order.index()].lists[list].remove(map, pfn);
-        map.page_mut(pfn).set_page_type(None);
+        let page = map.page_mut(pfn);
+        let (migratetype, prev, next) = (MigrateType::ALL[page.index as usize], page.prev, page.next);
+        page.set_page_type(None);
+        let list = &mut self.free_area[order.index()].lists[migratetype.index()];
+        list.unlink(map, pfn, prev, next);
+        if list.is_empty() {
+            self.note_emptied(order, migratetype);
+        }
     }
 
     /// Frees a block: while its buddy is free too, the two become one (`__free_one_page`).
     ///
     /// Answers how often it merged, and the order it became.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_one_page(
         &mut self,
         map: &mut MemMap,
@@ -562,17 +665,14 @@ impl Zone {
     }
 
     /// True when a block of exactly this order begins at `pfn`, free and in this zone (`page_is_buddy`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_block(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
-        if !self.spans(pfn) {
-            return false;
-        }
-        let page = map.page(pfn);
-        page.is_buddy_of(order) && page.zone() == self.id
+        // A page that nobody wrote is neither listed nor outside of its zone: it lies in an untouched block.
+        map.touched_page(pfn).is_some_and(|page| page.is_buddy_of(order) && page.zone() == self.id)
     }
 
     /// True when the buddy of the next order is free as well: this block may merge soon, so it is used last.
-    #[inline]
+    #[inline(always)]
     fn buddy_merge_likely(&self, map: &MemMap, pfn: Pfn, order: Order) -> bool {
         // Orders MAX-1 and MAX gain nothing from waiting.
         let Some(up) = order.up().filter(|up| *up < Order::MAX) else { return false };

@@ -175,6 +175,8 @@ pub struct Table {
 enum Slot {
     Free,
     Owned(Box<Table>),
+    /// The box goes back and forth between the two kinds: sharing copies no table.
+    #[allow(clippy::redundant_allocation)]
     Shared(Rc<Box<Table>>),
 }
 
@@ -196,7 +198,7 @@ impl Tables {
         self.len() == 0
     }
 
-    fn insert(&mut self, pfn: Pfn, level: u8) -> TableId {
+    pub(crate) fn insert(&mut self, pfn: Pfn, level: u8) -> TableId {
         let below = if level == 0 { Vec::new() } else { vec![NO_TABLE; PTRS_PER_TABLE] };
         let slot = Slot::Owned(Box::new(Table { pfn, level, entries: [0; PTRS_PER_TABLE], below }));
         match self.free.pop() {
@@ -252,10 +254,10 @@ impl Tables {
     /// Shares every table with the copy it returns.
     pub fn snapshot(&mut self) -> Tables {
         for slot in &mut self.slots {
-            if matches!(slot, Slot::Owned(_)) {
-                if let Slot::Owned(table) = std::mem::replace(slot, Slot::Free) {
-                    *slot = Slot::Shared(Rc::new(table));
-                }
+            if matches!(slot, Slot::Owned(_))
+                && let Slot::Owned(table) = std::mem::replace(slot, Slot::Free)
+            {
+                *slot = Slot::Shared(Rc::new(table));
             }
         }
         self.clone()
@@ -356,12 +358,31 @@ impl Machine {
     /// # Errors
     /// `ENOMEM`; upper tables that were made stay, as in the kernel.
     pub(crate) fn pte_alloc(&mut self, mm: MmId, addr: VirtAddr) -> Result<TableId, Errno> {
+        self.pte_alloc_with(mm, addr, |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
+    }
+
+    /// The same, with frames that are in use already; `None` when they run out.
+    pub(crate) fn leaf_from(
+        &mut self,
+        mm: MmId,
+        addr: VirtAddr,
+        frames: &mut impl Iterator<Item = Pfn>,
+    ) -> Option<TableId> {
+        self.pte_alloc_with(mm, addr, |_| frames.next().ok_or(Errno::ENOMEM)).ok()
+    }
+
+    fn pte_alloc_with(
+        &mut self,
+        mm: MmId,
+        addr: VirtAddr,
+        mut frame: impl FnMut(&mut Machine) -> Result<Pfn, Errno>,
+    ) -> Result<TableId, Errno> {
         let mut id = self.mms[mm].pgd;
         for level in (1..LEVELS).rev() {
             let at = index(addr, level);
             let mut below = self.tables.get(id).below[at];
             if below == NO_TABLE {
-                let pfn = self.alloc_pages(PGTABLE_USER, Order::ZERO)?;
+                let pfn = frame(self)?;
                 self.mem_map.page_mut(pfn).set_page_type(Some(PageType::Table));
                 below = self.tables.insert(pfn, level - 1);
                 let table = self.tables.get_mut(id);
@@ -441,7 +462,7 @@ mod tests {
                 assert_eq!((pte.swap_entry(), pte.swap_exclusive()), (entry, exclusive));
             }
         }
-        assert!(!Pte::new(Pfn(u32::MAX - 1), Pte::PROTNONE | Pte::NX >> 1 & 0).is_swap());
+        assert!(!Pte::new(Pfn(u32::MAX - 1), Pte::PROTNONE).is_swap());
     }
 
     #[test]

@@ -285,6 +285,11 @@ impl Machine {
         page.is(PageFlags::SWAPCACHE).then_some(entry)
     }
 
+    /// The slot's page lives in another frame now.
+    pub(crate) fn swap_cache_replace(&mut self, entry: SwapEntry, pfn: Pfn) {
+        self.swap[usize::from(entry.area)].cache[entry.offset as usize] = pfn;
+    }
+
     /// Unties a page from its slot; the cache's reference is the caller's now (`delete_from_swap_cache`).
     pub(crate) fn delete_from_swap_cache(&mut self, pfn: Pfn) {
         let Some(entry) = self.page_swap_entry(pfn) else { return };

@@ -58,6 +58,11 @@ macro_rules! tunables {
                 match name { $($name => Some((&mut self.$field, $least, $most)),)* _ => None }
             }
 
+            /// The least and the largest value of a tunable, by its name with or without `vm.`.
+            pub fn range(name: &str) -> Option<(u64, u64)> {
+                match short(name) { $($name => Some(($least, $most)),)* _ => None }
+            }
+
             fn value(&self, name: &str) -> Option<u64> {
                 match name { $($name => Some(self.$field),)* _ => None }
             }

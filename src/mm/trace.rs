@@ -80,6 +80,17 @@ pub enum Event {
         access: Access,
         kind: FaultKind,
     },
+    CompactionBegin {
+        nid: Nid,
+        zone: ZoneType,
+        order: Option<Order>,
+    },
+    CompactionEnd {
+        nid: Nid,
+        zone: ZoneType,
+        moved: u64,
+        status: &'static str,
+    },
     KswapdWake {
         nid: Nid,
         order: Order,
@@ -149,6 +160,7 @@ impl Event {
             | Event::DirectReclaimBegin { .. }
             | Event::DirectReclaimEnd { .. }
             | Event::LruShrinkInactive { .. } => "vmscan",
+            Event::CompactionBegin { .. } | Event::CompactionEnd { .. } => "compaction",
             Event::PageFault { .. } => "exceptions",
             Event::MarkVictim { .. } => "oom",
             Event::TaskNewtask { .. } => "task",
@@ -171,6 +183,8 @@ impl Event {
             Event::Sysctl { .. } => "sysctl_write",
             Event::WakeupKswapd { .. } => "mm_vmscan_wakeup_kswapd",
             Event::PageFault { .. } => "page_fault_user",
+            Event::CompactionBegin { .. } => "mm_compaction_begin",
+            Event::CompactionEnd { .. } => "mm_compaction_end",
             Event::KswapdWake { .. } => "mm_vmscan_kswapd_wake",
             Event::KswapdSleep { .. } => "mm_vmscan_kswapd_sleep",
             Event::DirectReclaimBegin { .. } => "mm_vmscan_direct_reclaim_begin",
@@ -222,6 +236,15 @@ impl Event {
             }
             Event::Sysctl { name, old, new } => format!("{name} was changed from {old} to {new}."),
             Event::PageFault { addr, access, kind } => format!("A {access:?} of {addr} faulted: {kind}."),
+            Event::CompactionBegin { nid, zone, order: Some(order) } => {
+                format!("Compaction of zone {zone} of node {nid} began, for a block of order {order}.")
+            }
+            Event::CompactionBegin { nid, zone, order: None } => {
+                format!("Compaction of the whole zone {zone} of node {nid} began.")
+            }
+            Event::CompactionEnd { nid, zone, moved, status } => {
+                format!("Compaction of zone {zone} of node {nid} moved {moved} pages: {status}.")
+            }
             Event::KswapdWake { nid, .. } => format!("kswapd{nid} began to reclaim."),
             Event::KswapdSleep { nid, hopeless: true, .. } => {
                 format!(
@@ -293,6 +316,12 @@ impl fmt::Display for Event {
             Event::Sysctl { name, old, new } => write!(f, "{name} old={old} new={new}"),
             Event::PageFault { addr, access, kind } => {
                 write!(f, "address={addr} access={access:?} -> {kind}")
+            }
+            Event::CompactionBegin { nid, zone, order } => {
+                write!(f, "node={nid} zone={zone} order={}", order.map_or(-1, |o| i64::from(o.get())))
+            }
+            Event::CompactionEnd { nid, zone, moved, status } => {
+                write!(f, "node={nid} zone={zone} nr_migrated={moved} status={status}")
             }
             Event::KswapdWake { nid, order } => write!(f, "nid={nid} order={order}"),
             Event::KswapdSleep { nid, reclaimed, hopeless } => {

@@ -212,15 +212,15 @@ impl Machine {
     #[inline]
     pub fn find_vma(&self, mm: MmId, addr: VirtAddr) -> Option<VmaId> {
         let mm = &self.mms[mm];
-        if let Some(id) = mm.vma_cache {
-            if self.vmas.get(id).is_some_and(|v| v.contains(addr)) {
-                return Some(id);
-            }
+        if let Some(id) = mm.vma_cache
+            && self.vmas.get(id).is_some_and(|v| v.contains(addr))
+        {
+            return Some(id);
         }
-        if let Some((_, id)) = mm.vmas.range(..=addr.0).next_back() {
-            if addr.0 < self.vmas[*id].end {
-                return Some(*id);
-            }
+        if let Some((_, id)) = mm.vmas.range(..=addr.0).next_back()
+            && addr.0 < self.vmas[*id].end
+        {
+            return Some(*id);
         }
         mm.vmas.range(addr.0..).next().map(|(_, id)| *id)
     }

@@ -72,35 +72,45 @@ impl Complaint {
     }
 }
 
-/// The text that was run, for places and hints.
-pub struct Source<'a> {
-    /// The file, or empty for a typed line.
-    pub name: &'a str,
-    /// The script.
-    pub text: &'a str,
+/// The texts that were run, for places and hints.
+pub trait Sources {
+    /// The text of a source by its name.
+    fn text(&self, name: &str) -> Option<&str>;
+    /// The source in which a function of the script is written: the engine forgets it between lines.
+    fn home(&self, function: &str) -> Option<&str>;
+    /// The name that a person knows it by; empty for a typed line.
+    fn shown<'a>(&self, name: &'a str) -> &'a str {
+        name
+    }
 }
 
-/// Puts an error of the engine into words.
+/// Puts an error of the engine into words; `current` is the source that was run.
 pub fn complain(
     error: &EvalAltResult,
-    source: &Source,
+    current: &str,
+    sources: &impl Sources,
     engine: &Engine,
     entries: &[Entry],
     variables: &[String],
 ) -> Complaint {
     let mut error = error;
     let mut calls = Vec::new();
-    let mut file = String::new();
+    // Where the call stands, and then where the function that was called is written.
+    let mut file = current.to_string();
     loop {
         match error {
             EvalAltResult::ErrorInFunctionCall(name, from, inner, pos) => {
-                let name = if name.is_empty() || name.starts_with("anon$") { "a closure" } else { name };
-                calls.push(format!("in {name}, called at {}", spot(source.name, *pos)));
-                file = from.clone();
+                let shown = if name.is_empty() || name.starts_with("anon$") { "a closure" } else { name };
+                calls.push(format!("in {shown}, called at {}", spot(sources.shown(&file), *pos)));
+                if let Some(home) = sources.home(name) {
+                    file = home.to_string();
+                } else if !from.is_empty() {
+                    file.clone_from(from);
+                }
                 error = inner;
             }
             EvalAltResult::ErrorInModule(name, inner, _) => {
-                file = name.clone();
+                file.clone_from(name);
                 error = inner;
             }
             _ => break,
@@ -109,12 +119,11 @@ pub fn complain(
     calls.reverse();
     let (kind, what, help) = words(error, engine, entries, variables);
     let pos = error.position();
-    let elsewhere = !file.is_empty() && file != source.name;
-    let place = if elsewhere { None } else { place(source, pos).map(Box::new) };
-    if elsewhere && !pos.is_none() {
+    let text = sources.text(&file);
+    let place = text.and_then(|text| place(sources.shown(&file), text, pos)).map(Box::new);
+    if text.is_none() && !pos.is_none() {
         calls.insert(0, format!("at {}", spot(&file, pos)));
     }
-    // The kernel's own line needs no pointer into the script to be understood, but the script's author wants one.
     Complaint { kind, what, place, help, calls }
 }
 
@@ -124,12 +133,12 @@ fn spot(source: &str, pos: Position) -> String {
 }
 
 /// The place in the script, with the whole word that stands there.
-pub fn place(source: &Source, pos: Position) -> Option<Place> {
+fn place(source: &str, text: &str, pos: Position) -> Option<Place> {
     let (line, column) = (pos.line()?, pos.position().unwrap_or(1).max(1));
-    let text = source.text.lines().nth(line - 1).unwrap_or_default().to_string();
+    let text = text.lines().nth(line - 1).unwrap_or_default().to_string();
     let rest: Vec<char> = text.chars().skip(column - 1).collect();
     let word = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
-    Some(Place { source: source.name.into(), line, column, width: word.max(1), text })
+    Some(Place { source: source.into(), line, column, width: word.max(1), text })
 }
 
 type Words = (Kind, String, Vec<String>);

@@ -43,7 +43,7 @@ pub mod functions {
     /// > vm_stat().rows[0].name
     /// NR_FREE_PAGES
     /// > kmem -V | grep NR_FREE_PAGES
-    ///              NR_FREE_PAGES: 3070
+    ///              NR_FREE_PAGES: 3072
     /// ```
     ///
     /// Kernel: `mm/vmstat.c`.
@@ -59,7 +59,7 @@ pub mod functions {
     /// > free_areas().rows[0].blocks
     /// 0
     /// > kmem -f | tail -1
-    /// nr_free_pages: 3070  (verified)
+    /// nr_free_pages: 3072  (verified)
     /// ```
     ///
     /// Kernel: `struct free_area`, `include/linux/mmzone.h`. Gorman: 6.1.
@@ -207,9 +207,9 @@ pub mod functions {
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > whatis(page_address(p))
     ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
-    /// ffffea0000010100   404000                0        0  1 7ffffc0000000
+    /// ffffea0000010000   400000                0        0  1 7ffffc0000000
     ///
-    /// page pfn=0x404, zone DMA of node 0: allocated: order 2, 1 reference
+    /// page pfn=0x400, zone DMA of node 0: allocated: order 2, 1 reference
     /// > whatis(0x7f0000000000)
     /// error: cannot determine page for 7f0000000000: no direct map, page structure or physical memory there
     /// ```

@@ -59,7 +59,7 @@ pub mod functions {
     ///   MEMORY: 15 MB (12288 kB managed)  NODES: 1  CPUS: 1  SEED: 1
     ///   inferred: A plain machine: 926 pages are taken as the kernel's own share, everything else is free.
     /// > p.refcount
-    /// error: page pfn=0x402 belonged to a machine that is gone: another one was booted
+    /// error: page pfn=0x400 belonged to a machine that is gone: another one was booted
     ///  --> 1:3
     ///   |
     /// 1 | p.refcount
@@ -303,7 +303,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > check()
-    /// pages 3072: free 3070 + per-CPU 0 + used 2 = 3072 (verified)
+    /// pages 3072: free 3072 + per-CPU 0 + used 0 = 3072 (verified)
     /// ```
     ///
     /// Command: `check`

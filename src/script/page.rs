@@ -145,7 +145,7 @@ pub mod functions {
     /// > let p = alloc_page(GFP_KERNEL);
     /// > put_page(p)
     /// > p.refcount
-    /// error: use after free: page pfn=0x402 was freed after this handle was made
+    /// error: use after free: page pfn=0x400 was freed after this handle was made
     ///  --> 1:3
     ///   |
     /// 1 | p.refcount

@@ -22,11 +22,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2)
-    /// page pfn=0x404 order=2 zone=DMA node=0
+    /// page pfn=0x400 order=2 zone=DMA node=0
     /// > p.pfn
-    /// 1028
+    /// 1024
     /// > alloc_pages(GFP_DMA, 2)
-    /// page pfn=0x408 order=2 zone=DMA node=0
+    /// page pfn=0x404 order=2 zone=DMA node=0
     /// > alloc_pages(GFP_KERNEL, 11)
     /// error: order 11 is too large: the largest is 10
     /// > while !is_err(alloc_pages(GFP_NOWAIT, 10)) {}
@@ -89,7 +89,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = __get_free_pages(GFP_KERNEL, 1)
-    /// 0xffff888000402000
+    /// 0xffff888000400000
     /// > free_pages(a, 1)
     /// ```
     ///
@@ -165,14 +165,14 @@ pub mod functions {
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > __free_pages(p, 3)
-    /// BUG: Bad page state in process script  pfn:00404
+    /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 3 given, allocated with 2
     /// > __free_pages(p, 2)
     /// > __free_pages(p, 2)
-    /// BUG: Bad page state in process script  pfn:00404
+    /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
-    ///   page pfn=0x404 was freed after this handle was made, and is free now: it cannot be freed again
+    ///   page pfn=0x400 was freed after this handle was made, and is free now: it cannot be freed again
     /// > fail_nth(1);
     /// > __free_pages(alloc_pages(GFP_KERNEL, 10), 10)
     /// error: __free_pages(errno, int): the call that made the errno failed; test it with is_err()
@@ -197,7 +197,7 @@ pub mod functions {
     /// > p.alive
     /// false
     /// > p.flags
-    /// error: use after free: page pfn=0x402 was freed after this handle was made
+    /// error: use after free: page pfn=0x400 was freed after this handle was made
     ///  --> 1:3
     ///   |
     /// 1 | p.flags
@@ -351,6 +351,21 @@ pub mod functions {
     /// Command: `drain_pages`
     pub fn drain_pages(ctx: NativeCallContext) -> i64 {
         Bench::of(&ctx).borrow_mut().machine.drain_all_pages(None) as i64
+    }
+
+    /// Compacts every zone: movable pages are gathered at its end, so that larger blocks come free at its start.
+    ///
+    /// Answers how many pages were moved.
+    ///
+    /// ```vmlab
+    /// > compact()
+    /// 0
+    /// ```
+    ///
+    /// Kernel: `compact_nodes`, `mm/compaction.c`.
+    /// Command: `compact`
+    pub fn compact(ctx: NativeCallContext) -> i64 {
+        Bench::of(&ctx).borrow_mut().machine.compact_memory() as i64
     }
 
     /// Makes the n-th page allocation from now on fail; 0 switches that off.

@@ -8,6 +8,7 @@
 //! Kernel: `fs/proc/`, `mm/vmstat.c`, `drivers/base/node.c`.
 
 pub mod buddyinfo;
+pub mod extfrag;
 pub mod meminfo;
 pub mod pagetypeinfo;
 pub mod pid;
@@ -32,7 +33,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > cat /proc/buddyinfo
-    /// Node 0, zone      DMA      0      1      1      1      1      1      1      1      1      1      2
+    /// Node 0, zone      DMA      0      0      0      0      0      0      0      0      0      0      3
     /// > cat("/proc/meminfo").lines[0]
     /// MemTotal:          12288 kB
     /// > cat("/proc/zoneinfo").rows[1].min
@@ -67,6 +68,7 @@ pub mod functions {
     /// > echo 500 > /proc/3/oom_score_adj
     /// > p.oom_score_adj
     /// 500
+    /// > echo 1 > /proc/sys/vm/compact_memory
     /// > echo("1", "/proc/buddyinfo")
     /// error: /proc/buddyinfo: EACCES (Permission denied): the file cannot be written
     /// > echo hello
@@ -104,6 +106,8 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
+    ("/sys/kernel/debug/extfrag/extfrag_index", extfrag::index),
+    ("/sys/kernel/debug/extfrag/unusable_index", extfrag::unusable),
     (THP, thp),
 ];
 
@@ -165,8 +169,15 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
 /// Writes into a file.
 pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> {
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
-        if matches!(name, "compact_memory" | "drop_caches") {
-            return misuse(format!("{path}: not simulated yet"));
+        match name {
+            // Any number but 1 is refused, as in the kernel.
+            "compact_memory" if text == "1" => {
+                machine.compact_memory();
+                return Ok(());
+            }
+            "compact_memory" => return misuse(format!("{path}: EINVAL (Invalid argument): it takes 1")),
+            "drop_caches" => return misuse(format!("{path}: not simulated yet")),
+            _ => {}
         }
         return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));
     }

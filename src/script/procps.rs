@@ -20,7 +20,7 @@ pub mod functions {
     /// ```vmlab
     /// > free()
     ///               total        used        free      shared  buff/cache   available
-    /// Mem:          12288           8       12280           0           0       11624
+    /// Mem:          12288           0       12288           0           0       11632
     /// Swap:             0           0           0
     /// > free("-m").rows[0].available
     /// 11

@@ -28,12 +28,6 @@ pub mod functions {
     /// >       2       0   0  ffff888040003080  RU   0.0        0        0  [script]
     ///         3       1   0  ffff8880400048c0  IN   0.0      156        4  hog
     ///     32768       2   0  ffff88804cccc8c0  IN   0.0        0        0  [kswapd0]
-    /// >       2       0   0  ffff888040003080  RU   0.0        0        0  [script]
-    /// error: syntax: expecting ';' to terminate this statement
-    ///  --> 1:15
-    ///   |
-    /// 1 |       2       0   0  ffff888040003080  RU   0.0        0        0  [script]
-    ///   |               ^
     /// > ps("-u").rows.map(|t| t.comm)
     /// "init"
     /// "hog"

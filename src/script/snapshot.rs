@@ -68,7 +68,7 @@ pub mod functions {
         }
     }
 
-    /// Takes back what the last typed line did to the machine.
+    /// Takes back what the last typed line did to the machine, and answers that line.
     ///
     /// Only the prompt keeps the machine before every line; a script keeps its own with `snapshot()`.
     ///
@@ -79,13 +79,13 @@ pub mod functions {
     ///
     /// Command: `undo`
     #[rhai_fn(return_raw)]
-    pub fn undo(ctx: NativeCallContext) -> ScriptResult<()> {
+    pub fn undo(ctx: NativeCallContext) -> ScriptResult<String> {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         match desk.snapshots.undo() {
-            Some(kept) => {
+            Some((kept, line)) => {
                 desk.machine.restore(&kept);
-                Ok(())
+                Ok(format!("undone: {line}"))
             }
             None => misuse(
                 "there is nothing to undo: the prompt keeps the machine before each line that changes it",

@@ -17,8 +17,10 @@ const HELD: usize = 256;
 pub struct Snapshots {
     /// By number: `snapshot()` answers it.
     held: Vec<Machine>,
-    /// One before each typed line that changed something, oldest first.
-    undo: VecDeque<Machine>,
+    /// One before each typed line that changed something, with the line; oldest first.
+    undo: VecDeque<(Machine, String)>,
+    /// The machine before the line that is being obeyed.
+    pending: Option<(Machine, String)>,
 }
 
 impl Snapshots {
@@ -47,24 +49,26 @@ impl Snapshots {
     }
 
     /// Keeps the machine as it is before a typed line.
-    pub fn before_line(&mut self, machine: &mut Machine) {
-        self.undo.push_back(machine.snapshot());
+    pub fn before_line(&mut self, machine: &mut Machine, line: &str) {
+        self.pending = Some((machine.snapshot(), line.trim().to_string()));
+    }
+
+    /// The line has been obeyed: what it changed can be undone; an undo itself cannot.
+    pub fn after_line(&mut self, changed: bool) {
+        let Some(kept) = self.pending.take().filter(|_| changed) else { return };
+        self.undo.push_back(kept);
         while self.undo.len() > UNDO || (self.undo.len() > 1 && self.undo_bytes() > UNDO_BYTES) {
             self.undo.pop_front();
         }
     }
 
     fn undo_bytes(&self) -> usize {
-        self.undo.iter().map(|machine| machine.mem_map.own_bytes()).sum()
+        self.undo.iter().map(|(machine, _)| machine.mem_map.own_bytes()).sum()
     }
 
-    /// Forgets the snapshot of a line that changed nothing.
-    pub fn line_changed_nothing(&mut self) {
-        self.undo.pop_back();
-    }
-
-    /// The machine before the last line that changed it.
-    pub fn undo(&mut self) -> Option<Machine> {
+    /// The machine before the last line that changed it, and that line.
+    pub fn undo(&mut self) -> Option<(Machine, String)> {
+        self.pending = None;
         self.undo.pop_back()
     }
 

@@ -379,7 +379,7 @@ mod tests {
         let table = Table::grid(columns, rows);
         assert_eq!(
             table.json().to_string(),
-            r#"{"rows":[{"addr":"0xffff88801fd5a000","free":3808,"name":"DMA"}],"schema":1}"#
+            r#"{"schema":1,"rows":[{"name":"DMA","free":3808,"addr":"0xffff88801fd5a000"}]}"#
         );
         assert_eq!(table.rows().len(), 1);
         assert_eq!(table.records()[0][1].1.text(), "3808");

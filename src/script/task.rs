@@ -139,7 +139,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > task(1)
-    /// task 1 init rss=0 total_vm=0 swap=0
+    /// task 1 init (kernel thread)
     /// > task(99)
     /// error: there is no task 99; ps() lists them
     /// ```

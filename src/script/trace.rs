@@ -19,11 +19,12 @@ pub mod functions {
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > explain()
-    /// alloc_pages(GFP_KERNEL, 2) wanted 4 pages together and got pfn 0x404.
+    /// alloc_pages(GFP_KERNEL, 2) wanted 4 pages together and got pfn 0x400.
     ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
     ///   zone                 free  must exceed
-    ///   DMA                  3070  137 = low 137 + lowmem_reserve 0: allowed
-    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA, the last one out of a block of order 2.
+    ///   DMA                  3072  137 = low 137 + lowmem_reserve 0: allowed
+    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA, the last one out of a block of order 10.
+    ///   No Unmovable block was free: one was taken from Movable; its pageblock changed hands.
     /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()
     /// ```
     ///
@@ -48,7 +49,7 @@ pub mod functions {
     /// > trace("kmem:mm_page_alloc");
     /// > alloc_page(GFP_KERNEL);
     /// > events()
-    ///           script-2       [000]     0.000000: mm_page_alloc: pfn=0x402 order=0 migratetype=0 gfp_flags=GFP_KERNEL
+    ///           script-2       [000]     0.000000: mm_page_alloc: pfn=0x400 order=0 migratetype=0 gfp_flags=GFP_KERNEL
     /// > trace("off")
     /// ```
     ///
@@ -96,13 +97,13 @@ pub mod functions {
     /// ```vmlab
     /// > let p = alloc_page(GFP_KERNEL);
     /// > __free_pages(p, 1)
-    /// BUG: Bad page state in process script  pfn:00402
+    /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 1 given, allocated with 0
     /// > log()
     /// [    0.000000] Fallback order for Node 0: 0
-    /// [    0.000000] BUG: Bad page state in process script  pfn:00402
-    /// [    0.000000] page:0x402 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x402 flags:()
+    /// [    0.000000] BUG: Bad page state in process script  pfn:00400
+    /// [    0.000000] page:0x400 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x400 flags:()
     /// [    0.000000] page dumped because: nonzero _refcount
     /// ```
     ///

@@ -34,7 +34,7 @@ pub mod functions {
     /// > vm(p)
     /// PID: 3        TASK: ffff8880400048c0  CPU: 0    COMMAND: "hog"
     ///        MM               PGD          RSS    TOTAL_VM
-    /// ffff888050000480  ffff888000402000    4k      156k
+    /// ffff888050000000  ffff888000400000    4k      156k
     ///       VMA           START       END     FLAGS FILE
     /// ffff888060000098 7fffff6f8000 7fffff6fc000 c044411
     /// ffff888060000130 7fffff6fc000 7fffff6fe000 8040075
@@ -93,10 +93,10 @@ pub mod functions {
     /// VIRTUAL       PHYSICAL
     /// 7fffff6f6000  801000
     ///
-    ///    PGD: 4027f8 => 404067
-    ///    PUD: 404ff8 => 405067
-    ///    PMD: 405fd8 => 407067
-    ///    PTE: 4077b0 => 8000000000801867
+    ///    PGD: 4007f8 => 402067
+    ///    PUD: 402ff8 => 403067
+    ///    PMD: 403fd8 => 405067
+    ///    PTE: 4057b0 => 8000000000801867
     ///   PAGE: 801000
     ///
     ///       PTE         PHYSICAL  FLAGS

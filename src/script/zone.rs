@@ -19,7 +19,7 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-numa2");
     /// > nodes()
-    /// node 0 cpus=0 present=262046 free=237290
+    /// node 0 cpus=0 present=262046 free=237352
     /// node 1 cpus=1 present=262109 free=253746
     /// ```
     ///
@@ -52,7 +52,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > zones()
-    /// zone DMA node=0 free=3070 min=110 low=137 high=164
+    /// zone DMA node=0 free=3072 min=110 low=137 high=164
     /// > for z in zones() { print(`${z.name}: ${z.managed_pages}`); }
     /// DMA: 3072
     /// ```

@@ -97,7 +97,17 @@ fn named(entry: &Entry, word: &str) -> Option<Candidate> {
         return None;
     }
     let text = if entry.kind == Kind::Function { format!("{}(", entry.name) } else { entry.name.clone() };
-    Some(Candidate { text, shown: format!("{:<24} {}", entry.name, entry.summary()) })
+    Some(Candidate { text, shown: clip(&format!("{:<24} {}", entry.name, entry.summary())) })
+}
+
+/// A line of a list that fits a terminal.
+fn clip(line: &str) -> String {
+    const WIDTH: usize = 76;
+    if line.chars().count() <= WIDTH {
+        line.into()
+    } else {
+        line.chars().take(WIDTH - 1).chain(['…']).collect()
+    }
 }
 
 fn names(names: Vec<String>, word: &str) -> Vec<Candidate> {
@@ -123,7 +133,7 @@ fn arguments(session: &Session, command: &str, word: &str) -> Vec<Candidate> {
             for (option, help) in spelled.options() {
                 let text = option.split(' ').next().unwrap_or_default().to_string();
                 if text.starts_with(word) {
-                    found.push(Candidate { text, shown: format!("{option:<12} {help}") });
+                    found.push(Candidate { text, shown: clip(&format!("{option:<12} {help}")) });
                 }
             }
         }

@@ -163,7 +163,8 @@ fn command_page(spelled: &Spelled) -> Table {
     page =
         page.line("").head("SYNOPSIS").line(format!("  {}", spelled.synopsis())).line("").head("DESCRIPTION");
     let (prose, examples) = split_examples(&spelled.doc());
-    page = indented(page, &prose);
+    // The first sentence stands under NAME already.
+    page = indented(page, prose.split_once("\n\n").map_or("", |(_, rest)| rest));
     let options = spelled.options();
     let width = options.iter().map(|(option, _)| option.len()).max().unwrap_or(0);
     page = page.line("");

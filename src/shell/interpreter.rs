@@ -3,7 +3,7 @@
 use crate::script::args::Address;
 use crate::script::bench::Bench;
 use crate::script::catalogue::{self, Entry};
-use crate::script::complaint::{self, Complaint, Kind, Source};
+use crate::script::complaint::{self, Complaint, Sources};
 use crate::script::table::Table;
 use crate::shell::render;
 use crate::shell::theme::Theme;
@@ -14,13 +14,35 @@ use std::rc::Rc;
 /// How many items of an array are shown.
 const SHOWN: usize = 100;
 
+/// Scripts by the name of their file, typed lines as `line 3`.
+#[derive(Default)]
+struct Texts {
+    texts: BTreeMap<String, String>,
+    /// Where each function of a script is written.
+    homes: BTreeMap<String, String>,
+}
+
+impl Sources for Texts {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(String::as_str)
+    }
+
+    fn home(&self, function: &str) -> Option<&str> {
+        self.homes.get(function).map(String::as_str)
+    }
+
+    fn shown<'a>(&self, name: &'a str) -> &'a str {
+        if name.starts_with("line ") { "" } else { name }
+    }
+}
+
 /// The engine with what was typed so far.
 pub struct Interpreter {
     engine: Engine,
     /// Variables typed so far.
     pub scope: Scope<'static>,
     functions: AST,
-    sources: BTreeMap<String, String>,
+    texts: Texts,
     /// Everything written about everything.
     pub entries: Rc<[Entry]>,
     lines: usize,
@@ -33,7 +55,7 @@ impl Interpreter {
             engine: crate::script::engine(bench),
             scope: Scope::new(),
             functions: AST::empty(),
-            sources: BTreeMap::new(),
+            texts: Texts::default(),
             entries: catalogue::everything().into(),
             lines: 0,
         }
@@ -67,21 +89,19 @@ impl Interpreter {
             name.to_string()
         };
         let result = self.eval(&name, text);
-        self.sources.insert(name.clone(), text.to_string());
-        let typed = name.starts_with("line ");
+        self.texts.texts.insert(name.clone(), text.to_string());
         result.map_err(|error| {
-            let shown = if typed { "" } else { &name };
-            let source = Source { name: shown, text };
             let variables: Vec<String> = self.scope.iter_raw().map(|(name, ..)| name.to_string()).collect();
-            let mut complaint = complaint::complain(&error, &source, &self.engine, &self.entries, &variables);
-            self.find_text(&error, &name, &mut complaint);
-            complaint
+            complaint::complain(&error, &name, &self.texts, &self.engine, &self.entries, &variables)
         })
     }
 
     fn eval(&mut self, name: &str, text: &str) -> Result<Dynamic, Box<EvalAltResult>> {
         let mut ast = self.engine.compile_with_scope(&self.scope, text)?;
         ast.set_source(name);
+        for function in ast.iter_functions() {
+            self.texts.homes.insert(function.name.to_string(), name.to_string());
+        }
         let ast = self.functions.merge(&ast);
         // What was defined stays defined, even when the rest of the line fails.
         self.functions = ast.clone_functions_only();
@@ -90,24 +110,6 @@ impl Interpreter {
             self.scope = self.scope.clone_visible();
         }
         result
-    }
-
-    /// Points into the line a function was typed in, when the error is in there.
-    fn find_text(&self, error: &EvalAltResult, current: &str, complaint: &mut Complaint) {
-        let (mut error, mut source) = (error, current.to_string());
-        while let EvalAltResult::ErrorInFunctionCall(_, from, inner, _) = error {
-            if !from.is_empty() {
-                source = from.clone();
-            }
-            error = inner;
-        }
-        if source == current {
-            return;
-        }
-        if let Some(text) = self.sources.get(&source) {
-            let found = Source { name: if source.starts_with("line ") { "" } else { &source }, text };
-            complaint.place = complaint::place(&found, error.position()).map(Box::new);
-        }
     }
 
     /// Does the input end in the middle of something?
@@ -228,9 +230,4 @@ fn is_plain(value: &Dynamic) -> bool {
         || value.is_char()
         || value.is_unit()
         || value.is::<Address>()
-}
-
-/// Does this complaint end the program?
-pub fn is_final(complaint: &Complaint) -> bool {
-    matches!(complaint.kind, Kind::Exit(_) | Kind::Closed)
 }

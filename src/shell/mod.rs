@@ -3,6 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`session`] | one line in, one answer out |
+//! | [`dispatch`], [`words`], [`filters`] | command or Rhai, words, pipes |
+//! | [`interpreter`] | typed Rhai: run, keep, show |
 //! | [`crash`] | command lines that expand to script text |
 //! | [`kit`] | the session's own commands: alias, history, save, help … |
 //! | [`render`], [`theme`] | the one place that draws, and its colours |
@@ -12,6 +14,7 @@
 //! | [`transcript`] | sessions as text: examples, book, golden tests |
 //! | [`repl`] | the prompt |
 
+mod command;
 pub mod complete;
 pub mod crash;
 pub mod dispatch;

@@ -1,5 +1,6 @@
 //! Property tests: the simulator against models too simple to be wrong.
 
 mod buddy;
+mod compact;
 mod machines;
 mod vm;

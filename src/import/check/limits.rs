@@ -5,6 +5,7 @@
 use super::{MAX_PFN, title};
 use crate::import::{ImportError, layout};
 use crate::mm::config::{Config, Costs, LruPages, NodeConfig, Owners, Shown, ZoneConfig};
+use crate::mm::sysctl::Sysctl;
 
 /// A fault that takes a quarter of an hour is a misspelling.
 const LONGEST: u64 = 1_000_000_000_000;
@@ -20,8 +21,24 @@ pub fn config(config: &Config, file: &str) -> Result<(), ImportError> {
         }
     }
     costs(&config.costs, file)?;
+    sysctls(config, file)?;
     let slots = config.swap.iter().fold(0u64, |sum, area| sum.saturating_add(area.pages));
     limit(&[slots], MOST_SLOTS, "slots", file, || "swap".into())
+}
+
+/// Values of tunables that the kernel itself would refuse.
+fn sysctls(config: &Config, file: &str) -> Result<(), ImportError> {
+    for (name, value) in &config.sysctl {
+        let Some((least, most)) = Sysctl::range(name) else { continue };
+        let Ok(number) = value.parse::<u64>() else { continue };
+        if number < least || number > most {
+            let problem = format!("{name} is {number}, but the kernel takes {least} to {most}");
+            return Err(ImportError::new(file, problem)
+                .field("sysctl")
+                .advise("Correct the value, or leave the line out."));
+        }
+    }
+    Ok(())
 }
 
 fn owners(node: &NodeConfig, file: &str) -> Result<(), ImportError> {

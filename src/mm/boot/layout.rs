@@ -297,6 +297,9 @@ impl Machine {
         blocks.sort_unstable();
         let zone = &mut self.zones[id.index()];
         zone.mod_stat(ZoneStat::FreePages, blocks.len() as i64 * i64::from(Order::MAX.pages()));
+        if !blocks.is_empty() {
+            zone.nonempty[MigrateType::Movable.index()] |= 1 << Order::MAX.get();
+        }
         for pfn in blocks {
             match zone.virgin.back_mut() {
                 Some(last) if last.1 == pfn => last.1 = pfn + Order::MAX.pages(),

@@ -23,46 +23,46 @@ impl Machine {
         let cow = source.flags.is_cow();
         let mut at = source.start;
         while at < source.end {
-            let next = ((at >> 21) + 1 << 21).min(source.end);
-            if let Some(from) = self.tables.leaf(pgd, VirtAddr(at)) {
-                if self.tables.get(from).entries.iter().any(|e| *e != 0) {
-                    let leaf = self.pte_alloc(to, VirtAddr(at))?;
-                    let range =
-                        index(VirtAddr(at), 0)..index(VirtAddr(at), 0) + ((next - at) / PAGE_SIZE) as usize;
-                    debug_assert!(range.end <= PTRS_PER_TABLE);
-                    let (mut anon, mut swap) = (0, 0);
-                    for i in range {
-                        let mut pte = Pte(self.tables.get(from).entries[i]);
-                        if pte.is_none() {
-                            continue;
-                        }
-                        if pte.is_swap() {
-                            self.swap_duplicate(pte.swap_entry());
-                            if pte.swap_exclusive() {
-                                pte = Pte::swap(pte.swap_entry(), false);
-                                self.tables.get_mut(from).entries[i] = pte.0;
-                            }
-                            swap += 1;
-                        } else {
-                            if cow && pte.has(Pte::RW) {
-                                pte = pte.without(Pte::RW);
-                                self.tables.get_mut(from).entries[i] = pte.0;
-                            }
-                            if !pte.has(Pte::SPECIAL) {
-                                let page = self.mem_map.page_mut(pte.pfn());
-                                page.clear(PageFlags::EXCLUSIVE);
-                                page.refcount += 1;
-                                page.map();
-                                anon += 1;
-                            }
-                            // The child has not used it yet.
-                            pte = pte.without(Pte::ACCESSED);
-                        }
-                        self.tables.get_mut(leaf).entries[i] = pte.0;
+            let next = (((at >> 21) + 1) << 21).min(source.end);
+            if let Some(from) = self.tables.leaf(pgd, VirtAddr(at))
+                && self.tables.get(from).entries.iter().any(|e| *e != 0)
+            {
+                let leaf = self.pte_alloc(to, VirtAddr(at))?;
+                let range =
+                    index(VirtAddr(at), 0)..index(VirtAddr(at), 0) + ((next - at) / PAGE_SIZE) as usize;
+                debug_assert!(range.end <= PTRS_PER_TABLE);
+                let (mut anon, mut swap) = (0, 0);
+                for i in range {
+                    let mut pte = Pte(self.tables.get(from).entries[i]);
+                    if pte.is_none() {
+                        continue;
                     }
-                    self.add_rss(to, Rss::Anon, anon);
-                    self.add_rss(to, Rss::Swap, swap);
+                    if pte.is_swap() {
+                        self.swap_duplicate(pte.swap_entry());
+                        if pte.swap_exclusive() {
+                            pte = Pte::swap(pte.swap_entry(), false);
+                            self.tables.get_mut(from).entries[i] = pte.0;
+                        }
+                        swap += 1;
+                    } else {
+                        if cow && pte.has(Pte::RW) {
+                            pte = pte.without(Pte::RW);
+                            self.tables.get_mut(from).entries[i] = pte.0;
+                        }
+                        if !pte.has(Pte::SPECIAL) {
+                            let page = self.mem_map.page_mut(pte.pfn());
+                            page.clear(PageFlags::EXCLUSIVE);
+                            page.refcount += 1;
+                            page.map();
+                            anon += 1;
+                        }
+                        // The child has not used it yet.
+                        pte = pte.without(Pte::ACCESSED);
+                    }
+                    self.tables.get_mut(leaf).entries[i] = pte.0;
                 }
+                self.add_rss(to, Rss::Anon, anon);
+                self.add_rss(to, Rss::Swap, swap);
             }
             at = next;
         }

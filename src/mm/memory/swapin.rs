@@ -108,11 +108,12 @@ impl Machine {
             }
             let Some(leaf) = self.tables.leaf(self.mms[mm].pgd, near) else { continue };
             let pte = Pte(self.tables.get(leaf).entries[index(near, 0)]);
-            if pte.is_swap() && self.lookup_swap_cache(pte.swap_entry()).is_none() {
-                if let Ok(pfn) = self.read_swap_cache(pte.swap_entry(), false) {
-                    self.mem_map.page_mut(pfn).set(PageFlags::RECLAIM);
-                    self.vmstat.count(VmEvent::SwapRa, 1);
-                }
+            if pte.is_swap()
+                && self.lookup_swap_cache(pte.swap_entry()).is_none()
+                && let Ok(pfn) = self.read_swap_cache(pte.swap_entry(), false)
+            {
+                self.mem_map.page_mut(pfn).set(PageFlags::RECLAIM);
+                self.vmstat.count(VmEvent::SwapRa, 1);
             }
         }
         match self.lookup_swap_cache(entry) {

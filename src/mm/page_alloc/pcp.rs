@@ -13,7 +13,7 @@ use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::Zone;
-use crate::mm::page::{List, PageType};
+use crate::mm::page::{List, MemMap, Page, PageFlags, PageType};
 use crate::mm::page_alloc::watermark::AllocFlags;
 use crate::mm::page_alloc::{AllocContext, FreeTo};
 use crate::mm::trace::Event;
@@ -68,6 +68,19 @@ pub fn batchsize(managed_pages: u64) -> u64 {
 }
 
 impl PerCpuPages {
+    /// Takes the first block of a list.
+    #[inline(always)]
+    pub(crate) fn pop<'a>(
+        &mut self,
+        map: &'a mut MemMap,
+        migratetype: MigrateType,
+        order: Order,
+    ) -> Option<(Pfn, &'a mut Page)> {
+        let block = self.lists[pindex(migratetype, order)].pop_front_mut(map)?;
+        self.count -= u64::from(order.pages());
+        Some(block)
+    }
+
     /// How many pages to give back at once (`nr_pcp_free`).
     fn nr_free(&mut self, high: u64, free_high: bool) -> u64 {
         if free_high {
@@ -110,7 +123,7 @@ impl Machine {
         let fraction = self.sysctl.percpu_pagelist_high_fraction;
         let zone = &mut self.zones[zone];
         let batch = batchsize(zone.managed_pages);
-        let total = if fraction == 0 { zone.watermark.low } else { zone.managed_pages / fraction };
+        let total = zone.managed_pages.checked_div(fraction).unwrap_or(zone.watermark.low);
         // A node without a CPU is served by all of them.
         let sharers = if cpus == 0 { online } else { cpus }.max(1) as u64;
         let high = (total / sharers).max(batch << 2);
@@ -121,29 +134,26 @@ impl Machine {
     }
 
     /// Takes a small block from this CPU's list; an empty list is refilled first (`rmqueue_pcplist`).
-    #[inline]
     pub(crate) fn rmqueue_pcplist(
         &mut self,
         ac: &AllocContext,
         zone_id: ZoneId,
         flags: AllocFlags,
     ) -> Option<Pfn> {
-        let cpu = self.cpu.index();
-        let list = pindex(ac.migratetype, ac.order);
-        let pcp = &mut self.zones[zone_id.index()].pageset[cpu];
+        let (zone, cpu) = (zone_id.index(), self.cpu.index());
+        let pcp = &mut self.zones[zone].pageset[cpu];
         pcp.free_factor >>= 1;
-        if pcp.lists[list].is_empty() {
-            self.refill(ac, zone_id, list, flags);
+        if pcp.lists[pindex(ac.migratetype, ac.order)].is_empty() {
+            self.refill(ac, zone_id, flags);
         }
-        let pcp = &mut self.zones[zone_id.index()].pageset[cpu];
-        let pfn = pcp.lists[list].pop_front(&mut self.mem_map)?;
-        pcp.count -= u64::from(ac.order.pages());
-        Some(pfn)
+        let block = self.zones[zone].pageset[cpu].pop(&mut self.mem_map, ac.migratetype, ac.order)?;
+        Some(block.0)
     }
 
     /// Moves a batch of blocks from the buddy lists to this CPU's list (`rmqueue_bulk`).
-    fn refill(&mut self, ac: &AllocContext, zone_id: ZoneId, list: usize, flags: AllocFlags) {
-        let cpu = self.cpu.index();
+    #[inline(never)]
+    fn refill(&mut self, ac: &AllocContext, zone_id: ZoneId, flags: AllocFlags) {
+        let (cpu, list) = (self.cpu.index(), pindex(ac.migratetype, ac.order));
         let batch = self.zones[zone_id.index()].pageset[cpu].batch;
         // Larger blocks come in smaller numbers, but never singly.
         let blocks = if batch > 1 { (batch >> ac.order.get()).max(2) } else { batch };
@@ -156,7 +166,8 @@ impl Machine {
             page.index = ac.migratetype as u32;
             let pcp = &mut self.zones[zone_id.index()].pageset[cpu];
             // At the tail: refilled blocks are used in the order in which they came.
-            pcp.lists[list].push_back(&mut self.mem_map, pfn);
+            page.prev = pcp.lists[list].tail;
+            pcp.lists[list].link_back(&mut self.mem_map, pfn);
             pcp.count += u64::from(ac.order.pages());
             moved += 1;
         }
@@ -164,32 +175,33 @@ impl Machine {
     }
 
     /// Puts a freed small block on this CPU's list; too many go back to the buddy lists (`free_unref_page`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_unref_page(&mut self, pfn: Pfn, order: Order) {
-        let zone_id = self.mem_map.page(pfn).zone();
         let real = self.pageblocks.get(pfn);
-        let mut migratetype = real;
-        if migratetype.index() >= MigrateType::PCPTYPES {
-            if migratetype == MigrateType::Isolate {
-                self.free_one_page(zone_id, pfn, order, migratetype, FreeTo::Likely);
-                return;
-            }
-            // HighAtomic and CMA pages wait with the movable ones, but remember what they are.
-            migratetype = MigrateType::Movable;
-        }
-        self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
-        let list = pindex(migratetype, order);
         let page = self.mem_map.page_mut(pfn);
+        page.reset_flags(PageFlags::NONE);
+        page.refcount = 0;
+        let zone_id = page.zone();
+        let migratetype = match real {
+            MigrateType::Isolate => {
+                return self.free_one_page(zone_id, pfn, order, real, FreeTo::Likely);
+            }
+            // They wait with the movable ones, but remember what they are.
+            MigrateType::HighAtomic | MigrateType::Cma => MigrateType::Movable,
+            plain => plain,
+        };
+        let list = pindex(migratetype, order);
+        let zone = &mut self.zones[zone_id.index()];
+        let pcp = &mut zone.pageset[self.cpu.index()];
         page.set_page_type(Some(PageType::Pcp));
         page.private = u32::from(order.get());
         page.index = real as u32;
-        let zone = &mut self.zones[zone_id.index()];
-        let reclaim_active = zone.reclaim_active;
-        let pcp = &mut zone.pageset[self.cpu.index()];
-        pcp.lists[list].push_front(&mut self.mem_map, pfn);
+        page.next = pcp.lists[list].head;
+        pcp.lists[list].link_front(&mut self.mem_map, pfn);
         pcp.count += u64::from(order.pages());
-        let free_high = pcp.free_factor > 0 && order > Order::ZERO && order <= Order::COSTLY;
-        let limit = pcp.limit(reclaim_active, free_high);
+        self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
+        let free_high = order > Order::ZERO && order <= Order::COSTLY && pcp.free_factor > 0;
+        let limit = pcp.limit(zone.reclaim_active, free_high);
         if pcp.count >= limit {
             let count = pcp.nr_free(limit, free_high);
             self.free_pcppages_bulk(zone_id, self.cpu, count, list);
@@ -197,6 +209,7 @@ impl Machine {
     }
 
     /// Gives pages of a CPU's lists back, starting with a list and going round (`free_pcppages_bulk`).
+    #[inline(never)]
     pub(crate) fn free_pcppages_bulk(&mut self, zone_id: ZoneId, cpu: Cpu, count: u64, first: usize) {
         let Machine { zones, mem_map, pageblocks, vmstat, .. } = self;
         let zone = &mut zones[zone_id.index()];
@@ -209,20 +222,16 @@ impl Machine {
             }
             let order = order_of(list);
             while left > 0 {
-                let tail = zone.pageset[cpu.index()].lists[list].tail;
-                if tail == Pfn::NIL {
-                    break;
-                }
                 let pcp = &mut zone.pageset[cpu.index()];
-                pcp.lists[list].remove(mem_map, tail);
+                let Some((tail, page)) = pcp.lists[list].pop_back_mut(mem_map) else { break };
                 pcp.count -= u64::from(order.pages());
                 left -= i64::from(order.pages());
                 let migratetype = match pageblocks.get(tail) {
                     // The block may have been isolated while the page waited here.
                     MigrateType::Isolate => MigrateType::Isolate,
-                    _ => MigrateType::ALL[mem_map.page(tail).index as usize],
+                    _ => MigrateType::ALL[page.index as usize],
                 };
-                mem_map.page_mut(tail).set_page_type(None);
+                page.set_page_type(None);
                 let (merged, _) =
                     zone.free_one_page(mem_map, pageblocks, tail, order, migratetype, FreeTo::Likely);
                 vmstat.count(VmEvent::BuddyMerge, merged);

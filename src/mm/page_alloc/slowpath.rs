@@ -23,7 +23,7 @@ const MAX_COMPACT_RETRIES: u32 = 16;
 const MAX_NOFAIL_ROUNDS: u32 = 100;
 
 /// What a round of compaction came to (`enum compact_result`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum CompactResult {
     /// Not tried: the order is 0, or no zone was suitable.
     Skipped,
@@ -246,6 +246,7 @@ impl Machine {
         if *loops > MAX_RECLAIM_RETRIES {
             return self.unreserve_highatomic_pageblock(ac, true);
         }
+        self.cond_resched();
         for &zone_id in self.zonelist(ac) {
             let zone = &self.zones[zone_id.index()];
             let available = self.zone_reclaimable_pages(zone_id) + zone.free_pages();

@@ -22,7 +22,7 @@ use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Wmark, Zone};
 use crate::mm::page_alloc::AllocContext;
-use crate::mm::trace::{Event, Verdict};
+use crate::mm::trace::{Event, Verdict, ZoneTry};
 
 /// What one attempt may do (`ALLOC_*`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,6 +98,7 @@ impl Zone {
     }
 
     /// The full check with an assumed number of free pages.
+    #[inline(always)]
     pub fn watermark_ok_with(
         &self,
         order: Order,
@@ -115,22 +116,18 @@ impl Zone {
         if order == Order::ZERO {
             return Verdict::Allowed;
         }
-        for o in order.and_above() {
-            if MigrateType::ALL[..MigrateType::PCPTYPES].iter().any(|&mt| !self.free_area_empty(o, mt)) {
-                return Verdict::Allowed;
-            }
-            if flags.has(AllocFlags::CMA) && !self.free_area_empty(o, MigrateType::Cma) {
-                return Verdict::Allowed;
-            }
-            if harder && !self.free_area_empty(o, MigrateType::HighAtomic) {
-                return Verdict::Allowed;
-            }
+        let large_enough = |mt: MigrateType| self.smallest_free(order, mt).is_some();
+        if MigrateType::ALL[..MigrateType::PCPTYPES].iter().any(|mt| large_enough(*mt))
+            || (flags.has(AllocFlags::CMA) && large_enough(MigrateType::Cma))
+            || (harder && large_enough(MigrateType::HighAtomic))
+        {
+            return Verdict::Allowed;
         }
         Verdict::NoBlock
     }
 
     /// The check of the fast path, with a short cut for single pages (`zone_watermark_fast`).
-    #[inline]
+    #[inline(always)]
     pub fn watermark_fast(
         &self,
         order: Order,
@@ -139,19 +136,38 @@ impl Zone {
         flags: AllocFlags,
         gfp: Gfp,
     ) -> Verdict {
-        if order == Order::ZERO {
-            let usable = self.free_pages().saturating_sub(self.unusable_free(order, flags));
-            if usable > mark + self.lowmem_reserve[highest as usize] {
-                return Verdict::Allowed;
-            }
+        if order > Order::ZERO {
+            return self.watermark_ok_with(order, mark, highest, flags, self.free_pages());
         }
-        let verdict = self.watermark_ok(order, mark, highest, flags);
-        let atomic = order == Order::ZERO && gfp.has(Gfp::ATOMIC_FLAG) && self.watermark_boost > 0;
+        // The unusable pages stand on the other side, where they cannot make a number fall below 0.
+        let needed = mark + self.lowmem_reserve[highest as usize] + self.unusable_free(order, flags);
+        if self.free_pages() > needed {
+            Verdict::Allowed
+        } else {
+            self.watermark_rest(mark, highest, flags, gfp)
+        }
+    }
+
+    /// What the short cut leaves: a single page when there is little.
+    #[cold]
+    fn watermark_rest(&self, mark: u64, highest: ZoneType, flags: AllocFlags, gfp: Gfp) -> Verdict {
+        let verdict = self.watermark_ok(Order::ZERO, mark, highest, flags);
+        let atomic = gfp.has(Gfp::ATOMIC_FLAG) && self.watermark_boost > 0;
         if verdict != Verdict::Allowed && atomic && flags.wmark() == Wmark::Min {
             // The boost is a hint for reclaim; an atomic request is held to the plain min.
-            return self.watermark_ok(order, self.watermark.min, highest, flags);
+            return self.watermark_ok(Order::ZERO, self.watermark.min, highest, flags);
         }
         verdict
+    }
+
+    /// The check of the fast path with its arithmetic, as `explain` shows it.
+    #[inline(always)]
+    pub(crate) fn try_watermark(&self, ac: &AllocContext, flags: AllocFlags) -> ZoneTry {
+        let (wmark, reserve) = (flags.wmark(), self.lowmem_reserve[ac.highest as usize]);
+        let mark = self.wmark(wmark);
+        let verdict = self.watermark_fast(ac.order, mark, ac.highest, flags, ac.gfp);
+        let (zone, kind, nid, free) = (self.id, self.kind, self.node, self.free_pages());
+        ZoneTry { zone, kind, nid, wmark, flags, free, mark, reserve, verdict }
     }
 
     /// Free pages this request cannot have (`__zone_watermark_unusable_free`).
@@ -177,19 +193,7 @@ impl Machine {
         if self.config.arch.has_cma() && ac.migratetype == MigrateType::Movable {
             flags = flags.with(AllocFlags::CMA);
         }
-        // Only kernels with DMA32 care: the preferred zone must be Normal with a populated DMA32 below.
-        if !self.config.arch.zone_types().contains(&ZoneType::Dma32) {
-            return flags;
-        }
-        let Some(&preferred) = self.zonelist(ac).first() else { return flags };
-        let zone = &self.zones[preferred.index()];
-        if zone.kind != ZoneType::Normal {
-            return flags;
-        }
-        if self.nodes.len() > 1 && !self.zones[preferred.index() - 1].is_populated() {
-            return flags;
-        }
-        flags.with(AllocFlags::NOFRAGMENT)
+        if self.zonelist(ac).nofragment { flags.with(AllocFlags::NOFRAGMENT) } else { flags }
     }
 
     /// Computes every zone's watermarks from `min_free_kbytes` (`setup_per_zone_wmarks`).

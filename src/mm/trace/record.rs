@@ -6,6 +6,7 @@ use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::gfp::Gfp;
 use crate::mm::mmzone::Wmark;
+use crate::mm::page_alloc::AllocContext;
 use crate::mm::page_alloc::watermark::AllocFlags;
 
 /// What the watermark check of a zone said.
@@ -160,22 +161,27 @@ impl Default for AllocRecord {
 
 impl AllocRecord {
     /// Starts the record of a new allocation.
-    #[inline]
-    pub fn begin(&mut self, at: u64, gfp: Gfp, order: Order, highest: ZoneType, migratetype: MigrateType) {
+    #[inline(always)]
+    pub fn begin(&mut self, at: u64, ac: &AllocContext) {
+        if !self.slow.is_empty() {
+            self.forget_steps();
+        }
         self.at = at;
-        self.gfp = gfp;
-        self.order = order;
-        self.highest = highest;
-        self.migratetype = migratetype;
+        self.gfp = ac.gfp;
+        self.order = ac.order;
+        self.highest = ac.highest;
+        self.migratetype = ac.migratetype;
         self.path = Path::Begun;
         self.pfn = Pfn::NIL;
         self.split = None;
         self.refilled = 0;
         self.fallback = None;
         self.nr_tries = 0;
-        if !self.slow.is_empty() {
-            self.slow.clear();
-        }
+    }
+
+    #[cold]
+    fn forget_steps(&mut self) {
+        self.slow.clear();
     }
 
     /// The zones tried, in order; a long slow path keeps the first and the last ones.
@@ -184,15 +190,20 @@ impl AllocRecord {
     }
 
     /// Remembers a zone that was tried.
-    #[inline]
+    #[inline(always)]
     pub fn tried(&mut self, tried: ZoneTry) {
         if usize::from(self.nr_tries) == TRIES {
-            // The last walk is the one that failed: it must not be lost.
-            self.tries.copy_within(TRIES / 2.., TRIES / 2 - 1);
-            self.nr_tries -= 1;
+            self.forget_tries();
         }
         self.tries[usize::from(self.nr_tries)] = tried;
         self.nr_tries += 1;
+    }
+
+    /// The last walk is the one that failed: it must not be lost.
+    #[cold]
+    fn forget_tries(&mut self) {
+        self.tries.copy_within(TRIES / 2.., TRIES / 2 - 1);
+        self.nr_tries -= 1;
     }
 
     /// The last zone tried had no block after all, although its watermark allowed it.

@@ -23,11 +23,12 @@ pub fn areas(machine: &Machine, list: bool) -> Table {
         }
         table = zone_heading(table, machine, zone);
         if zone.is_populated() && !list {
+            table = table.head("AREA    SIZE  FREE_AREA_STRUCT  BLOCKS  PAGES");
             table = table.with_grid(Grid {
                 columns: columns(),
                 rows: rows(machine, zone),
                 style: Style::Exact,
-                heading: true,
+                heading: false,
             });
         }
         for order in Order::all().filter(|_| zone.is_populated()) {
@@ -85,7 +86,7 @@ fn zone_heading(table: Table, machine: &Machine, zone: &Zone) -> Table {
 fn columns() -> Vec<Column> {
     vec![
         Column::right("AREA", 3).gap(0).head(Align::Left),
-        Column::right("   SIZE", 7).gap(2),
+        Column::right("SIZE", 9).gap(0),
         Column::right("FREE_AREA_STRUCT", 16),
         Column::right("BLOCKS", 6),
         Column::right("PAGES", 5),

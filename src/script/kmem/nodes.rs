@@ -114,7 +114,7 @@ fn sections(table: Table, machine: &Machine) -> Table {
         let range = format!("{:>8x} - {:>8x}", pfn << 12, ((pfn + u64::from(step)) << 12) - 1);
         let nid = machine.mem_map.zone_of(Pfn(pfn as u32)).map_or(0, |id| machine.zones[id.index()].node.0);
         table = table.line(format!(
-            " {:^16}   {:<9}{range}  {nid}    ONLINE  {nr}",
+            " {:^16}   {:<9}  {range}  {nid}    ONLINE  {nr}",
             "----",
             format!("memory{n}")
         ));

@@ -5,7 +5,7 @@
 //! (0 here). Simplified — the direct map is all large pages but for its ragged end.
 
 use crate::mm::Machine;
-use crate::mm::config::Arch;
+use crate::mm::config::{Arch, ZoneType};
 use crate::mm::vmstat::{NodeStat, ZoneStat};
 use crate::script::table::Table;
 
@@ -91,7 +91,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
     lines.extend([
         ("CommitLimit", kb(machine.vm_commit_limit(swap))),
         ("Committed_AS", kb(machine.committed_as)),
-        ("VmallocTotal", Value::Kb(vmalloc_total(arch))),
+        ("VmallocTotal", Value::Kb(vmalloc_total(machine))),
         ("VmallocUsed", kb(0)),
         ("VmallocChunk", kb(0)),
         ("Percpu", kb(0)),
@@ -115,9 +115,8 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
         ]);
     }
     if matches!(arch, Arch::X86_64 | Arch::I386 | Arch::I386Pae) {
-        let mapped = machine.mem_map.end_pfn().min(if arch == Arch::X86_64 { u32::MAX } else { 0x38000 });
         let large = 4 << machine.config.pageblock_order.get();
-        let mapped = u64::from(mapped) * 4;
+        let mapped = direct_map(machine);
         let name = if large == 4096 { "DirectMap4M" } else { "DirectMap2M" };
         lines
             .extend([("DirectMap4k", Value::Kb(mapped % large)), (name, Value::Kb(mapped - mapped % large))]);
@@ -155,12 +154,22 @@ fn huge(stat: &impl Fn(NodeStat) -> u64) -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Memory that the kernel reaches without a mapping of its own, in kB.
+fn direct_map(machine: &Machine) -> u64 {
+    let low = machine.zones.iter().filter(|z| z.is_populated() && z.kind != ZoneType::HighMem);
+    u64::from(low.map(|z| z.end_pfn()).max().unwrap_or(0)) * 4
+}
+
 /// The room for vmalloc, in kB.
-fn vmalloc_total(arch: Arch) -> u64 {
-    match arch {
+fn vmalloc_total(machine: &Machine) -> u64 {
+    // On 32 bit it is what the direct map leaves of the last GiB: less a gap of 8 MiB, and what kmap and the
+    // fixed mappings take at the end.
+    let rest = |fixed: u64| ((1 << 20) - fixed - 8192_u64).saturating_sub(direct_map(machine));
+    match machine.config.arch {
         Arch::X86_64 => 34_359_738_367,
         Arch::Arm64 => 133_143_592_960,
-        Arch::I386 | Arch::I386Pae | Arch::Arm => 122_880,
+        Arch::I386Pae => rest(16_392),
+        Arch::I386 | Arch::Arm => rest(20_488),
         Arch::Uml => 533_815_280,
     }
 }

@@ -6,7 +6,29 @@ use clap::Args;
 
 /// Shows kernel memory: zones, free blocks, page structures, counters.
 ///
-/// Without an option and with an address, it tells what lies at that address.
+/// Without an option and with an address, it tells what lies at that address. In a script,
+/// `kmem("-z")` answers the same table.
+///
+/// ```vmlab
+/// > kmem -z | grep MIN
+///   SIZE: 4095  PRESENT: 3998  MIN/LOW/HIGH: 110/137/164
+/// > kmem -f | tail -1
+/// nr_free_pages: 3072  (verified)
+/// > kmem ffff888000010000
+///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
+/// ffffea0000000400    10000                0        0  1 7ffffc0001000 reserved
+///
+/// page pfn=0x10, zone DMA of node 0: reserved: the buddy allocator never had it
+/// > kmem -g 36 | grep lru
+///   PG_lru                   4  0000010
+/// > kmem -i --script
+/// memory_usage()
+/// > kmem -x
+/// kmem: invalid option -- 'x'
+/// Usage:
+///   kmem [-f|-F|-i|-n|-z|-V|-p|-o|-h] [-g FLAGS] [ADDRESS]
+/// Enter "help kmem" for details.
+/// ```
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Kmem {

@@ -1,10 +1,27 @@
 //! `sysctl`: reading and writing tunables, as the tool of that name does.
 
+// Transcripts show what the kernel prints, tabs and all.
+#![allow(clippy::tabs_in_doc_comments)]
+
 use crate::shell::crash::Spelling;
 use crate::shell::words::{argument, quoted};
 use clap::Args;
 
 /// Reads and writes the kernel's tunables: `sysctl vm.swappiness`, `sysctl vm.swappiness=10`.
+///
+/// Writing recomputes what the kernel recomputes: watermarks, reserves, per-CPU limits.
+///
+/// ```vmlab
+/// > sysctl vm.swappiness
+/// vm.swappiness = 60
+/// > sysctl vm.swappiness=10 vm.page-cluster=0
+/// vm.swappiness = 10
+/// vm.page-cluster = 0
+/// > sysctl vm.lowmem_reserve_ratio="256 128 32" | wc -l
+/// 1
+/// > sysctl vm.swapiness
+/// error: there is no sysctl vm.swapiness; did you mean vm.swappiness?
+/// ```
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Sysctl {

@@ -1,0 +1,65 @@
+//! Measures vmlab beside its peers, in one run, and prints the table of goals.
+//!
+//! ```text
+//!   cargo run --release --manifest-path benches/Cargo.toml -- [--judge] [--reps N] [--rows 4,5,6]
+//! ```
+//!
+//! `--judge` exits with 1 when a floor is missed. `--alone ROW` runs our side of a row once, for a profiler.
+
+mod boot;
+mod buddy;
+mod clock;
+mod fault;
+mod spec;
+mod table;
+
+use std::process::ExitCode;
+use table::{Row, Table};
+
+type Bench = fn(usize) -> Vec<Row>;
+
+/// Every benchmark, with the rows it prints.
+const BENCHES: &[(&[&str], Bench)] = &[
+    (&["bare"], fault::bare),
+    (&["4"], buddy::random),
+    (&["5"], buddy::bulk_row),
+    (&["6"], buddy::ping_pong_row),
+    (&["11"], boot::time),
+    (&["12", "13"], boot::space),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let value = |name: &str| args.iter().position(|a| a == name).and_then(|at| args.get(at + 1)).cloned();
+    if let Some(what) = value("--added-by") {
+        println!("{}", boot::added_by(&what));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(row) = value("--alone") {
+        if row == "bare" {
+            fault::alone()
+        } else {
+            buddy::alone(&row)
+        }
+        return ExitCode::SUCCESS;
+    }
+    let reps = value("--reps").and_then(|n| n.parse().ok()).unwrap_or(7).max(1);
+    let only = value("--rows");
+    let wanted = |row: &&str| only.as_ref().is_none_or(|only| only.split(',').any(|w| w == *row));
+    let mut rows = Vec::new();
+    for (numbers, bench) in BENCHES.iter().filter(|(numbers, _)| numbers.iter().any(|n| wanted(&n))) {
+        eprintln!("row {} ...", numbers.join(", "));
+        rows.extend(bench(reps));
+    }
+    let table = Table(rows);
+    println!(
+        "Thread CPU time, median (least-most) of {reps} runs; the anchor ran in turn with us unless it says so.\n"
+    );
+    print!("{table}");
+    let missed = table.0.iter().filter(|r| r.missed()).count();
+    if args.iter().any(|a| a == "--judge") && missed > 0 {
+        println!("\n{missed} row(s) miss the floor.");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

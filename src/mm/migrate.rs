@@ -1,0 +1,96 @@
+//! Moving a page to another frame while its owners keep using it.
+//!
+//! ```text
+//!   old frame ──► every entry that maps it is taken out ──► flags, bytes, swap slot, list place move ──► entries point at the new frame
+//! ```
+//!
+//! Gorman has no such thing (2.4 does not migrate). Kernel: `mm/migrate.c`.
+//! Fidelity: faithful — what moves and what is refused (locked, under writeback, more references than mappings).
+//! Simplified — the entries are never seen in between. Absent — file pages, huge pages.
+
+use crate::mm::addr::Pfn;
+use crate::mm::machine::Machine;
+use crate::mm::page::PageFlags;
+use crate::mm::pgtable::{Pte, index};
+use crate::mm::vmstat::VmEvent;
+
+impl Machine {
+    /// Could the page move at all? An anonymous page on a list, with no user but its entries and the swap cache.
+    pub(crate) fn is_migratable(&self, pfn: Pfn) -> bool {
+        let page = self.mem_map.page(pfn);
+        let busy = PageFlags::LOCKED | PageFlags::WRITEBACK | PageFlags::MLOCKED;
+        let cached = u32::from(page.is(PageFlags::SWAPCACHE));
+        page.is(PageFlags::LRU | PageFlags::SWAPBACKED)
+            && !page.is_any(busy)
+            && page.mapcount() + cached > 0
+            && page.refcount == page.mapcount() + cached
+    }
+
+    /// Moves a page into a frame that the caller has taken from the allocator (`migrate_folio_move`).
+    ///
+    /// False when it could not move; the frame is the caller's still.
+    pub(crate) fn migrate_page(&mut self, old: Pfn, new: Pfn) -> bool {
+        if !self.is_migratable(old) {
+            self.vmstat.count(VmEvent::PgmigrateFail, 1);
+            return false;
+        }
+        let entries = self.rmap_anon(old);
+        if entries.len() as u32 != self.mem_map.page(old).mapcount() {
+            self.vmstat.count(VmEvent::PgmigrateFail, 1);
+            return false;
+        }
+        self.lru_unlink(old);
+        let from = self.mem_map.page(old);
+        let to = self.mem_map.page_mut(new);
+        to.set(from.flags());
+        (to.refcount, to.mapping, to.index, to.private) =
+            (from.refcount, from.mapping, from.index, from.private);
+        for _ in 0..from.mapcount() {
+            to.map();
+        }
+        let bytes = self.contents.share(old);
+        self.contents.put(new, bytes);
+        for (vma, addr, leaf) in entries {
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+            self.tables.set(leaf, addr, Pte::new(new, pte.0 & !Pte::new(Pfn(u32::MAX), 0).0));
+            let mm = self.vmas[vma].mm;
+            self.flush_tlb_page(mm, addr);
+        }
+        if let Some(entry) = self.page_swap_entry(new) {
+            self.swap_cache_replace(entry, new);
+        }
+        self.move_anon_stat(old, new, from.mapcount());
+        let page = self.mem_map.page_mut(old);
+        page.reset_flags(PageFlags::NONE);
+        page.set_page_type(None);
+        (page.refcount, page.mapping, page.private) = (0, 0, 0);
+        self.lru_link(new, false);
+        self.contents.put(old, None);
+        self.free_unreferenced(old, crate::mm::addr::Order::ZERO);
+        self.vmstat.count(VmEvent::PgmigrateSuccess, 1);
+        self.charge(self.config.costs.migrate_page);
+        true
+    }
+
+    /// Counters of the node follow a page that changes its node.
+    fn move_anon_stat(&mut self, old: Pfn, new: Pfn, mapped: u32) {
+        use crate::mm::vmstat::NodeStat;
+        let node = |m: &Machine, pfn: Pfn| m.zones[m.mem_map.page(pfn).zone().index()].pgdat;
+        let (from, to) = (node(self, old), node(self, new));
+        if from == to {
+            return;
+        }
+        let cached = self.mem_map.page(new).is(PageFlags::SWAPCACHE);
+        let items = [
+            (NodeStat::AnonPages, mapped > 0),
+            (NodeStat::FilePages, cached),
+            (NodeStat::Swapcached, cached),
+        ];
+        for (item, counted) in items {
+            if counted {
+                self.nodes[from].mod_stat(item, -1);
+                self.nodes[to].mod_stat(item, 1);
+            }
+        }
+    }
+}
