@@ -42,7 +42,11 @@ pub mod functions {
     /// 60
     /// > spawn("app");
     /// > cat /proc/3/maps
+    /// 7fffff6f8000-7fffff6fc000 r--p 00000000 00:00 0                          [vvar]
+    /// 7fffff6fc000-7fffff6fe000 r-xp 00000000 00:00 0                          [vdso]
+    /// 7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]
     /// > cat /proc/self/comm
+    /// script
     /// > cat /proc/meminf
     /// error: /proc/meminf: no such file on this machine; did you mean /proc/meminfo?
     /// ```
@@ -60,10 +64,11 @@ pub mod functions {
     /// > echo 10 > /proc/sys/vm/swappiness
     /// > cat /proc/sys/vm/swappiness
     /// 10
-    /// > echo 1 > /proc/sys/vm/compact_memory
     /// > let p = spawn("app");
     /// > echo 500 > /proc/3/oom_score_adj
     /// > p.oom_score_adj
+    /// 500
+    /// > echo 1 > /proc/sys/vm/compact_memory
     /// > echo("1", "/proc/buddyinfo")
     /// error: /proc/buddyinfo: EACCES (Permission denied): the file cannot be written
     /// > echo hello
@@ -128,10 +133,10 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
         return Ok(reader(machine));
     }
-    if let Some((pid, file)) = pid::split(machine, path) {
-        if let Some(table) = pid::read(machine, pid, file) {
-            return Ok(table);
-        }
+    if let Some((pid, file)) = pid::split(machine, path)
+        && let Some(table) = pid::read(machine, pid, file)
+    {
+        return Ok(table);
     }
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
         // Reading lowmem_reserve_ratio has an effect, as in the kernel.

@@ -19,7 +19,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > free()
+    ///               total        used        free      shared  buff/cache   available
+    /// Mem:          12288           0       12288           0           0       11632
+    /// Swap:             0           0           0
     /// > free("-m").rows[0].available
+    /// 11
     /// ```
     ///
     /// Kernel: /proc/meminfo, `fs/proc/meminfo.c`.
@@ -39,7 +43,21 @@ pub mod functions {
     /// > let p = spawn("app");
     /// > sbrk(p, 65536);
     /// > pmap(p)
+    /// 3:   app
+    /// 0000555555559000     64K rw---   [ anon ]
+    /// 00007fffff6f8000     16K r----   [ anon ]
+    /// 00007fffff6fc000      8K r-x--   [ anon ]
+    /// 00007ffffffde000    132K rw---   [ stack ]
+    ///  total              220K
     /// > pmap("-x", p)
+    /// 3:   app
+    /// Address           Kbytes     RSS   Dirty Mode  Mapping
+    /// 0000555555559000      64       0       0 rw---   [ anon ]
+    /// 00007fffff6f8000      16       0       0 r----   [ anon ]
+    /// 00007fffff6fc000       8       0       0 r-x--   [ anon ]
+    /// 00007ffffffde000     132       4       4 rw---   [ stack ]
+    /// ---------------- ------- ------- -------
+    /// total kB             220       4       4
     /// ```
     ///
     /// Kernel: /proc/PID/smaps, `fs/proc/task_mmu.c`.

@@ -22,9 +22,20 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("hog");
     /// > ps()
+    ///       PID    PPID  CPU       TASK        ST  %MEM      VSZ      RSS  COMM
+    ///         0       0   0  ffffffff82a1aa40  RU   0.0        0        0  [swapper/0]
+    ///         1       0   0  ffff888040001840  IN   0.0        0        0  init
+    /// >       2       0   0  ffff888040003080  RU   0.0        0        0  [script]
+    ///         3       1   0  ffff8880400048c0  IN   0.0      156        4  hog
+    ///     32768       2   0  ffff88804cccc8c0  IN   0.0        0        0  [kswapd0]
     /// > ps("-u").rows.map(|t| t.comm)
+    /// "init"
+    /// "hog"
     /// > ps("-S")
+    ///   RU: 2
+    ///   IN: 3
     /// > ps("nobody")
+    /// error: ps: invalid task or pid value: nobody
     /// ```
     ///
     /// Kernel: `struct task_struct`, `include/linux/sched.h`. Gorman: 4.
@@ -48,7 +59,13 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("hog");
     /// > set_context(p)
+    ///     PID: 3
+    /// COMMAND: "hog"
+    ///    TASK: ffff8880400048c0  [THREAD_INFO: ffff8880400048c0]
+    ///     CPU: 0
+    ///   STATE: TASK_INTERRUPTIBLE
     /// > vm().rows.len
+    /// 3
     /// ```
     ///
     /// Kernel: `struct task_struct`, `include/linux/sched.h`.
@@ -72,7 +89,12 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("hog");
     /// > task_struct(p).rows[0].comm
+    /// hog
     /// > task 3 | head -4
+    /// PID: 3        TASK: ffff8880400048c0  CPU: 0    COMMAND: "hog"
+    /// struct task_struct {
+    ///   __state = 1,
+    ///   on_cpu = 0,
     /// ```
     ///
     /// Kernel: `struct task_struct`, `include/linux/sched.h`. Gorman: 4.3.
@@ -91,8 +113,22 @@ pub mod functions {
     /// ```vmlab
     /// > spawn("a"); spawn("b");
     /// > foreach("a b set")
+    ///     PID: 3
+    /// COMMAND: "a"
+    ///    TASK: ffff8880400048c0  [THREAD_INFO: ffff8880400048c0]
+    ///     CPU: 0
+    ///   STATE: TASK_INTERRUPTIBLE
+    ///
+    ///     PID: 4
+    /// COMMAND: "b"
+    ///    TASK: ffff888040006100  [THREAD_INFO: ffff888040006100]
+    ///     CPU: 0
+    ///   STATE: TASK_INTERRUPTIBLE
+    ///
     /// > foreach("vm").rows.len
+    /// 6
     /// > foreach("dance")
+    /// error: foreach: which command? one of vm, vtop, set, task, ps
     /// ```
     ///
     /// Kernel: `for_each_process`, `include/linux/sched/signal.h`.

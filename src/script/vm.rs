@@ -32,8 +32,17 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("hog");
     /// > vm(p)
+    /// PID: 3        TASK: ffff8880400048c0  CPU: 0    COMMAND: "hog"
+    ///        MM               PGD          RSS    TOTAL_VM
+    /// ffff888050000000  ffff888000400000    4k      156k
+    ///       VMA           START       END     FLAGS FILE
+    /// ffff888060000098 7fffff6f8000 7fffff6fc000 c044411
+    /// ffff888060000130 7fffff6fc000 7fffff6fe000 8040075
+    /// ffff888060000000 7ffffffde000 7ffffffff000 100173
     /// > vm(p, "-p").rows.filter(|page| page.pfn != ()).len
+    /// 1
     /// > vm(99)
+    /// error: vm: invalid task or pid value: 99
     /// ```
     ///
     /// Kernel: `struct mm_struct`, `struct vm_area_struct`, `include/linux/mm_types.h`. Gorman: 4.2, 4.4.
@@ -59,7 +68,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > vm_flags("8100073")
+    /// 8100073: (READ|WRITE|MAYREAD|MAYWRITE|MAYEXEC|ACCOUNT|CAN_NONLINEAR)
     /// > vm_flags("2071").rows[0].flags
+    /// "READ"
+    /// "MAYREAD"
+    /// "MAYWRITE"
+    /// "MAYEXEC"
+    /// "LOCKED"
     /// ```
     ///
     /// Kernel: `VM_READ` and the others, `include/linux/mm.h`. Gorman: 4.4.
@@ -75,9 +90,29 @@ pub mod functions {
     /// > let a = mmap(p, 0, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > write(p, a, 7);
     /// > vtop(p, a)
+    /// VIRTUAL       PHYSICAL
+    /// 7fffff6f6000  801000
+    ///
+    ///    PGD: 4007f8 => 402067
+    ///    PUD: 402ff8 => 403067
+    ///    PMD: 403fd8 => 405067
+    ///    PTE: 4057b0 => 8000000000801867
+    ///   PAGE: 801000
+    ///
+    ///       PTE         PHYSICAL  FLAGS
+    /// 8000000000801867    801000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)
+    ///
+    ///       VMA           START       END     FLAGS FILE
+    /// ffff8880600001c8 7fffff6f6000 7fffff6f8000 8100073
+    ///
+    ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
+    /// ffffea0000020040   801000 ffff888070000069 7fffff6f6  1 7ffffc00a0014 uptodate,lru,anon_exclusive,swapbacked
     /// > vtop(p, a + 4096).lines[1]
+    /// 7fffff6f7000  (not mapped)
     /// > vtop(addr(0xffff888000100000)).rows[0].physical
+    /// 0x100000
     /// > vtop(addr(0x1000000000000))
+    /// error: vtop: ambiguous address: 1000000000000  (requires -u or -k)
     /// ```
     ///
     /// Kernel: `include/linux/pgtable.h`. Gorman: 3.5.
@@ -105,8 +140,17 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > pte(addr(0x8000000001234867))
+    ///       PTE         PHYSICAL  FLAGS
+    /// 8000000001234867   1234000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)
     /// > pte(0x660f067).rows[0].flags
+    /// "PRESENT"
+    /// "RW"
+    /// "USER"
+    /// "ACCESSED"
+    /// "DIRTY"
     /// > pte(addr(0x7fffffffffffc00))
+    ///       PTE                 SWAP            OFFSET
+    /// 7fffffffffffc00  (unknown swap location)     1
     /// ```
     ///
     /// Kernel: `arch/x86/include/asm/pgtable_types.h`. Gorman: 3.3.
@@ -119,6 +163,8 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > ptov(0x9e82000)
+    /// VIRTUAL           PHYSICAL
+    /// ffff888009e82000  9e82000
     /// ```
     ///
     /// Kernel: `__va`, `arch/x86/include/asm/page.h`. Gorman: 3.7.
@@ -131,6 +177,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > ptob(0x9e82)
+    /// 9e82: 9e82000
     /// ```
     ///
     /// Kernel: `PFN_PHYS`, `include/linux/pfn.h`.
@@ -143,6 +190,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > btop(0x512a000)
+    /// 512a000: 512a
     /// ```
     ///
     /// Kernel: `PHYS_PFN`, `include/linux/pfn.h`.
@@ -156,7 +204,10 @@ pub mod functions {
     /// ```vmlab
     /// > swapon("/dev/vdb", "256M");
     /// > swap()
+    /// SWAP_INFO_STRUCT    TYPE       SIZE       USED     PCT  PRI  FILENAME
+    /// ffff88807f000000  PARTITION   262140k       0k      0%   -2  /dev/vdb
     /// > swap().rows[0].used
+    /// 0
     /// ```
     ///
     /// Kernel: `struct swap_info_struct`, `include/linux/swap.h`. Gorman: 11.1.
@@ -171,6 +222,13 @@ pub mod functions {
     /// > let a = mmap(p, 0, "32k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > touch(p, a + 4096, "12k");
     /// > draw("vma", p)
+    /// PID: 3        TASK: ffff8880400048c0  CPU: 0    COMMAND: "app"
+    /// 7fffff6f0000 rw-p      32K  |.###....|
+    /// 7fffff6f8000 r--p      16K  |....| [vvar]
+    /// 7fffff6fc000 r-xp       8K  |..| [vdso]
+    ///                       9088K free
+    /// 7ffffffde000 rw-p     132K  |................................#| [stack]
+    /// # in memory  = shared  s in swap  z frame of zeros  . never touched
     /// ```
     ///
     /// Kernel: `struct vm_area_struct`. Gorman: 4.4.

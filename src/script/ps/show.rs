@@ -75,7 +75,8 @@ pub fn ps(desk: &Desk, words: &str) -> ScriptResult<Table> {
 fn table(machine: &Machine, tasks: &[Listed]) -> Table {
     let digits = machine.config.arch.address_digits();
     let physical: u64 = machine.zones.iter().map(|z| z.present_pages * 4).sum();
-    let (left, right) = (digits / 2 - 3, digits / 2 - 1);
+    // The heading is one column wider than the rows below it, as in crash.
+    let (left, right) = (digits / 2 - 3, digits / 2 - 2);
     let head =
         format!("      PID    PPID  CPU  {:left$}TASK{:right$}  ST  %MEM      VSZ      RSS  COMM", "", "");
     let mut table = Table::new().head(head);
