@@ -108,7 +108,17 @@ pub fn run() -> u8 {
             print(&vmlab::shell::reference::markdown());
             Ok(0)
         }
-        Some(word @ ("lab" | "import" | "bench")) => Err(format!("error: vmlab {word} is not built yet")),
+        // A lab's machine to try things on: the prompt, with that line typed.
+        Some("lab") if cli.args.first().is_some_and(|word| word == "try") => {
+            let (e, quiet) = (vec![format!("lab {}", cli.args.join(" "))], true);
+            session(Options { e, quiet, interactive: true, ..cli.options }, None, &[])
+        }
+        Some("lab") => {
+            let out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()));
+            let theme = cli.options.color.theme(&std::io::stdout());
+            Ok(vmlab::lab::command::obey_words(&cli.args, &out, theme, vmlab::lab::command::SHELL))
+        }
+        Some(word @ ("import" | "bench")) => Err(format!("error: vmlab {word} is not built yet")),
         _ => session(cli.options, cli.file, &cli.args),
     };
     status.unwrap_or_else(|complaint| {
@@ -143,6 +153,7 @@ fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8
     if let Some(name) = &options.help_topic {
         return Ok(status(session.obey(&format!("help {name}"))));
     }
+    session.guests.push(vmlab::lab::prompt::GUEST);
     interruptible(&session);
 
     let mut outcome = Outcome::Done;

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod import;
+pub mod lab;
 pub mod mm;
 pub mod script;
 pub mod shell;

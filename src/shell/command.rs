@@ -78,6 +78,12 @@ impl Session {
 
     fn bare_command(&mut self, line: &[String]) -> Outcome {
         let Some((name, args)) = line.split_first() else { return Outcome::Done };
+        // `help lab` is its own page.
+        let asked = if name == "help" { args.first().unwrap_or(name) } else { name };
+        if let Some(guest) = self.guests.iter().copied().find(|guest| guest.name == asked) {
+            let page = [asked.clone(), "--help".to_string()];
+            return (guest.run)(self, if asked == name { line } else { &page });
+        }
         if Kit::knows(name) {
             return Kit::run(self, line);
         }

@@ -41,6 +41,15 @@ pub struct Manners {
     pub json: bool,
 }
 
+/// A command of a floor above: the shell knows its name and hands it its words.
+#[derive(Clone, Copy)]
+pub struct Guest {
+    /// Its name.
+    pub name: &'static str,
+    /// Obeys a line: the name, and the words after it.
+    pub run: fn(&mut Session, &[String]) -> Outcome,
+}
+
 /// A conversation with one machine.
 pub struct Session {
     /// The bench.
@@ -53,6 +62,8 @@ pub struct Session {
     pub pages: Rc<Pages>,
     /// The session's own commands.
     pub kit: Kit,
+    /// Commands of the floor above.
+    pub guests: Vec<Guest>,
     pub(crate) manners: Manners,
     undo: bool,
 }
@@ -88,7 +99,16 @@ impl Session {
             interpreter.engine_mut().on_print(move |text| out.complaint(text));
         }
         command::register(&mut interpreter, commands.clone(), pages.clone());
-        Session { bench, interpreter, commands, pages, kit: Kit::default(), manners, undo: false }
+        Session {
+            bench,
+            interpreter,
+            commands,
+            pages,
+            kit: Kit::default(),
+            guests: Vec::new(),
+            manners,
+            undo: false,
+        }
     }
 
     /// A session whose text goes nowhere but into its replies.
@@ -226,6 +246,7 @@ impl Session {
     /// Is this a command's name?
     pub fn is_command(&self, word: &str) -> bool {
         Kit::knows(word)
+            || self.guests.iter().any(|guest| guest.name == word)
             || self.commands.iter().any(|c| c.name == word)
             || self.interpreter.entries.iter().any(|e| e.name == word && e.is_command())
     }

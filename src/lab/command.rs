@@ -1,0 +1,253 @@
+//! `vmlab lab …`, and `lab …` at the prompt: which labs there are, and what is done with them.
+//!
+//! Exit status: 0 all points · 1 some missing · 2 usage, unknown lab, missing file · 3 a bug in vmlab or in a lab.
+
+use crate::lab::formats::Format;
+use crate::lab::library::Library;
+use crate::lab::{author, instructor, student, watch};
+use crate::script::out::Out;
+use crate::shell::theme::Theme;
+use clap::Parser;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+/// Something is missing.
+pub const FAILED: u8 = 1;
+/// Usage.
+pub const USAGE: u8 = 2;
+/// vmlab or a lab is wrong.
+pub const BUG: u8 = 3;
+
+/// What is typed before a lab's command in a shell.
+pub const SHELL: &str = "vmlab lab";
+
+/// Exercises that are graded on the state of the machine
+#[derive(clap::Parser, Debug)]
+#[command(name = "lab", no_binary_name = true, max_term_width = 100)]
+struct Line {
+    /// What to do; without it, at a terminal, watch the next lab, else list them
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What to do with labs.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// List the labs, with your points
+    List,
+    /// Show the next lab you have not passed
+    Next,
+    /// Show a lab's task, and make your file
+    Start {
+        /// Its number or name; without it, the next one
+        lab: Option<String>,
+    },
+    /// Run your file on the lab's machine and look at the goals
+    Check {
+        /// Its number or name; without it, the one you worked at last
+        lab: Option<String>,
+        /// Another file than labs/…/my.rhai
+        file: Option<PathBuf>,
+        /// Another seed than the lab's; other seeds are then not tried
+        #[arg(long)]
+        seed: Option<u64>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Check your file each time you save it
+    Watch {
+        /// Its number or name; without it, the next one
+        lab: Option<String>,
+        /// Check only when asked
+        #[arg(long)]
+        manual_run: bool,
+    },
+    /// Put the lab's machine at the prompt, to try things out
+    Try {
+        /// Its number or name
+        lab: Option<String>,
+        /// Another seed than the lab's
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Show the next hint
+    Hint {
+        /// Its number or name
+        lab: Option<String>,
+    },
+    /// Put your file back to the beginning; the old one is kept as my.old.rhai
+    Reset {
+        /// Its number or name
+        lab: String,
+    },
+    /// Show a solution, once you have passed
+    Solution {
+        /// Its number or name
+        lab: String,
+        /// Show it even so
+        #[arg(long)]
+        give_up: bool,
+    },
+    /// Check every lab
+    CheckAll {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Grade submissions: a folder of one student, or of folders, one a student
+    Grade {
+        /// Files are found by name: 10-watermark-arithmetic.rhai, 10.rhai, 10-…/my.rhai
+        folder: PathBuf,
+        /// Only these labs; without it, all
+        #[arg(long = "lab", value_name = "LAB")]
+        labs: Vec<String>,
+        /// Seeds to try; without it, as the lab says
+        #[arg(long)]
+        seeds: Option<u64>,
+        /// Only the i-th of n parts of the class
+        #[arg(long, value_name = "I/N")]
+        shard: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// For those who write labs
+    Dev {
+        #[command(subcommand)]
+        command: Dev,
+    },
+}
+
+/// For those who write labs.
+#[derive(clap::Subcommand, Debug)]
+pub enum Dev {
+    /// Prove labs: the starter fails, the solution passes under every seed, wrong answers get their sentence
+    Check {
+        /// A lab's folder, or a folder of labs; without it, all labs
+        folder: Option<PathBuf>,
+    },
+    /// Make the skeleton of a lab
+    New {
+        /// `60-my-lab`
+        name: String,
+    },
+}
+
+/// How grades are written.
+#[derive(clap::Args, Debug, Default)]
+pub struct Output {
+    /// How grades are written
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Where; without it, standard output
+    #[arg(long, value_name = "PATH")]
+    pub out: Option<PathBuf>,
+}
+
+/// What a command works with.
+pub struct Room {
+    /// The labs.
+    pub library: Library,
+    /// Where text goes.
+    pub out: Out,
+    /// How it looks.
+    pub theme: Theme,
+    /// What stands before a command in advice: `vmlab lab` in a shell, `lab` at the prompt.
+    pub call: &'static str,
+}
+
+/// The lab and the seed of `try`, when that is what the words say.
+pub fn is_try(words: &[String]) -> Option<(Option<String>, Option<u64>)> {
+    match Line::try_parse_from(words).ok()?.command? {
+        Command::Try { lab, seed } => Some((lab, seed)),
+        _ => None,
+    }
+}
+
+/// Obeys the words after `lab`; answers the exit status.
+pub fn obey_words(words: &[String], out: &Out, theme: Theme, call: &'static str) -> u8 {
+    let line = match Line::try_parse_from(words) {
+        Ok(line) => line,
+        Err(error) => {
+            let text = error.to_string().replace("Usage: lab", &format!("Usage: {call}"));
+            if error.use_stderr() {
+                out.complaint(text.trim_end());
+                return USAGE;
+            }
+            out.text(&text);
+            return 0;
+        }
+    };
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let alone = if terminal && call == SHELL {
+        Command::Watch { lab: None, manual_run: false }
+    } else {
+        Command::List
+    };
+    run(line.command.unwrap_or(alone), out, theme, call)
+}
+
+/// Obeys a command; answers the exit status.
+pub fn run(command: Command, out: &Out, theme: Theme, call: &'static str) -> u8 {
+    let result = Room::open(out, theme, call).and_then(|room| obey(&room, command));
+    result.unwrap_or_else(|complaint| {
+        out.complaint(complaint.trim_end());
+        USAGE
+    })
+}
+
+fn obey(room: &Room, command: Command) -> Result<u8, String> {
+    match command {
+        Command::List => student::list(room),
+        Command::Next => student::next(room),
+        Command::Start { lab } => student::start(room, lab.as_deref()),
+        Command::Check { lab, file, seed, output } => {
+            student::check(room, lab.as_deref(), file.as_deref(), seed, &output)
+        }
+        Command::Watch { lab, manual_run } => watch::watch(room, lab.as_deref(), manual_run),
+        Command::Try { .. } => Err("error: `lab try` is for the prompt".into()),
+        Command::Hint { lab } => student::hint(room, lab.as_deref()),
+        Command::Reset { lab } => student::reset(room, &lab),
+        Command::Solution { lab, give_up } => student::solution(room, &lab, give_up),
+        Command::CheckAll { output } => student::check_all(room, &output),
+        Command::Grade { folder, labs, seeds, shard, output } => {
+            instructor::grade(room, &folder, &labs, seeds, shard.as_deref(), &output)
+        }
+        Command::Dev { command: Dev::Check { folder } } => author::check(room, folder.as_deref()),
+        Command::Dev { command: Dev::New { name } } => author::new(room, &name),
+    }
+}
+
+impl Room {
+    /// Writes a result.
+    pub fn say(&self, text: &str) {
+        self.out.text(text);
+    }
+
+    /// What stands here to work with: the labs, the streams.
+    ///
+    /// # Errors
+    /// When a lab cannot be read.
+    pub fn open(out: &Out, theme: Theme, call: &'static str) -> Result<Room, String> {
+        Ok(Room { library: Library::open()?, out: out.clone(), theme, call })
+    }
+
+    /// Writes a remark beside the results.
+    pub fn note(&self, text: &str) {
+        self.out.complaint(&self.theme.hint(&format!("note: {text}")));
+    }
+
+    /// Writes text to where it was asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn deliver(&self, output: &Output, text: &str) -> Result<(), String> {
+        match &output.out {
+            None => {
+                self.say(text);
+                Ok(())
+            }
+            Some(file) => {
+                std::fs::write(file, text).map_err(|why| format!("error: {}: {why}", file.display()))
+            }
+        }
+    }
+}

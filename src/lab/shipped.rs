@@ -1,0 +1,46 @@
+//! The labs that come with the binary, so that an installed one needs no folder.
+//!
+//! The table is kept true by `tests/labs.rs`: `UPDATE=1 cargo test --test labs` writes it anew.
+
+use crate::import::ImportError;
+use crate::lab::library::Lab;
+use std::path::Path;
+
+struct Files {
+    name: &'static str,
+    yaml: &'static str,
+    start: &'static str,
+    solution: &'static str,
+    wrong: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! labs {
+    ($($name:literal: $($wrong:literal)*;)*) => {
+        const LABS: &[Files] = &[$(Files {
+            name: $name,
+            yaml: include_str!(concat!("../../labs/", $name, "/lab.yaml")),
+            start: include_str!(concat!("../../labs/", $name, "/start.rhai")),
+            solution: include_str!(concat!("../../labs/", $name, "/solution.rhai")),
+            wrong: &[$(($wrong, include_str!(concat!("../../labs/", $name, "/wrong/", $wrong, ".rhai"))),)*],
+        },)*];
+    };
+}
+
+labs! {
+    "10-watermark-arithmetic":
+        "atomic-is-half" "kilobytes" "low-is-the-line" "no-lowmem-reserve" "only-printed" "reserve-lowered-too" "tried-out";
+    "32-copy-on-write":
+        "both-copy" "fork-copies-everything" "parent-keeps-its-pages" "reads-fault-too" "sharing-ends-by-itself";
+    "46-who-gets-killed":
+        "as-it-is-now" "largest-address-space" "largest-rss" "no-wishes" "swapped-out-is-safe" "whoever-allocates";
+}
+
+/// The shipped labs; the student's files will stand below `root`.
+pub fn labs(root: &Path) -> Result<Vec<Lab>, ImportError> {
+    LABS.iter()
+        .map(|files| {
+            let wrong = files.wrong.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+            Lab::new(root.join(files.name), files.name, files.yaml, files.start, files.solution, wrong)
+        })
+        .collect()
+}
