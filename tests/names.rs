@@ -119,6 +119,16 @@ const PROMISED: &[&str] = &[
     "reclaim(0, 1)",
     // I.9
     "let p = spawn(\"a\"); kill(p, SIGKILL); why(p)",
+    // I.9 looking
+    "let p = spawn(\"x\"); vm(p); vm(p.pid); vm(p.pid, \"-p\"); vm()",
+    "vtop(addr(0xffff888000001000))",
+    "let p = spawn(\"x\"); let a = brk(p, 0); sbrk(p, 4096); write(p, a, 1); vtop(p, a); p.vtop(a)",
+    "ps(); swap(); pte(0x67); ptov(0x1000); btop(0x1000); ptob(1)",
+    "foreach(\"vm -p\"); foreach(\"user\", \"set\")",
+    "free(\"-m\")",
+    "pmap(\"-x\", 1)",
+    "draw(\"vma\", 1)",
+    "cat(\"/proc/1/maps\"); cat(\"/proc/1/smaps\"); cat(\"/proc/1/status\"); cat(\"/proc/self/statm\")",
 ];
 
 /// Functions that are promised and not built yet.
@@ -180,7 +190,6 @@ const LATER: &[&str] = &[
     "shmctl",
     "memfd_create",
     "malloc",
-    "free",
     "setrlimit",
     "create",
     "open",
@@ -200,25 +209,14 @@ const LATER: &[&str] = &[
     "migrate_pages",
     "move_pages",
     "numa_maps",
-    "vm",
-    "vtop",
-    "ps",
-    "swap",
-    "pte",
-    "ptov",
-    "btop",
-    "ptob",
     "rd",
-    "foreach",
     "vmstat_table",
     "slabtop",
-    "pmap",
     "numactl",
     "numastat",
     "page_types",
     "sysrq",
     "doctor",
-    "draw",
 ];
 
 fn session() -> Session {

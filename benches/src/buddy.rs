@@ -195,7 +195,8 @@ pub fn rows_of_ways(
         anchor,
         theirs: theirs.clone(),
         unit: "ns",
-        goal: if way == WAYS[2] { Goal::Context } else { goal },
+        goal,
+        judged: way != WAYS[2],
     };
     WAYS.into_iter().zip(samples).map(row).collect()
 }

@@ -10,8 +10,11 @@ mod boot;
 mod buddy;
 mod clock;
 mod fault;
+mod host;
 mod spec;
 mod table;
+mod vm;
+mod walk;
 
 use std::process::ExitCode;
 use table::{Row, Table};
@@ -21,11 +24,18 @@ type Bench = fn(usize) -> Vec<Row>;
 /// Every benchmark, with the rows it prints.
 const BENCHES: &[(&[&str], Bench)] = &[
     (&["bare"], fault::bare),
+    (&["1"], vm::faults),
+    (&["2"], walk::random),
+    (&["3"], walk::hot_set),
     (&["4"], buddy::random),
     (&["5"], buddy::bulk_row),
     (&["6"], buddy::ping_pong_row),
     (&["11"], boot::time),
     (&["12", "13"], boot::space),
+    (&["14"], vm::forks),
+    (&["15"], vm::munmaps),
+    (&["16"], vm::cows),
+    (&["17"], vm::pairs),
 ];
 
 fn main() -> ExitCode {
@@ -36,10 +46,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(row) = value("--alone") {
-        if row == "bare" {
-            fault::alone()
-        } else {
-            buddy::alone(&row)
+        match row.as_str() {
+            "bare" => fault::alone(),
+            "4" | "5" | "6" => buddy::alone(&row),
+            row => vm::alone(row),
         }
         return ExitCode::SUCCESS;
     }

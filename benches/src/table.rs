@@ -32,6 +32,8 @@ pub struct Row {
     pub unit: &'static str,
     /// What must be reached.
     pub goal: Goal,
+    /// Whether a missed floor fails the run; other rows are shown beside those.
+    pub judged: bool,
 }
 
 impl Row {
@@ -56,11 +58,12 @@ impl Row {
 
     /// True when the floor is missed.
     pub fn missed(&self) -> bool {
-        self.reached().is_some_and(|(floor, _)| !floor)
+        self.judged && self.reached().is_some_and(|(floor, _)| !floor)
     }
 
     fn cells(&self) -> [String; 8] {
         let (floor, ambitious) = match self.goal {
+            _ if !self.judged => (String::new(), String::new()),
             Goal::Faster { floor, ambitious } => (format!(">= {floor}x"), format!(">= {ambitious}x")),
             Goal::Within { floor, ambitious } => (format!("<= {floor}x"), format!("<= {ambitious}x")),
             Goal::AtMost { floor, ambitious } => {
@@ -69,6 +72,7 @@ impl Row {
             Goal::Context => (String::new(), String::new()),
         };
         let verdict = match self.reached() {
+            _ if !self.judged => "",
             None => "",
             Some((false, _)) => "MISSED",
             Some((true, false)) => "ok",

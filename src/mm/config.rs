@@ -102,6 +102,11 @@ impl Arch {
     pub fn is_64bit(self) -> bool {
         matches!(self, Arch::X86_64 | Arch::Arm64 | Arch::Uml)
     }
+
+    /// Does this kernel remember which areas and pages changed (`CONFIG_MEM_SOFT_DIRTY`)?
+    pub fn has_soft_dirty(self) -> bool {
+        self == Arch::X86_64
+    }
 }
 
 /// A zone's kind, from low addresses to high.

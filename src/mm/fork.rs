@@ -172,6 +172,7 @@ impl Machine {
         self.add_area(mm, end - STACK_PAGES * PAGE_SIZE, end, stack, VmaName::None);
         let base = self.mms[mm].mmap_base;
         let fixed = VmFlags::READ.with(VmFlags::MAYREAD).with(VmFlags::DONTEXPAND).with(VmFlags::DONTDUMP);
+        let fixed = if self.config.arch.has_soft_dirty() { fixed.with(VmFlags::SOFTDIRTY) } else { fixed };
         self.add_area(
             mm,
             base - 0x6000,

@@ -83,11 +83,25 @@ impl Machine {
     /// # Errors
     /// The signal that killed the task; `ESRCH` for a dead one.
     pub fn touch(&mut self, pid: Pid, addr: VirtAddr, len: u64, access: Access) -> Result<Touched, Stop> {
+        let first = addr.page().0;
+        let pages = addr.0.saturating_add(len).saturating_sub(first).div_ceil(PAGE_SIZE);
+        self.touch_each(pid, (0..pages).map(|n| (VirtAddr(first + n * PAGE_SIZE), access)))
+    }
+
+    /// Lets a task touch these addresses, one after the other: a recorded trace, or a range.
+    ///
+    /// # Errors
+    /// As [`Machine::touch`].
+    pub fn touch_each(
+        &mut self,
+        pid: Pid,
+        trace: impl Iterator<Item = (VirtAddr, Access)>,
+    ) -> Result<Touched, Stop> {
         let mm = self.mm_of(pid)?;
         let before = (self.tasks[&pid].min_flt, self.tasks[&pid].maj_flt);
         let outer = self.current.clone();
         self.become_task(pid);
-        let result = self.touch_pages(pid, mm, addr, len, access);
+        let result = self.touch_pages(pid, mm, trace);
         self.current = outer;
         let task = &self.tasks[&pid];
         let (minor, major) = (task.min_flt - before.0, task.maj_flt - before.1);
@@ -98,22 +112,15 @@ impl Machine {
         &mut self,
         pid: Pid,
         mm: MmId,
-        addr: VirtAddr,
-        len: u64,
-        access: Access,
+        trace: impl Iterator<Item = (VirtAddr, Access)>,
     ) -> Result<u64, Stop> {
         let asid = self.mms[mm].asid;
-        let write = access == Access::Write;
-        let end = addr.0.saturating_add(len);
-        let mut at = addr.page();
         let mut pages = 0;
-        while at.0 < end {
-            if !self.tlbs[self.cpu.index()].hit(asid, at, write) {
-                self.access_page(pid, mm, at, access)?;
+        for (addr, access) in trace {
+            if !self.tlbs[self.cpu.index()].hit(asid, addr, access == Access::Write) {
+                self.access_page(pid, mm, addr, access)?;
             }
             pages += 1;
-            let Some(next) = at.0.checked_add(PAGE_SIZE) else { break };
-            at = VirtAddr(next);
         }
         Ok(pages)
     }

@@ -150,11 +150,20 @@ impl Machine {
             };
             self.insert_vma(vma);
         }
+        self.mark_soft_dirty(mm, start);
         self.vm_stat_account(mm, flags, pages as i64);
         if flags.has(VmFlags::LOCKED) {
             self.mms[mm].locked_vm += pages;
         }
         Ok(VirtAddr(start))
+    }
+
+    /// A new or grown area counts as changed, on kernels that keep track (`VM_SOFTDIRTY`).
+    fn mark_soft_dirty(&mut self, mm: MmId, start: u64) {
+        if let Some(id) = self.find_vma(mm, VirtAddr(start)).filter(|_| self.config.arch.has_soft_dirty()) {
+            let flags = &mut self.vmas[id].flags;
+            *flags = flags.with(VmFlags::SOFTDIRTY);
+        }
     }
 
     /// Lets a neighbour grow over `start..end`: the next one is asked first, as in 6.1 (`mmap_region`, `vma_expand`).
@@ -486,6 +495,7 @@ impl Machine {
             };
             self.insert_vma(vma);
         }
+        self.mark_soft_dirty(mm, start);
         self.vm_stat_account(mm, flags, pages as i64);
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! borrowed.
 
 use crate::mm::Machine;
+use crate::mm::machine::SCRIPT_PID;
+use crate::mm::task::Pid;
 use crate::script::limits::Limits;
 use crate::script::out::Out;
 use crate::script::snapshots::Snapshots;
@@ -37,6 +39,8 @@ pub struct Desk {
     pub boots: u32,
     /// What `events()` shows: patterns such as `kmem:*`.
     pub traced: Vec<String>,
+    /// The task that `vm` and `vtop` are about when none is named: what `set` chose.
+    pub context: Pid,
 }
 
 impl Desk {
@@ -46,6 +50,7 @@ impl Desk {
         self.machine.trace.dropped = 0;
         self.snapshots = Snapshots::default();
         self.boots += 1;
+        self.context = SCRIPT_PID;
     }
 }
 
@@ -62,6 +67,7 @@ impl Bench {
             limits,
             boots: 0,
             traced: vec!["*".into()],
+            context: SCRIPT_PID,
         };
         Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default() }
     }
@@ -119,14 +125,15 @@ impl Bench {
     }
 }
 
-/// Names that exist on the machine now, for completion: zones, files of /proc, sysctls.
+/// Names that exist on the machine now, for completion: zones, pids, files of /proc, sysctls.
 pub fn live_names(bench: &Bench) -> Vec<String> {
     let desk = bench.borrow();
     let zones = desk.machine.zones.iter().map(|z| z.kind.name().to_string());
     let sysctls = desk.machine.sysctl_names().into_iter().map(|name| format!("vm.{name}"));
     let machines = crate::import::shipped::names().map(String::from);
     let paths = crate::script::proc::paths(&desk.machine);
-    let mut names: Vec<String> = zones.chain(sysctls).chain(machines).chain(paths).collect();
+    let pids = desk.machine.tasks.values().filter(|t| t.is_alive()).map(|t| t.pid.to_string());
+    let mut names: Vec<String> = zones.chain(sysctls).chain(machines).chain(paths).chain(pids).collect();
     names.sort();
     names.dedup();
     names

@@ -8,7 +8,8 @@ mod identify;
 mod info;
 mod names;
 mod nodes;
-mod pages;
+mod owner;
+pub mod pages;
 mod stats;
 
 use crate::script::answer::ScriptResult;

@@ -27,11 +27,14 @@ pub mod limits;
 pub mod machine;
 pub mod mmap;
 pub mod modules;
+pub mod objects;
 pub mod out;
 pub mod page;
 pub mod page_alloc;
 pub mod proc;
+pub mod procps;
 pub mod program;
+pub mod ps;
 pub mod snapshot;
 pub mod snapshots;
 pub mod suggest;
@@ -41,6 +44,7 @@ pub mod tables;
 pub mod task;
 pub mod trace;
 pub mod values;
+pub mod vm;
 pub mod why;
 pub mod zone;
 
@@ -72,6 +76,9 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("trace", exported_module!(trace::functions)),
         Chapter::new("snapshot", exported_module!(snapshot::functions)),
         Chapter::new("proc", exported_module!(proc::functions)),
+        Chapter::new("vm", exported_module!(vm::functions)),
+        Chapter::new("ps", exported_module!(ps::functions)),
+        Chapter::new("procps", exported_module!(procps::functions)),
         Chapter::new("kmem", exported_module!(kmem::functions)),
         Chapter::new("tables", exported_module!(tables::functions)),
         Chapter::new("program", exported_module!(program::functions)),

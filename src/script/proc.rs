@@ -11,6 +11,8 @@ pub mod buddyinfo;
 pub mod extfrag;
 pub mod meminfo;
 pub mod pagetypeinfo;
+pub mod pid;
+pub mod swaps;
 pub mod vmstat;
 pub mod zoneinfo;
 
@@ -38,6 +40,13 @@ pub mod functions {
     /// 0
     /// > cat /proc/sys/vm/swappiness
     /// 60
+    /// > spawn("app");
+    /// > cat /proc/3/maps
+    /// 7fffff6f8000-7fffff6fc000 r--p 00000000 00:00 0                          [vvar]
+    /// 7fffff6fc000-7fffff6fe000 r-xp 00000000 00:00 0                          [vdso]
+    /// 7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]
+    /// > cat /proc/self/comm
+    /// script
     /// > cat /proc/meminf
     /// error: /proc/meminf: no such file on this machine; did you mean /proc/meminfo?
     /// ```
@@ -55,6 +64,10 @@ pub mod functions {
     /// > echo 10 > /proc/sys/vm/swappiness
     /// > cat /proc/sys/vm/swappiness
     /// 10
+    /// > let p = spawn("app");
+    /// > echo 500 > /proc/3/oom_score_adj
+    /// > p.oom_score_adj
+    /// 500
     /// > echo 1 > /proc/sys/vm/compact_memory
     /// > echo("1", "/proc/buddyinfo")
     /// error: /proc/buddyinfo: EACCES (Permission denied): the file cannot be written
@@ -88,8 +101,8 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/iomem", iomem),
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
+    ("/proc/swaps", swaps::table),
     ("/proc/version", version),
-    ("/proc/swaps", swaps),
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
@@ -103,6 +116,7 @@ const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 /// Every file that can be read, for completion and *did you mean*.
 pub fn paths(machine: &Machine) -> Vec<String> {
     let mut paths: Vec<String> = FILES.iter().map(|(path, _)| path.to_string()).collect();
+    paths.extend(pid::paths(machine));
     paths.extend(machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")));
     for node in &machine.nodes {
         paths.extend(
@@ -118,6 +132,11 @@ pub fn paths(machine: &Machine) -> Vec<String> {
 pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
         return Ok(reader(machine));
+    }
+    if let Some((pid, file)) = pid::split(machine, path) {
+        if let Some(table) = pid::read(machine, pid, file) {
+            return Ok(table);
+        }
     }
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
         // Reading lowmem_reserve_ratio has an effect, as in the kernel.
@@ -162,6 +181,11 @@ pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> 
         }
         return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));
     }
+    if let Some(written) =
+        pid::split(machine, path).and_then(|(pid, file)| pid::write(machine, pid, file, text))
+    {
+        return written;
+    }
     if path == THP {
         return match (machine.config.thp, ThpMode::from_name(text)) {
             (None, _) => misuse(format!("{path}: this kernel was built without huge pages")),
@@ -186,26 +210,6 @@ fn iomem(machine: &Machine) -> Table {
 
 fn version(machine: &Machine) -> Table {
     Table::lines(&format!("Linux version {} (vmlab {})", machine.config.kernel, env!("CARGO_PKG_VERSION")))
-}
-
-/// Swap areas; sizes in kB, set by tabs as the kernel sets them.
-fn swaps(machine: &Machine) -> Table {
-    let mut table = Table::new().line("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority");
-    let mut records = Vec::new();
-    for area in machine.swap.iter().filter(|area| area.active) {
-        let (size, used) = (u64::from(area.pages) * 4, u64::from(area.inuse) * 4);
-        let tab = |kb: u64| if kb < 10_000_000 { "\t" } else { "" };
-        let kind = if area.name.starts_with("/dev/") { "partition" } else { "file\t" };
-        let name = format!("{:<40}", area.name);
-        table = table.line(format!("{name}{kind}\t{size}\t{}{used}\t{}{}", tab(size), tab(used), area.prio));
-        records.push(vec![
-            ("filename".to_string(), area.name.as_str().into()),
-            ("size".to_string(), size.into()),
-            ("used".to_string(), used.into()),
-            ("priority".to_string(), i64::from(area.prio).into()),
-        ]);
-    }
-    table.with_records(records)
 }
 
 fn online(machine: &Machine) -> Table {

@@ -9,6 +9,7 @@
 //! ```
 
 use crate::script::answer;
+use crate::script::complaint::Kind;
 use crate::shell::crash::{self, Spelled};
 use crate::shell::filters::{self, Programs};
 use crate::shell::help::Pages;
@@ -128,6 +129,14 @@ impl Session {
             }
             Err(mut complaint) => {
                 complaint.place = None;
+                // A complaint that begins with a command's name is in that tool's own words already.
+                let spelled = |what: &str| {
+                    what.split_once(": ")
+                        .is_some_and(|(name, _)| self.commands.iter().any(|c| c.name == name))
+                };
+                if complaint.kind == Kind::Script && complaint.help.is_empty() && spelled(&complaint.what) {
+                    return self.complain_plainly(&complaint.what);
+                }
                 self.fail(&complaint)
             }
         }

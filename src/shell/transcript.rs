@@ -33,6 +33,10 @@ pub fn replay_in(session: &mut Session, transcript: &str) -> (String, bool) {
     let mut input = String::new();
     let mut typed = transcript.lines().filter_map(|line| line.strip_prefix('>')).peekable();
     while let Some(line) = typed.next() {
+        // Only a line that goes on may be indented: `ps` marks what runs with a `>` of its own.
+        if input.is_empty() && line.starts_with("  ") {
+            continue;
+        }
         let line = line.strip_prefix(' ').unwrap_or(line);
         text.push_str(format!("> {line}").trim_end());
         text.push('\n');

@@ -1,11 +1,13 @@
 //! What lies at an address: its page, and who has it.
 
+use super::owner;
 use crate::mm::Machine;
 use crate::mm::addr::{Order, Pfn, PhysAddr, VirtAddr};
 use crate::mm::config::MigrateType;
 use crate::mm::page::{PageFlags, PageType};
 use crate::script::answer::{ScriptResult, misuse};
-use crate::script::table::Table;
+use crate::script::objects;
+use crate::script::table::{Cell, Table};
 
 /// The frame that an address means: of the direct map, of a page structure, or physical.
 pub fn pfn_of(machine: &Machine, addr: u64) -> Option<Pfn> {
@@ -35,6 +37,12 @@ pub fn free_block(machine: &Machine, pfn: Pfn) -> Option<(Pfn, Order, MigrateTyp
 /// The page's row, and a sentence for each layer that knows it.
 pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
     let Some(pfn) = pfn_of(machine, addr) else {
+        if let Some(object) = objects::find(machine, addr) {
+            let what = owner::of_object(machine, object);
+            let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), what.as_str().into())];
+            let table = Table::new().line(format!("{addr:x}: {what}"));
+            return Ok(table.note("kernel objects have made-up addresses so far").with_records(vec![record]));
+        }
         return misuse(format!(
             "cannot determine page for {addr:x}: no direct map, page structure or physical memory there"
         ));
@@ -50,6 +58,9 @@ pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
         "reserved: the buddy allocator never had it".into()
     } else if page.is(PageFlags::TAIL) {
         format!("allocated: in the middle of the compound page at pfn {}", Pfn(page.private))
+    } else if page.mapcount() > 0 {
+        let n = page.mapcount();
+        format!("anonymous: mapped by {n} entr{}", if n == 1 { "y" } else { "ies" })
     } else if page.refcount > 0 {
         let order = page.order();
         format!(
@@ -62,7 +73,10 @@ pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
     };
     let shown = super::pages::some(machine, pfn.0, 1);
     let records = shown.records().to_vec();
-    Ok(shown.line("").line(format!("page pfn={pfn}, {place}: {state}")).with_records(records))
+    let told = shown.line("").line(format!("page pfn={pfn}, {place}: {state}"));
+    let told =
+        owner::of_page(machine, pfn).into_iter().fold(told, |table, line| table.line(format!("  {line}")));
+    Ok(told.with_records(records))
 }
 
 /// The block on a per-CPU list that holds a frame.

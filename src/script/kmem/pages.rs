@@ -50,11 +50,12 @@ pub fn some(machine: &Machine, pfn: u32, n: u32) -> Table {
 fn row(machine: &Machine, pfn: Pfn) -> Vec<Cell> {
     let page = machine.mem_map.page(pfn);
     let names = page.flags().to_string();
+    let (mapping, index) = super::owner::mapping(machine, pfn, &page);
     vec![
         Cell::Addr(machine.page_struct(pfn).0),
         Cell::Addr(pfn.phys().0),
-        Cell::Addr(page.mapping.into()),
-        Cell::Addr(page.index.into()),
+        Cell::Addr(mapping),
+        Cell::Addr(index),
         page.refcount.into(),
         format!("{:x} {names}", flag_bits(machine, pfn, &page)).trim().into(),
     ]

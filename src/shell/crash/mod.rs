@@ -9,7 +9,10 @@
 //! completion read the same declaration.
 
 mod kmem;
+mod procps;
+mod ps;
 mod sysctl;
+mod vm;
 
 use crate::shell::words;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -21,6 +24,8 @@ pub trait Spelling: Args + FromArgMatches {
     const NAME: &'static str;
     /// Where to read on.
     const SEE_ALSO: &'static [&'static str] = &[];
+    /// Complaints about a word are one line, without the usage, as crash's commands on tasks and addresses have them.
+    const PLAIN: bool = false;
     /// The script text that answers the command, or why there is none; an empty reason shows the usage alone.
     fn script(&self) -> Result<String, String>;
     /// The same numbers by hand, in the plain language, when that teaches something.
@@ -50,6 +55,7 @@ pub struct Spelled {
     /// Where to read on.
     pub see_also: &'static [&'static str],
     command: Command,
+    plain: bool,
     script: fn(&ArgMatches) -> Scripted,
 }
 
@@ -64,12 +70,28 @@ fn spelled<T: Spelling>() -> Spelled {
         let typed = T::from_arg_matches(matches).map_err(|why| why.to_string())?;
         Ok((typed.script()?, typed.by_hand()))
     };
-    Spelled { name: T::NAME, see_also: T::SEE_ALSO, command, script }
+    Spelled { name: T::NAME, see_also: T::SEE_ALSO, command, plain: T::PLAIN, script }
 }
 
 /// Every declared command, by name.
 pub fn commands() -> Vec<Spelled> {
-    vec![spelled::<kmem::Kmem>(), spelled::<sysctl::Sysctl>()]
+    vec![
+        spelled::<kmem::Kmem>(),
+        spelled::<sysctl::Sysctl>(),
+        spelled::<vm::Vm>(),
+        spelled::<vm::Vtop>(),
+        spelled::<vm::Pte>(),
+        spelled::<vm::Ptov>(),
+        spelled::<vm::Ptob>(),
+        spelled::<vm::Btop>(),
+        spelled::<ps::Ps>(),
+        spelled::<ps::Set>(),
+        spelled::<ps::Task>(),
+        spelled::<ps::Foreach>(),
+        spelled::<ps::Swap>(),
+        spelled::<procps::Free>(),
+        spelled::<procps::Pmap>(),
+    ]
 }
 
 impl Spelled {
@@ -77,8 +99,11 @@ impl Spelled {
     pub fn expand(&self, words: &[String]) -> Result<Expansion, String> {
         let matches = self.command.clone().try_get_matches_from(words).map_err(|error| self.usage(&error))?;
         let show = matches.get_flag("script");
-        let complain =
-            |why: String| self.with_usage(if why.is_empty() { why } else { format!("{}: {why}", self.name) });
+        let complain = |why: String| match why.as_str() {
+            "" => self.with_usage(why),
+            _ if self.plain => format!("{}: {why}", self.name),
+            _ => self.with_usage(format!("{}: {why}", self.name)),
+        };
         let (script, by_hand) = (self.script)(&matches).map_err(complain)?;
         Ok(Expansion { script, by_hand, show })
     }
@@ -173,6 +198,26 @@ pub(crate) fn address(word: &str) -> Result<String, String> {
         Ok(bits) => Ok(format!("addr({})", words::quoted(&format!("{bits:x}")))),
         Err(_) => Err(format!("{word:?} is no address: it is not a hexadecimal number")),
     }
+}
+
+/// The same as an argument, complained about in the words of crash's translators.
+pub(crate) fn bare(word: &str) -> Result<String, String> {
+    address(word).map_err(|_| format!("invalid input: {word:?}"))
+}
+
+/// A task as an argument: a pid is a number, an address or anything else a word.
+pub(crate) fn task(word: &str) -> String {
+    match word.parse::<u32>() {
+        Ok(pid) => pid.to_string(),
+        Err(_) => words::quoted(word),
+    }
+}
+
+/// Several calls as one script: all are shown, with an empty line between.
+pub(crate) fn together(calls: &[String]) -> String {
+    let shown: Vec<String> =
+        calls.iter().rev().skip(1).rev().map(|call| format!("print({call}); print(\"\"); ")).collect();
+    format!("{}{}", shown.concat(), calls.last().map(String::as_str).unwrap_or_default())
 }
 
 #[cfg(test)]

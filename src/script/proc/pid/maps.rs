@@ -1,0 +1,49 @@
+//! /proc/PID/maps: one line for each area.
+//!
+//! ```text
+//!   7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]
+//! ```
+//!
+//! Kernel: `fs/proc/task_mmu.c`, `show_map_vma`.
+
+use crate::mm::Machine;
+use crate::mm::task::Pid;
+use crate::mm::vma::{VmFlags, Vma, VmaName};
+use crate::script::table::{Cell, Table};
+use crate::script::vm::entries;
+
+/// The whole file.
+pub fn maps(machine: &Machine, pid: Pid) -> Table {
+    let mut table = Table::new();
+    let mut records = Vec::new();
+    let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
+    for (_, vma) in machine.areas(mm) {
+        let name = entries::name(&machine.mms[mm], vma);
+        table = table.line(line(machine, vma, name));
+        records.push(vec![
+            ("start".into(), Cell::Addr(vma.start)),
+            ("end".into(), Cell::Addr(vma.end)),
+            ("perms".into(), vma.flags.perms().into()),
+            ("name".into(), name.into()),
+        ]);
+    }
+    table.with_records(records)
+}
+
+/// The line of an area; its end stays blank when the area has no name.
+pub fn line(machine: &Machine, vma: &Vma, name: &str) -> String {
+    let file = vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED);
+    // Shared anonymous memory lies in a file of the kernel's own file system, device 0:1.
+    let (device, inode) = if file { ("00:01", vma.start >> 12 & 0xffff) } else { ("00:00", 0) };
+    padded(
+        machine,
+        &format!("{:08x}-{:08x} {} 00000000 {device} {inode} ", vma.start, vma.end, vma.flags.perms()),
+        name,
+    )
+}
+
+/// A name stands in column 73, or 49 on a 32-bit kernel; one space at least before it.
+pub fn padded(machine: &Machine, start: &str, name: &str) -> String {
+    let column = if machine.config.arch.is_64bit() { 73 } else { 49 };
+    if name.is_empty() { start.into() } else { format!("{start:<column$}{name}") }
+}

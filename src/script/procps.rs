@@ -1,0 +1,76 @@
+//! The everyday tools of a Linux user: `free` and `pmap`.
+//!
+//! They read /proc, so their numbers are those of `cat`.
+
+mod free;
+mod pmap;
+
+use crate::script::answer::ScriptResult;
+use crate::script::args::Who;
+use crate::script::bench::Bench;
+use crate::script::ps::list;
+use crate::script::table::Table;
+use rhai::plugin::*;
+
+/// The everyday tools of a Linux user.
+#[export_module]
+pub mod functions {
+    /// How much memory is used, free and available: in kB, or as `-b`, `-m`, `-g` or `-h` says.
+    ///
+    /// ```vmlab
+    /// > free()
+    ///               total        used        free      shared  buff/cache   available
+    /// Mem:          12288           0       12288           0           0       11632
+    /// Swap:             0           0           0
+    /// > free("-m").rows[0].available
+    /// 11
+    /// ```
+    ///
+    /// Kernel: /proc/meminfo, `fs/proc/meminfo.c`.
+    #[rhai_fn(return_raw)]
+    pub fn free(ctx: NativeCallContext, options: &str) -> ScriptResult<Table> {
+        super::free::free(&Bench::of(&ctx).borrow().machine, options)
+    }
+
+    #[rhai_fn(name = "free", return_raw)]
+    pub fn free_in_kilobytes(ctx: NativeCallContext) -> ScriptResult<Table> {
+        free(ctx, "")
+    }
+
+    /// The areas of a task with their size; with `-x`, what of them is in memory and dirty.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > sbrk(p, 65536);
+    /// > pmap(p)
+    /// 3:   app
+    /// 0000555555559000     64K rw---   [ anon ]
+    /// 00007fffff6f8000     16K r----   [ anon ]
+    /// 00007fffff6fc000      8K r-x--   [ anon ]
+    /// 00007ffffffde000    132K rw---   [ stack ]
+    ///  total              220K
+    /// > pmap("-x", p)
+    /// 3:   app
+    /// Address           Kbytes     RSS   Dirty Mode  Mapping
+    /// 0000555555559000      64       0       0 rw---   [ anon ]
+    /// 00007fffff6f8000      16       0       0 r----   [ anon ]
+    /// 00007fffff6fc000       8       0       0 r-x--   [ anon ]
+    /// 00007ffffffde000     132       4       4 rw---   [ stack ]
+    /// ---------------- ------- ------- -------
+    /// total kB             220       4       4
+    /// ```
+    ///
+    /// Kernel: /proc/PID/smaps, `fs/proc/task_mmu.c`.
+    #[rhai_fn(return_raw)]
+    pub fn pmap(ctx: NativeCallContext, p: Who) -> ScriptResult<Table> {
+        pmap_as(ctx, "", p)
+    }
+
+    #[rhai_fn(name = "pmap", return_raw)]
+    pub fn pmap_as(ctx: NativeCallContext, options: &str, p: Who) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let task = list::who(&desk, "pmap", &p)?;
+        super::pmap::pmap(&desk.machine, &task, options)
+    }
+}

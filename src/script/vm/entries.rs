@@ -1,0 +1,85 @@
+//! The entries of an area, and what stands behind each: for `vm -p`, `smaps`, `pmap` and the strip of `draw`.
+
+use crate::mm::Machine;
+use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::pgtable::{PTRS_PER_TABLE, Pte, SwapEntry, index};
+use crate::mm::task::{Mm, MmId};
+use crate::mm::vma::{VmFlags, Vma, VmaName};
+
+/// Bytes that a table of entries covers.
+const SPAN: u64 = PTRS_PER_TABLE as u64 * PAGE_SIZE;
+
+/// What an entry says about its page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Behind {
+    /// Never touched, or taken back.
+    Nothing,
+    /// The shared frame of zeros.
+    ZeroPage(Pfn),
+    /// A page of memory.
+    Page(Pfn),
+    /// A slot of swap.
+    Swap(SwapEntry),
+}
+
+impl Behind {
+    /// What stands behind an entry.
+    pub fn of(pte: Pte) -> Behind {
+        if pte.is_none() {
+            Behind::Nothing
+        } else if pte.is_swap() {
+            Behind::Swap(pte.swap_entry())
+        } else if pte.has(Pte::SPECIAL) {
+            Behind::ZeroPage(pte.pfn())
+        } else {
+            Behind::Page(pte.pfn())
+        }
+    }
+}
+
+/// The entries of a range that are not empty, lowest first; missing tables are stepped over.
+pub fn entries(machine: &Machine, mm: MmId, start: u64, end: u64) -> Vec<(VirtAddr, Pte)> {
+    let mut found = Vec::new();
+    let pgd = machine.mms[mm].pgd;
+    let mut at = start;
+    while at < end {
+        let next = (at / SPAN + 1).saturating_mul(SPAN).min(end);
+        if let Some(leaf) = machine.tables.leaf(pgd, VirtAddr(at)) {
+            let table = machine.tables.get(leaf);
+            let first = index(VirtAddr(at), 0);
+            let pages = ((next - at) / PAGE_SIZE) as usize;
+            let entries = table.entries[first..first + pages].iter().enumerate();
+            found.extend(
+                entries
+                    .map(|(n, entry)| (VirtAddr(at + n as u64 * PAGE_SIZE), Pte(*entry)))
+                    .filter(|(_, pte)| !pte.is_none()),
+            );
+        } else if at.is_multiple_of(1 << 39)
+            && end - at >= 1 << 39
+            && machine.walk(pgd, VirtAddr(at)).len() == 1
+        {
+            // Half a terabyte without a table: one step over it.
+            at += 1 << 39;
+            continue;
+        }
+        at = next;
+    }
+    found
+}
+
+/// What /proc/PID/maps calls an area; a name in brackets, a path, or nothing.
+pub fn name(mm: &Mm, vma: &Vma) -> &'static str {
+    match vma.name {
+        VmaName::Vdso => "[vdso]",
+        VmaName::Vvar => "[vvar]",
+        VmaName::None if vma.flags.has(VmFlags::SHARED) => "/dev/zero (deleted)",
+        VmaName::None if vma.start <= mm.brk && mm.start_brk <= vma.end => "[heap]",
+        VmaName::None if vma.start <= mm.start_stack && mm.start_stack <= vma.end => "[stack]",
+        VmaName::None => "",
+    }
+}
+
+/// What crash calls the file of an area: shared anonymous memory has one without a name of its own.
+pub fn file(vma: &Vma) -> &'static str {
+    if vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED) { "dev/zero" } else { "" }
+}
