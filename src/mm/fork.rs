@@ -324,7 +324,7 @@ impl Machine {
         for &id in &areas {
             self.zap_range(id, self.vmas[id].start, self.vmas[id].end);
         }
-        self.free_pgtables(mm, 0, u64::MAX);
+        self.free_pgtables(mm, 0..u64::MAX, 0, u64::MAX);
         for id in areas {
             if self.vmas[id].flags.has(VmFlags::ACCOUNT) {
                 self.committed_as -= self.vmas[id].pages();

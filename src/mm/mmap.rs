@@ -305,7 +305,7 @@ impl Machine {
         }
         let floor = self.find_vma_prev(mm, start).map_or(0, |p| self.vmas[p].end);
         let ceiling = self.mms[mm].vmas.range(end..).next().map_or(u64::MAX, |(s, _)| *s);
-        self.free_pgtables(mm, floor, ceiling);
+        self.free_pgtables(mm, start..end, floor, ceiling);
         for id in areas {
             self.forget_area(id);
         }

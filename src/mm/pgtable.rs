@@ -20,6 +20,7 @@ use crate::mm::machine::Machine;
 use crate::mm::page::PageType;
 use crate::mm::task::MmId;
 use crate::mm::vmstat::NodeStat;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Entries of a table.
@@ -412,17 +413,27 @@ impl Machine {
         self.free_unreferenced(pfn, order);
     }
 
-    /// Frees the tables that lie wholly between `floor` and `ceiling` (`free_pgtables`).
-    pub(crate) fn free_pgtables(&mut self, mm: MmId, floor: u64, ceiling: u64) {
+    /// Frees the tables of a range that is unmapped, as far as they lie between its neighbours (`free_pgtables`).
+    ///
+    /// The tables that cover `start..end` are looked at; those are freed that lie wholly in `floor..ceiling`.
+    pub(crate) fn free_pgtables(&mut self, mm: MmId, range: Range<u64>, floor: u64, ceiling: u64) {
         let pgd = self.mms[mm].pgd;
-        self.free_tables_below(mm, pgd, LEVELS - 1, 0, floor, ceiling);
+        self.free_tables_below(mm, pgd, LEVELS - 1, 0, range, floor..ceiling);
         self.mms[mm].leaf_cache = None;
     }
 
-    fn free_tables_below(&mut self, mm: MmId, id: TableId, level: u8, base: u64, floor: u64, ceiling: u64) {
+    fn free_tables_below(
+        &mut self,
+        mm: MmId,
+        id: TableId,
+        level: u8,
+        base: u64,
+        range: Range<u64>,
+        between: Range<u64>,
+    ) {
         let span = 1u64 << (PAGE_SHIFT + 9 * u32::from(level));
-        let first = (floor.saturating_sub(base) / span).min(PTRS_PER_TABLE as u64) as usize;
-        let last = ceiling.saturating_sub(base).div_ceil(span).min(PTRS_PER_TABLE as u64) as usize;
+        let first = (range.start.saturating_sub(base) / span).min(PTRS_PER_TABLE as u64) as usize;
+        let last = range.end.saturating_sub(base).div_ceil(span).min(PTRS_PER_TABLE as u64) as usize;
         for at in first..last {
             let below = self.tables.get(id).below[at];
             if below == NO_TABLE {
@@ -430,9 +441,9 @@ impl Machine {
             }
             let start = base + at as u64 * span;
             if level > 1 {
-                self.free_tables_below(mm, below, level - 1, start, floor, ceiling);
+                self.free_tables_below(mm, below, level - 1, start, range.clone(), between.clone());
             }
-            if start >= floor && start + span <= ceiling {
+            if start >= between.start && start + span <= between.end {
                 let pfn = self.tables.get(below).pfn;
                 self.tables.remove(below);
                 let table = self.tables.get_mut(id);
