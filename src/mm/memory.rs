@@ -314,7 +314,10 @@ impl Machine {
     /// The task gets SIGSEGV, and the kernel's line goes to the log (`bad_area`).
     #[cold]
     fn segv(&mut self, pid: Pid, addr: VirtAddr, access: Access, accerr: bool) -> Stop {
-        let error = u32::from(accerr)
+        // Bit 0 says that a page was there: a protection fault, not a missing page.
+        let mm = self.tasks.get(&pid).and_then(|t| t.mm);
+        let present = mm.is_some_and(|mm| self.tables.pte(self.mms[mm].pgd, addr).is_present());
+        let error = u32::from(present)
             | if access == Access::Write { 2 } else { 0 }
             | 4
             | if access == Access::Exec { 16 } else { 0 };
