@@ -25,7 +25,7 @@ use crate::mm::pgtable::{Pte, TableId, index};
 use crate::mm::task::{Exit, MmId, Pid, Rss};
 use crate::mm::trace::{Event, FaultKind, FaultRecord};
 use crate::mm::vma::{VmFlags, VmaId};
-use crate::mm::vmstat::VmEvent;
+use crate::mm::vmstat::{NodeStat, VmEvent};
 
 /// What a task does to an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -385,25 +385,38 @@ impl Machine {
         let first = index(VirtAddr(start), 0);
         let last = first + ((end - start) / PAGE_SIZE) as usize;
         let (mut anon, mut swap) = (0, 0);
-        for at in first..last {
-            let pte = Pte(self.tables.get(leaf).entries[at]);
-            if pte.is_none() {
-                continue;
-            }
-            self.tables.get_mut(leaf).entries[at] = 0;
+        let entries = self.tables.get(leaf).entries;
+        if entries[first..last].iter().all(|entry| *entry == 0) {
+            return false;
+        }
+        self.tables.get_mut(leaf).entries[first..last].fill(0);
+        for pte in entries[first..last].iter().map(|entry| Pte(*entry)).filter(|pte| !pte.is_none()) {
             if pte.is_swap() {
                 self.swap_free(pte.swap_entry());
                 swap += 1;
             } else if !pte.has(Pte::SPECIAL) {
-                let pfn = pte.pfn();
-                self.page_remove_rmap(pfn);
-                self.free_page_and_swap_cache(pfn);
+                self.zap_page(pte.pfn());
                 anon += 1;
             }
         }
         self.add_rss(mm, Rss::Anon, -anon);
         self.add_rss(mm, Rss::Swap, -swap);
         anon > 0
+    }
+
+    /// Lets go of a page of which an entry is gone.
+    #[inline(always)]
+    fn zap_page(&mut self, pfn: Pfn) {
+        let page = self.mem_map.page_mut(pfn);
+        // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.
+        if !page.is_only_anon() {
+            self.page_remove_rmap(pfn);
+            return self.free_page_and_swap_cache(pfn);
+        }
+        let was = *page;
+        page.let_go();
+        self.lru_unlink_page(pfn, &was).mod_stat(NodeStat::AnonPages, -1);
+        self.free_unreferenced(pfn, Order::ZERO);
     }
 
     /// Lets go of a page that was unmapped; its swap slot goes too when nobody else needs it.
