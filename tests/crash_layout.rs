@@ -210,25 +210,25 @@ fn files_of_a_task_have_the_kernels_lines() {
         lines.iter().filter_map(|line| line.split_once(':')).map(|(label, _)| label.to_string()).collect()
     };
     let captured =
-        |name: &str| std::fs::read_to_string(format!("tests/truth/boot/x86_64-256M/{name}")).unwrap();
+        |name: &str| std::fs::read_to_string(format!("tests/truth/self/x86_64-256M/{name}")).unwrap();
     let of = |text: &str| -> Vec<String> {
         text.lines().filter_map(|line| line.split_once(':')).map(|(label, _)| label.to_string()).collect()
     };
-    assert_eq!(labels("status"), of(&captured("self-status.txt")));
-    let smaps = captured("self-smaps.txt");
+    assert_eq!(labels("status"), of(&captured("status.txt")));
+    let smaps = captured("smaps.txt");
     let (ours, real) = (labels("smaps"), of(&smaps));
     let block =
         |all: &[String]| all.iter().skip_while(|l| *l != "Size").take(23).cloned().collect::<Vec<_>>();
     assert_eq!(block(&ours), block(&real));
     let rollup = after(HOG, "cat /proc/3/smaps_rollup");
-    let real = captured("self-smaps_rollup.txt");
+    let real = captured("smaps_rollup.txt");
     for (ours, real) in rollup.iter().zip(real.lines()).skip(1) {
         assert_eq!(ours.split(':').next(), real.split(':').next());
         assert_eq!(ours.len(), real.len(), "{ours:?} {real:?}");
     }
     // Lines without numbers of a task are equal.
     let status = after(HOG, "cat /proc/3/status");
-    for (ours, real) in status.iter().zip(captured("self-status.txt").lines()) {
+    for (ours, real) in status.iter().zip(captured("status.txt").lines()) {
         let constant =
             ["Umask", "Uid", "Gid", "FDSize", "Groups", "VmPin", "HugetlbPages", "CapEff", "Mems_allowed"];
         if constant.iter().any(|label| real.starts_with(&format!("{label}:"))) {

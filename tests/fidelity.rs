@@ -67,7 +67,7 @@ fn head(file: &Path) -> Option<Head> {
         let at = lines.iter().position(|line| line.starts_with(start))?;
         let until = lines[at..]
             .iter()
-            .take_while(|line| !line.is_empty() && !(line.starts_with("Fidelity:") && start != "Fidelity:"));
+            .take_while(|line| !(line.is_empty() || line.starts_with("Fidelity:") && start != "Fidelity:"));
         Some(until.copied().collect::<Vec<_>>().join(" "))
     };
     let fidelity = paragraph("Fidelity:")?;

@@ -248,3 +248,93 @@ fn a_skeleton_is_a_lab() {
         assert!(problems.is_empty(), "{problems:?}");
     });
 }
+
+/// A lab of a test's own: what the shipped ones do not use is held here.
+fn own(yaml: &str) -> Lab {
+    let rest = "chapter: 3\nminutes: 5\nstory: s\nmachine: tiny\nhints: [h]\nlesson: l\n";
+    Lab::new("labs/90-own".into(), "90-own", &format!("title: t\n{rest}{yaml}"), "", "", Vec::new()).unwrap()
+}
+
+#[test]
+fn a_lab_of_causes_reveals_what_it_wants_to() {
+    deep(|| {
+        let lab = own("kind: cause\npoints: 8\ngoals:\n\
+            - { name: full, that: used.pages == 4, points: 2, else: 'took ${used.pages}', reveal: full }\n\
+            - { name: actual, that: used.pages == 4, points: 2, partial: used.pages - 1, else: 'took `${used.pages}`' }\n\
+            - { name: name, that: used.pages == 4, points: 2, else: secret, reveal: name }\n\
+            - { name: hidden, that: used.ms < 5, points: 2, else: slow, hidden: true }\n");
+        let run =
+            |script: &str, eyes| grade::check(&lab, Submission { file: "my.rhai", script }, 1, eyes).unwrap();
+        let grade = run("alloc_pages(GFP_KERNEL, 1);", Eyes::Student);
+        let why: Vec<Vec<String>> = grade.goals.iter().map(|goal| goal.why.clone()).collect();
+        assert_eq!(why, [vec!["took 2", "wanted: used.pages == 4"], vec!["took `2`"], vec![]]);
+        assert_eq!((grade.score(), grade.points(), grade.unseen), (1, 6, 1));
+        let grade = run("alloc_pages(GFP_KERNEL, 2);", Eyes::Grader);
+        assert_eq!((grade.score(), grade.points(), grade.is_full()), (8, 8, true));
+        assert_eq!(run("alloc_pages(GFP_KERNEL, 2); tick(9);", Eyes::Grader).score(), 6);
+        // Part of the points is never all of them.
+        assert_eq!(run("alloc_pages(GFP_KERNEL, 5);", Eyes::Student).goals[1].earned, 1);
+    });
+}
+
+#[test]
+fn what_is_over_budget_earns_nothing() {
+    deep(|| {
+        let lab = own("kind: cause\npoints: 1\ngoals: [{ that: 'true', points: 1, else: e }]\n\
+            budget: { operations: 5000, pages: 8, faults: 2, ms: 10 }\n");
+        for (script, part) in [
+            ("alloc_pages(GFP_KERNEL, 3);", ""),
+            ("alloc_pages(GFP_KERNEL, 4);", "used 16 page frames; this lab allows 8"),
+            ("tick(11);", "used 11 ms of virtual time; this lab allows 10"),
+            ("let n = 0; while n < 5000 { n += 1; }", "more than 5000 steps"),
+        ] {
+            let grade = check(&lab, script);
+            let why = grade.foul.clone().map(|foul| foul.text).unwrap_or_default();
+            assert!(why.contains(part) && grade.is_full() == part.is_empty(), "{script}: {why}");
+        }
+        let faults = own(
+            "kind: cause\npoints: 1\ngoals: [{ that: 'true', points: 1, else: e }]\nbudget: { faults: 2 }\n",
+        );
+        let three = "let p = spawn(\"a\"); touch(p, mmap(p, 0, \"12k\", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS), \"12k\");";
+        assert!(
+            check(&faults, three)
+                .foul
+                .is_some_and(|foul| foul.text.contains("page faults; this lab allows 2"))
+        );
+    });
+}
+
+/// A lab that is wrong says so, and is nobody's zero.
+#[test]
+fn a_broken_lab_is_told_from_a_wrong_answer() {
+    deep(|| {
+        for (yaml, part) in [
+            (
+                "kind: cause\npoints: 1\nsetup: nonsense()\ngoals: [{ that: 'true', points: 1, else: e }]\n",
+                "nonsense",
+            ),
+            ("kind: cause\npoints: 1\ngiven: '1'\ngoals: [{ that: 'true', points: 1, else: e }]\n", "no map"),
+        ] {
+            let lab = own(yaml);
+            let broken = grade::check(&lab, Submission { file: "my.rhai", script: "" }, 1, Eyes::Grader);
+            assert!(broken.is_err_and(|why| why.to_string().contains(part)), "{yaml}");
+        }
+        // A goal may fail over what the student answered: not met, no bug, and `dev check` tells the author.
+        for (goal, part) in [
+            ("{ that: '1', points: 1, else: e }", "true or false"),
+            ("{ that: 'false', points: 1, else: '${nope}' }", "nope"),
+            ("{ that: 'false', points: 1, partial: '\"x\"', else: e }", "an int"),
+            ("{ that: n - 1 > 0, points: 1, else: e }", "overflow"),
+        ] {
+            let answers = "answers: [{ name: n, is: int, what: a number }]";
+            let lab = own(&format!("kind: cause\npoints: 1\n{answers}\ngoals: [{goal}]\n"));
+            let grade = check(&lab, "let n = -9223372036854775807 - 1;");
+            assert!(
+                !grade.is_full() && grade.goals[0].why[0].contains(part),
+                "{goal}: {:?}",
+                grade.goals[0].why
+            );
+            assert_eq!(grade.unclear().len(), 1);
+        }
+    });
+}

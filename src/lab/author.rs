@@ -154,6 +154,7 @@ fn running(lab: &Lab) -> Result<Vec<String>, String> {
             why(&solution)
         ));
     }
+    problems.extend([&start, &empty, &solution].iter().flat_map(|grade| grade.unclear()));
     let mut can_fail: Vec<bool> = start.goals.iter().map(|goal| !goal.met && !goal.why.is_empty()).collect();
     for (name, script) in &lab.wrong {
         // A wrong answer may be right on one machine; it must not be on all.
@@ -165,6 +166,7 @@ fn running(lab: &Lab) -> Result<Vec<String>, String> {
         } else if why(&wrong).trim().is_empty() {
             problems.push(format!("wrong/{name}.rhai fails without a sentence"));
         }
+        problems.extend(wrong.unclear());
         for (can, goal) in can_fail.iter_mut().zip(&wrong.goals) {
             *can |= !goal.met;
         }

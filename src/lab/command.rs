@@ -4,7 +4,8 @@
 
 use crate::lab::formats::Format;
 use crate::lab::library::Library;
-use crate::lab::{author, instructor, student, watch};
+use crate::lab::trial::Broken;
+use crate::lab::{author, check, instructor, student, watch};
 use crate::script::out::Out;
 use crate::shell::theme::Theme;
 use clap::Parser;
@@ -100,9 +101,12 @@ pub enum Command {
         /// Only these labs; without it, all
         #[arg(long = "lab", value_name = "LAB")]
         labs: Vec<String>,
-        /// Seeds to try; without it, as the lab says
-        #[arg(long)]
+        /// How many seeds to try; without it, as the lab says
+        #[arg(long, value_name = "N")]
         seeds: Option<u64>,
+        /// The first seed to try, kept to yourself; without it, the one after the student's
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
         /// Only the i-th of n parts of the class
         #[arg(long, value_name = "I/N")]
         shard: Option<String>,
@@ -200,16 +204,17 @@ fn obey(room: &Room, command: Command) -> Result<u8, String> {
         Command::Next => student::next(room),
         Command::Start { lab } => student::start(room, lab.as_deref()),
         Command::Check { lab, file, seed, output } => {
-            student::check(room, lab.as_deref(), file.as_deref(), seed, &output)
+            check::check(room, lab.as_deref(), file.as_deref(), seed, &output)
         }
         Command::Watch { lab, manual_run } => watch::watch(room, lab.as_deref(), manual_run),
         Command::Try { .. } => Err("error: `lab try` is for the prompt".into()),
         Command::Hint { lab } => student::hint(room, lab.as_deref()),
         Command::Reset { lab } => student::reset(room, &lab),
         Command::Solution { lab, give_up } => student::solution(room, &lab, give_up),
-        Command::CheckAll { output } => student::check_all(room, &output),
-        Command::Grade { folder, labs, seeds, shard, output } => {
-            instructor::grade(room, &folder, &labs, seeds, shard.as_deref(), &output)
+        Command::CheckAll { output } => check::check_all(room, &output),
+        Command::Grade { folder, labs, seeds, seed, shard, output } => {
+            let dice = instructor::Dice { first: seed, count: seeds };
+            instructor::grade(room, &folder, &labs, dice, shard.as_deref(), &output)
         }
         Command::Dev { command: Dev::Check { folder } } => author::check(room, folder.as_deref()),
         Command::Dev { command: Dev::New { name } } => author::new(room, &name),
@@ -233,6 +238,12 @@ impl Room {
     /// Writes a remark beside the results.
     pub fn note(&self, text: &str) {
         self.out.complaint(&self.theme.hint(&format!("note: {text}")));
+    }
+
+    /// Says that vmlab or the lab is wrong; answers the exit status.
+    pub fn bug(&self, broken: &Broken) -> u8 {
+        self.out.complaint(&format!("{broken}\n  help: this is not your script's fault; please report it"));
+        BUG
     }
 
     /// Writes text to where it was asked for.

@@ -29,6 +29,32 @@ pub struct Verdict {
     pub hidden: bool,
     /// Virtual nanoseconds since boot when it was looked at.
     pub ns: u64,
+    /// Why it could not be looked at: a mistake of the lab's, unless the student left the machine in ruins.
+    pub unclear: Option<String>,
+}
+
+impl Verdict {
+    /// Nothing earned so far.
+    fn open(goal: &Goal, ns: u64) -> Verdict {
+        Verdict {
+            name: goal.title().into(),
+            met: false,
+            earned: 0,
+            points: goal.points,
+            why: Vec::new(),
+            hidden: goal.hidden,
+            ns,
+            unclear: None,
+        }
+    }
+
+    /// A goal that could not be looked at is not met.
+    fn unclear(mut self, part: &str, what: &str) -> Verdict {
+        self.earned = 0;
+        self.why = vec![format!("This could not be looked at: {what}")];
+        self.unclear = Some(format!("goal `{}`, {part}: {what}", self.name));
+        self
+    }
 }
 
 /// A graded lab.
@@ -63,6 +89,12 @@ impl Grade {
         self.goals.iter().map(|goal| goal.points).sum()
     }
 
+    /// What the lab's author should mend.
+    pub fn unclear(&self) -> Vec<String> {
+        let foul = self.foul.iter().filter(|foul| foul.own).map(|foul| foul.text.clone());
+        foul.chain(self.goals.iter().filter_map(|goal| goal.unclear.clone())).collect()
+    }
+
     /// Are all goals met?
     pub fn is_full(&self) -> bool {
         self.foul.is_none() && self.goals.iter().all(|goal| goal.met)
@@ -70,21 +102,13 @@ impl Grade {
 
     /// A grade of nothing, for a lab nobody handed in or that could not be run.
     pub fn nothing(lab: &Lab, why: &str) -> Grade {
-        let goals = lab.exercise.goals.iter().map(|goal| Verdict {
-            name: goal.title().into(),
-            met: false,
-            earned: 0,
-            points: goal.points,
-            why: Vec::new(),
-            hidden: goal.hidden,
-            ns: 0,
-        });
+        let goals = lab.exercise.goals.iter().map(|goal| Verdict::open(goal, 0));
         Grade {
             lab: lab.name.clone(),
             seed: lab.exercise.seeds.student,
             seeds: 0,
             goals: goals.collect(),
-            foul: Some(Foul { text: why.into(), line: None }),
+            foul: Some(Foul { text: why.into(), line: None, own: false }),
             printed: String::new(),
             unseen: 0,
             miss: None,
@@ -125,7 +149,7 @@ fn contained(lab: &Lab, work: Submission, seed: u64, eyes: Eyes) -> Result<Grade
     let looked_at = |goal: &&Goal| eyes == Eyes::Grader || !goal.hidden;
     let mut goals = Vec::new();
     for goal in lab.exercise.goals.iter().filter(looked_at) {
-        goals.push(judge(lab, goal, &mut trial, work)?);
+        goals.push(judge(goal, &mut trial, work));
     }
     let unseen = lab.exercise.goals.len() - goals.len();
     let Trial { foul, printed, .. } = trial;
@@ -172,19 +196,11 @@ fn under(seed: u64, mut why: Vec<String>) -> Vec<String> {
 }
 
 /// Looks at one goal.
-fn judge(lab: &Lab, goal: &Goal, trial: &mut Trial, work: Submission) -> Result<Verdict, Broken> {
+fn judge(goal: &Goal, trial: &mut Trial, work: Submission) -> Verdict {
     let ns = trial.author.bench.borrow().machine.clock;
-    let mut verdict = Verdict {
-        name: goal.title().into(),
-        met: false,
-        earned: 0,
-        points: goal.points,
-        why: Vec::new(),
-        hidden: goal.hidden,
-        ns,
-    };
+    let mut verdict = Verdict::open(goal, ns);
     if trial.foul.is_some() {
-        return Ok(verdict);
+        return verdict;
     }
     // A goal about something that was not answered cannot be looked at.
     let asked: Vec<&str> =
@@ -192,35 +208,40 @@ fn judge(lab: &Lab, goal: &Goal, trial: &mut Trial, work: Submission) -> Result<
     let missing = asked.iter().find_map(|name| trial.answers[*name].as_ref().err().cloned());
     if let Some(missing) = missing {
         verdict.why = vec![missing];
-        return Ok(verdict);
+        return verdict;
     }
-    let broken = |part: &str, why: &Complaint| {
-        Broken(format!("{}: goal `{}`, {part}: {}", lab.name, goal.title(), why.what))
-    };
     verdict.met = match evaluate(&mut trial.author, &goal.that) {
-        Ok(value) => value.as_bool().map_err(|kind| {
-            broken("that", &Complaint::new(format!("true or false is needed, not {kind}")))
-        })?,
-        Err(why) => return Err(broken("that", &why)),
+        Ok(value) if value.is_bool() => value.as_bool() == Ok(true),
+        // What the student answered, or made of the machine, may be more than the goal was written for.
+        Ok(other) => {
+            return verdict.unclear("that", &format!("true or false is needed, not {}", other.type_name()));
+        }
+        Err(why) => return verdict.unclear("that", &why.what),
     };
     if verdict.met {
         verdict.earned = goal.points;
-        return Ok(verdict);
+        return verdict;
     }
     if !goal.partial.is_empty() {
-        let points = evaluate(&mut trial.author, &goal.partial).map_err(|why| broken("partial", &why))?;
-        let points = points
-            .as_int()
-            .map_err(|kind| broken("partial", &Complaint::new(format!("an int is needed, not {kind}"))))?;
-        // All the points are for those who meet the goal.
-        verdict.earned = u32::try_from(points.max(0)).unwrap_or(u32::MAX).min(goal.points.saturating_sub(1));
+        match evaluate(&mut trial.author, &goal.partial).map(|points| points.as_int()) {
+            // All the points are for those who meet the goal.
+            Ok(Ok(points)) => {
+                let points = u32::try_from(points.max(0)).unwrap_or(u32::MAX);
+                verdict.earned = points.min(goal.points.saturating_sub(1));
+            }
+            Ok(Err(kind)) => return verdict.unclear("partial", &format!("an int is needed, not {kind}")),
+            Err(why) => return verdict.unclear("partial", &why.what),
+        }
     }
     if goal.reveal == Reveal::Name {
-        return Ok(verdict);
+        return verdict;
     }
-    let sentence =
-        evaluate(&mut trial.author, &template(&goal.otherwise)).map_err(|why| broken("else", &why))?;
-    verdict.why = sentence.to_string().trim_end().lines().map(String::from).collect();
+    match evaluate(&mut trial.author, &template(&goal.otherwise)) {
+        Ok(sentence) => {
+            verdict.why = sentence.to_string().trim_end().lines().map(String::from).collect();
+        }
+        Err(why) => return verdict.unclear("else", &why.what),
+    }
     for name in asked {
         if let Some((line, text)) = answers::line_of(work.script, name) {
             let text: String = text.trim().chars().take(100).collect();
@@ -230,7 +251,7 @@ fn judge(lab: &Lab, goal: &Goal, trial: &mut Trial, work: Submission) -> Result<
     if goal.reveal == Reveal::Full {
         verdict.why.push(format!("wanted: {}", goal.that.trim()));
     }
-    Ok(verdict)
+    verdict
 }
 
 fn evaluate(author: &mut Session, text: &str) -> Result<Dynamic, Complaint> {

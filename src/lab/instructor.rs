@@ -17,6 +17,15 @@ const DEPTH: usize = 6;
 /// Files of one submission that are looked at.
 const FILES: usize = 10_000;
 
+/// Which seeds are tried, where the lab's own are not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dice {
+    /// The first one; without it, the one after the student's.
+    pub first: Option<u64>,
+    /// How many; without it, as the lab says.
+    pub count: Option<u64>,
+}
+
 /// Grades a folder of submissions.
 ///
 /// # Errors
@@ -25,7 +34,7 @@ pub fn grade(
     room: &Room,
     folder: &Path,
     labs: &[String],
-    seeds: Option<u64>,
+    dice: Dice,
     shard: Option<&str>,
     output: &Output,
 ) -> Result<u8, String> {
@@ -45,7 +54,7 @@ pub fn grade(
     for (who, home) in &students {
         let mut grades = Vec::new();
         for lab in &labs {
-            let grade = one(lab, home, seeds).unwrap_or_else(|broken| {
+            let grade = one(lab, home, dice).unwrap_or_else(|broken| {
                 room.out.complaint(&format!("{who}: {broken}"));
                 status = BUG;
                 Grade::nothing(lab, &broken)
@@ -71,18 +80,18 @@ pub fn grade(
 }
 
 /// Grades one lab of one student; `Err` is a bug.
-fn one(lab: &Lab, home: &Path, seeds: Option<u64>) -> Result<Grade, String> {
+fn one(lab: &Lab, home: &Path, dice: Dice) -> Result<Grade, String> {
     let Some(file) = submitted(lab, home) else { return Ok(Grade::nothing(lab, "nothing was handed in")) };
     let script = match library::read(&file) {
         Ok(script) => script,
         Err(why) => return Ok(Grade::nothing(lab, &why)),
     };
-    let mut own = lab.exercise.seeds;
-    own.grader = seeds.unwrap_or(own.grader).max(1);
+    let own = lab.exercise.seeds;
+    let first = dice.first.unwrap_or(own.student.wrapping_add(1));
+    let seeds = (0..dice.count.unwrap_or(own.grader).max(1)).map(|n| first.wrapping_add(n));
     let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let submission = Submission { file: &name, script: &script };
-    grade::check_all_seeds(lab, submission, own.others(own.student), Eyes::Grader)
-        .map_err(|why| why.to_string())
+    grade::check_all_seeds(lab, submission, seeds, Eyes::Grader).map_err(|why| why.to_string())
 }
 
 /// The students and their folders; `true` when the folder is that of one student.

@@ -9,7 +9,7 @@
 //! | [`grade`] | a run held against the goals, under one seed or many |
 //! | [`report`], [`formats`] | a grade for people, and for machines |
 //! | [`progress`] | how far a student is |
-//! | [`command`], [`student`], [`instructor`], [`author`] | `vmlab lab …` |
+//! | [`command`], [`student`], [`check`], [`instructor`], [`author`] | `vmlab lab …` |
 //! | [`prompt`], [`watch`] | `lab …` at the prompt, and a check at every save |
 //!
 //! Everything is graded through [`Session`](crate::shell::session::Session), on what a student could look at as
@@ -18,6 +18,7 @@
 
 pub mod answers;
 pub mod author;
+pub mod check;
 pub mod command;
 pub mod exercise;
 pub mod formats;

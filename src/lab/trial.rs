@@ -67,6 +67,8 @@ pub struct Foul {
     pub text: String,
     /// The line of the script that is to blame.
     pub line: Option<usize>,
+    /// It was the lab's own script that failed.
+    pub own: bool,
 }
 
 /// The lab is wrong, not the student.
@@ -164,14 +166,16 @@ impl Trial {
         let used = Used::now(&bench.borrow().machine).since(before);
         let foul = match result {
             Err(complaint) => Some(Foul::ended(&complaint, limits)),
-            Ok(_) => used::foul(exercise.kind, exercise.budget, used, &bench.borrow())
-                .map(|text| Foul { text, line: None }),
+            Ok(_) => used::foul(exercise.kind, exercise.budget, used, &bench.borrow()).map(|text| Foul {
+                text,
+                line: None,
+                own: false,
+            }),
         };
         let answers = answers::take(&exercise.answers, &student.interpreter.scope);
         drop(student);
 
         bench.borrow_mut().limits = AUTHOR;
-        let predicted = kept.is_some();
         if let Some(machine) = kept {
             // Not `put`: handles the author made in `setup` stay good.
             bench.borrow_mut().machine = machine;
@@ -183,14 +187,10 @@ impl Trial {
         let mut foul = foul;
         if foul.is_none() {
             let experiment = author_runs(&mut author, lab, "experiment", &exercise.experiment);
-            match experiment {
-                Ok(_) => {}
-                // What the student left behind may be too little for the experiment: that is no bug of the lab.
-                Err(Broken(why)) if !predicted => {
-                    let text = format!("After your script, the lab's own could not run: {}", why.trim_end());
-                    foul = Some(Foul { text, line: None });
-                }
-                Err(broken) => return Err(broken),
+            // What the student left behind, or answered, may be more than the lab was written for.
+            if let Err(Broken(why)) = experiment {
+                let text = format!("The lab's own script could not run after yours: {}", why.trim_end());
+                foul = Some(Foul { text, line: None, own: true });
             }
         }
         Ok(Trial { author, printed, answers, foul, used })
@@ -214,7 +214,7 @@ impl Foul {
             ),
             _ => render::complaint(complaint, Theme::PLAIN).trim_end().to_string(),
         };
-        Foul { text, line }
+        Foul { text, line, own: false }
     }
 }
 

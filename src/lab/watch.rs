@@ -4,6 +4,7 @@
 //!   n next   h hint   l list   c check all   x reset   r run   q quit        each followed by Enter
 //! ```
 
+use crate::lab::check;
 use crate::lab::command::{Output, Room};
 use crate::lab::library::Lab;
 use crate::lab::student;
@@ -54,7 +55,7 @@ pub fn watch(room: &Room, asked: Option<&str>, manual: bool) -> Result<u8, Strin
                 student::list(room)?;
             }
             "c" => {
-                student::check_all(room, &Output::default())?;
+                check::check_all(room, &Output::default())?;
             }
             "x" | "reset" => {
                 student::reset(room, &lab.name)?;
@@ -85,7 +86,7 @@ fn begin(room: &Room, lab: &Lab) -> Result<(), String> {
 fn run(room: &Room, lab: &Lab) {
     room.say("\n");
     // A file that is being written may be gone for a moment.
-    if let Err(why) = student::check(room, Some(&lab.name), None, None, &Output::default()) {
+    if let Err(why) = check::check(room, Some(&lab.name), None, None, &Output::default()) {
         room.out.complaint(&why);
     }
 }

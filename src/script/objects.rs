@@ -20,6 +20,7 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::{Nid, PAGE_SHIFT, PhysAddr};
+use crate::mm::config::Arch;
 use crate::mm::machine::SCRIPT_PID;
 use crate::mm::rmap::AnonVmaId;
 use crate::mm::slots::{Id, Slots};
@@ -109,10 +110,10 @@ pub fn task(machine: &Machine, pid: Pid) -> u64 {
 /// The address of the idle task of a CPU: they all have pid 0.
 pub fn idle(machine: &Machine, cpu: u16) -> u64 {
     // The others share the place of pid 0 and of the numbers above every thread.
-    match cpu {
-        0 if machine.config.arch.is_64bit() => INIT_TASK,
-        0 => INIT_TASK & 0xffff_ffff | 0xc000_0000,
-        cpu => address(machine, 0, u64::from(PID_MAX) + 256 + u64::from(cpu)),
+    match (cpu, machine.config.arch) {
+        (0, Arch::X86_64) => INIT_TASK,
+        (0, Arch::I386 | Arch::I386Pae) => INIT_TASK & 0xffff_ffff | 0xc000_0000,
+        (cpu, _) => address(machine, 0, u64::from(PID_MAX) + 256 + u64::from(cpu)),
     }
 }
 

@@ -133,10 +133,8 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
         return Ok(reader(machine));
     }
-    if let Some((pid, file)) = pid::split(machine, path) {
-        if let Some(table) = pid::read(machine, pid, file) {
-            return Ok(table);
-        }
+    if let Some(table) = pid::split(machine, path).and_then(|(pid, file)| pid::read(machine, pid, file)) {
+        return Ok(table);
     }
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
         // Reading lowmem_reserve_ratio has an effect, as in the kernel.

@@ -179,3 +179,20 @@ fn takes_first(form: &str, owner: &str) -> bool {
     let first = params.split([',', ')']).next().unwrap_or_default();
     first.split_once(": ").is_some_and(|(_, of)| of == owner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::bench::Bench;
+
+    #[test]
+    fn tasks_that_live_are_offered_to_commands() {
+        let mut session = Session::quiet(Bench::sandbox("tiny", None).unwrap());
+        session.reply("let p = spawn(\"a\"); let q = spawn(\"b\"); kill(q, SIGKILL)");
+        let texts = |line: &str| complete(&session, line).1.into_iter().map(|c| c.text).collect::<Vec<_>>();
+        assert!(texts("vm ").contains(&"3".to_string()));
+        assert!(!texts("vm ").contains(&"4".to_string()));
+        assert_eq!(texts("vm -"), ["-p", "-P", "-m", "-v", "-x", "-R", "-f", "--script"].map(String::from));
+        assert!(texts("cat /proc/3/ma").contains(&"/proc/3/maps".to_string()));
+    }
+}

@@ -118,6 +118,11 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
         record.push(("swap".into(), name.into()));
         record.push(("offset".into(), entry.offset.into()));
     }
+    if machine.config.arch != Arch::X86_64 {
+        table = table.note(
+            "a task's page tables are those of x86_64 here, whatever the machine: four levels of 512 entries",
+        );
+    }
     Ok(with_page(machine, table, frame).with_records(vec![record]))
 }
 

@@ -161,7 +161,8 @@ impl Spelled {
             ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
                 format!("{name}: {:?} is not a value for {invalid}", context(ContextKind::InvalidValue))
             }
-            ErrorKind::MissingRequiredArgument => format!("{name}: something is missing"),
+            // crash says nothing more than how it is used.
+            ErrorKind::MissingRequiredArgument => String::new(),
             ErrorKind::ArgumentConflict => {
                 format!("{name}: {invalid} cannot be used with another of these options")
             }
