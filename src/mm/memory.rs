@@ -186,17 +186,9 @@ impl Machine {
     fn fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Stop> {
         self.charge(self.config.costs.trap);
         self.vmstat.count(VmEvent::Pgfault, 1);
-        let vma = match self.find_vma(mm, addr) {
-            Some(id) if self.vmas[id].start <= addr.0 => id,
-            Some(id)
-                if self.vmas[id].flags.has(VmFlags::GROWSDOWN)
-                    && self.expand_stack(pid, id, addr).is_ok() =>
-            {
-                id
-            }
-            _ => return Err(self.segv(pid, addr, access, false)),
+        let Some((vma, flags)) = self.area_of_fault(pid, mm, addr) else {
+            return Err(self.segv(pid, addr, access, false));
         };
-        let flags = self.vmas[vma].flags;
         let allowed = match access {
             Access::Write => flags.has(VmFlags::WRITE),
             Access::Exec => flags.has(VmFlags::EXEC),
@@ -205,10 +197,11 @@ impl Machine {
         if !allowed {
             return Err(self.segv(pid, addr, access, true));
         }
-        self.mms[mm].vma_cache = Some(vma);
         self.faulting = Some(addr.0);
         let result = self.handle_mm_fault(mm, vma, addr, access == Access::Write);
         self.faulting = None;
+        // A kill takes effect when the task would return to user space.
+        let mut dying = true;
         match result {
             Ok(kind) => {
                 let major = matches!(kind, FaultKind::SwapIn { major: true });
@@ -217,6 +210,7 @@ impl Machine {
                 }
                 if let Some(task) = self.tasks.get_mut(&pid) {
                     if major { task.maj_flt += 1 } else { task.min_flt += 1 }
+                    dying = task.oom_victim || !task.is_alive();
                 }
                 self.charge(self.config.costs.minor_fault);
                 self.end_fault(pid, vma, addr, access, kind);
@@ -225,12 +219,36 @@ impl Machine {
                 self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::NoMemory)
             }
         }
-        // A kill takes effect when the task would return to user space.
-        if self.tasks.get(&pid).is_none_or(|t| t.oom_victim || !t.is_alive()) || result.is_err() {
+        if dying {
             self.do_exit(pid, Exit::Signal(Signal::Kill));
             return Err(Stop::Signal(Signal::Kill));
         }
         Ok(())
+    }
+
+    /// The area an address lies in and its flags; a stack may grow down to it.
+    #[inline]
+    fn area_of_fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr) -> Option<(VmaId, VmFlags)> {
+        if let Some(id) = self.mms[mm].vma_cache
+            && let Some(vma) = self.vmas.get(id)
+            && vma.contains(addr)
+        {
+            return Some((id, vma.flags));
+        }
+        self.find_area_of_fault(pid, mm, addr)
+    }
+
+    #[inline(never)]
+    fn find_area_of_fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr) -> Option<(VmaId, VmFlags)> {
+        let id = self.find_vma(mm, addr)?;
+        let vma = &self.vmas[id];
+        let flags = vma.flags;
+        let inside = vma.start <= addr.0;
+        if !inside && !(flags.has(VmFlags::GROWSDOWN) && self.expand_stack(pid, id, addr).is_ok()) {
+            return None;
+        }
+        self.mms[mm].vma_cache = Some(id);
+        Some((id, flags))
     }
 
     #[inline]
@@ -485,12 +503,12 @@ impl Machine {
     }
 
     /// Allocates a page for user space near the running CPU (`vma_alloc_folio`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn alloc_user_page(&mut self, zeroed: bool) -> Result<Pfn, VmFault> {
         use crate::mm::gfp::Gfp;
         const USER_PAGE: Gfp = Gfp(Gfp::HIGHUSER_MOVABLE.0 | Gfp::COMP.0);
         const ZEROED: Gfp = Gfp(USER_PAGE.0 | Gfp::ZERO.0);
-        Ok(self.alloc_pages(if zeroed { ZEROED } else { USER_PAGE }, Order::ZERO)?)
+        Ok(if zeroed { self.alloc_page(ZEROED)? } else { self.alloc_page(USER_PAGE)? })
     }
 }
 

@@ -310,6 +310,13 @@ impl Page {
         wrong | self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
     }
 
+    /// Makes a new page anonymous memory, mapped once.
+    #[inline]
+    pub(crate) fn become_anon(&mut self, mapping: u32, index: u32) {
+        (self.mapping, self.index, self.mapcount) = (mapping, index, 1);
+        self.flags |= PageFlags::SWAPBACKED.0 | PageFlags::EXCLUSIVE.0 | PageFlags::UPTODATE.0;
+    }
+
     /// An anonymous page on a list of reclaim that one entry maps and nobody else holds: no swap slot, no lock.
     #[inline]
     pub(crate) fn is_only_anon(&self) -> bool {
