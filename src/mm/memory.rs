@@ -209,7 +209,11 @@ impl Machine {
                     self.vmstat.count(VmEvent::Pgmajfault, 1);
                 }
                 if let Some(task) = self.tasks.get_mut(&pid) {
-                    if major { task.maj_flt += 1 } else { task.min_flt += 1 }
+                    if major {
+                        task.maj_flt += 1
+                    } else {
+                        task.min_flt += 1
+                    }
                     dying = task.oom_victim || !task.is_alive();
                 }
                 self.charge(self.config.costs.minor_fault);

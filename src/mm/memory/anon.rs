@@ -5,8 +5,8 @@
 
 use super::VmFault;
 use crate::mm::addr::{Pfn, VirtAddr};
-use crate::mm::machine::Machine;
 use crate::mm::lru::Lru;
+use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, TableId};
 use crate::mm::rmap::{AnonVmaId, MAPPING_ANON};
