@@ -248,7 +248,7 @@ impl Machine {
         let vma = &self.vmas[id];
         let flags = vma.flags;
         let inside = vma.start <= addr.0;
-        if !inside && !(flags.has(VmFlags::GROWSDOWN) && self.expand_stack(pid, id, addr).is_ok()) {
+        if !inside && (!flags.has(VmFlags::GROWSDOWN) || self.expand_stack(pid, id, addr).is_err()) {
             return None;
         }
         self.mms[mm].vma_cache = Some(id);
