@@ -64,6 +64,11 @@ pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
 
 /// Makes a machine of a text: a zoneinfo or a machine spec, told by content; `file` is named in errors.
 pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
+    if text.trim().is_empty() {
+        return Err(ImportError::new(file, "the file is empty").advise(
+            "Capture it again: `cat /proc/zoneinfo` must not fail; or write `mem: 64M` for a plain machine.",
+        ));
+    }
     if zoneinfo::is_one(text) {
         return bare::machine(name, file, text);
     }

@@ -143,6 +143,7 @@ impl Machine {
             anon_vmas: Slots::default(),
             mms: Slots::default(),
             tasks: BTreeMap::new(),
+            nr_threads: 0,
             next_pid: FIRST_PID,
             next_asid: 0,
             tlbs: vec![Tlb::default(); cpus],

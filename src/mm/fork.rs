@@ -38,10 +38,11 @@ impl Machine {
     pub fn spawn(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid()?;
         let mm = self.mm_alloc()?;
-        self.tasks.insert(pid, self.new_task(pid, INIT_PID, comm, Some(mm)));
+        self.add_task(self.new_task(pid, INIT_PID, comm, Some(mm)));
         if let Err(e) = self.setup_arg_pages(pid, mm) {
             self.exit_mm(pid);
             self.tasks.remove(&pid);
+            self.nr_threads -= 1;
             return Err(e);
         }
         self.emit(Event::TaskNewtask { pid, comm: Comm::new(comm), parent: INIT_PID });
@@ -112,10 +113,23 @@ impl Machine {
         }
     }
 
+    fn add_task(&mut self, task: Task) {
+        self.nr_threads += 1;
+        self.tasks.insert(task.pid, task);
+    }
+
     fn alloc_pid(&mut self) -> Result<Pid, Errno> {
-        if self.next_pid >= PID_MAX
-            || self.tasks.values().filter(|t| t.is_alive()).count() as u64 >= self.max_threads()
-        {
+        if self.next_pid >= PID_MAX || self.nr_threads >= self.max_threads() {
+            let line = format!(
+                "fork: EAGAIN: {} tasks run, threads-max is {}; pids end at {}",
+                self.nr_threads,
+                self.max_threads(),
+                PID_MAX - 1
+            );
+            // A fork bomb says it once.
+            if self.log().next_back().is_none_or(|last| last.text != line) {
+                self.printk(line);
+            }
             return Err(Errno::EAGAIN);
         }
         let pid = self.next_pid;
@@ -239,7 +253,7 @@ impl Machine {
         let tgid = if flags & CLONE_VM != 0 { old.tgid } else { child };
         let mut task = self.new_task(child, pid, comm.as_str(), Some(mm));
         (task.oom_score_adj, task.rlimits, task.uid, task.tgid) = (adj, limits, uid, tgid);
-        self.tasks.insert(child, task);
+        self.add_task(task);
         self.emit(Event::TaskNewtask { pid: child, comm, parent: pid });
         Ok(child)
     }
@@ -292,6 +306,7 @@ impl Machine {
     pub(crate) fn do_exit(&mut self, pid: Pid, how: Exit) {
         let Some(task) = self.tasks.get_mut(&pid).filter(|t| t.is_alive()) else { return };
         task.state = State::Dead(how);
+        self.nr_threads = self.nr_threads.saturating_sub(1);
         task.end_time = self.clock;
         let comm = task.comm;
         let before = self.nr_free_and_pcp_pages();
@@ -365,7 +380,7 @@ impl Machine {
     pub fn kthread(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid()?;
         let task = self.new_task(pid, crate::mm::machine::SCRIPT_PID, comm, None);
-        self.tasks.insert(pid, task);
+        self.add_task(task);
         Ok(pid)
     }
 

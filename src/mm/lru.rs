@@ -12,7 +12,8 @@
 
 use crate::mm::addr::Pfn;
 use crate::mm::machine::Machine;
-use crate::mm::page::{List, PageFlags};
+use crate::mm::mmzone::Node;
+use crate::mm::page::{List, Page, PageFlags};
 use crate::mm::vmstat::{NodeStat, VmEvent, ZoneStat};
 
 /// A list of reclaim.
@@ -131,12 +132,19 @@ impl Machine {
     #[inline]
     pub(crate) fn lru_unlink(&mut self, pfn: Pfn) {
         let page = self.mem_map.page(pfn);
-        let lru = Lru::of(&page);
+        self.lru_unlink_page(pfn, &page);
+    }
+
+    /// Takes a page out of its list that was just looked at; the node it belongs to.
+    #[inline(always)]
+    pub(crate) fn lru_unlink_page(&mut self, pfn: Pfn, page: &Page) -> &mut Node {
+        let lru = Lru::of(page);
         let zone = &mut self.zones[page.zone().index()];
         zone.mod_stat(lru.zone_stat(), -1);
         let node = &mut self.nodes[zone.pgdat];
         node.mod_stat(lru.node_stat(), -1);
-        node.lruvec.lists[lru as usize].remove(&mut self.mem_map, pfn);
+        node.lruvec.lists[lru as usize].unlink(&mut self.mem_map, pfn, page.prev, page.next);
+        node
     }
 
     /// Moves a page to the active list (`folio_activate`).

@@ -278,6 +278,8 @@ pub struct Machine {
     pub panicked: Option<String>,
     /// The address whose fault is being handled.
     pub(crate) faulting: Option<u64>,
+    /// Tasks that have not ended (`nr_threads`).
+    pub(crate) nr_threads: u64,
     pub(crate) next_pid: Pid,
     pub(crate) next_asid: u16,
     pub(crate) swap_turn: u32,

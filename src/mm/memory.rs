@@ -25,7 +25,7 @@ use crate::mm::pgtable::{Pte, TableId, index};
 use crate::mm::task::{Exit, MmId, Pid, Rss};
 use crate::mm::trace::{Event, FaultKind, FaultRecord};
 use crate::mm::vma::{VmFlags, VmaId};
-use crate::mm::vmstat::VmEvent;
+use crate::mm::vmstat::{NodeStat, VmEvent};
 
 /// What a task does to an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,17 +186,9 @@ impl Machine {
     fn fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Stop> {
         self.charge(self.config.costs.trap);
         self.vmstat.count(VmEvent::Pgfault, 1);
-        let vma = match self.find_vma(mm, addr) {
-            Some(id) if self.vmas[id].start <= addr.0 => id,
-            Some(id)
-                if self.vmas[id].flags.has(VmFlags::GROWSDOWN)
-                    && self.expand_stack(pid, id, addr).is_ok() =>
-            {
-                id
-            }
-            _ => return Err(self.segv(pid, addr, access, false)),
+        let Some((vma, flags)) = self.area_of_fault(pid, mm, addr) else {
+            return Err(self.segv(pid, addr, access, false));
         };
-        let flags = self.vmas[vma].flags;
         let allowed = match access {
             Access::Write => flags.has(VmFlags::WRITE),
             Access::Exec => flags.has(VmFlags::EXEC),
@@ -205,10 +197,11 @@ impl Machine {
         if !allowed {
             return Err(self.segv(pid, addr, access, true));
         }
-        self.mms[mm].vma_cache = Some(vma);
         self.faulting = Some(addr.0);
         let result = self.handle_mm_fault(mm, vma, addr, access == Access::Write);
         self.faulting = None;
+        // A kill takes effect when the task would return to user space.
+        let mut dying = true;
         match result {
             Ok(kind) => {
                 let major = matches!(kind, FaultKind::SwapIn { major: true });
@@ -216,7 +209,12 @@ impl Machine {
                     self.vmstat.count(VmEvent::Pgmajfault, 1);
                 }
                 if let Some(task) = self.tasks.get_mut(&pid) {
-                    if major { task.maj_flt += 1 } else { task.min_flt += 1 }
+                    if major {
+                        task.maj_flt += 1
+                    } else {
+                        task.min_flt += 1
+                    }
+                    dying = task.oom_victim || !task.is_alive();
                 }
                 self.charge(self.config.costs.minor_fault);
                 self.end_fault(pid, vma, addr, access, kind);
@@ -225,12 +223,36 @@ impl Machine {
                 self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::NoMemory)
             }
         }
-        // A kill takes effect when the task would return to user space.
-        if self.tasks.get(&pid).is_none_or(|t| t.oom_victim || !t.is_alive()) || result.is_err() {
+        if dying {
             self.do_exit(pid, Exit::Signal(Signal::Kill));
             return Err(Stop::Signal(Signal::Kill));
         }
         Ok(())
+    }
+
+    /// The area an address lies in and its flags; a stack may grow down to it.
+    #[inline]
+    fn area_of_fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr) -> Option<(VmaId, VmFlags)> {
+        if let Some(id) = self.mms[mm].vma_cache
+            && let Some(vma) = self.vmas.get(id)
+            && vma.contains(addr)
+        {
+            return Some((id, vma.flags));
+        }
+        self.find_area_of_fault(pid, mm, addr)
+    }
+
+    #[inline(never)]
+    fn find_area_of_fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr) -> Option<(VmaId, VmFlags)> {
+        let id = self.find_vma(mm, addr)?;
+        let vma = &self.vmas[id];
+        let flags = vma.flags;
+        let inside = vma.start <= addr.0;
+        if !inside && (!flags.has(VmFlags::GROWSDOWN) || self.expand_stack(pid, id, addr).is_err()) {
+            return None;
+        }
+        self.mms[mm].vma_cache = Some(id);
+        Some((id, flags))
     }
 
     #[inline]
@@ -314,7 +336,10 @@ impl Machine {
     /// The task gets SIGSEGV, and the kernel's line goes to the log (`bad_area`).
     #[cold]
     fn segv(&mut self, pid: Pid, addr: VirtAddr, access: Access, accerr: bool) -> Stop {
-        let error = u32::from(accerr)
+        // Bit 0 says that a page was there: a protection fault, not a missing page.
+        let mm = self.tasks.get(&pid).and_then(|t| t.mm);
+        let present = mm.is_some_and(|mm| self.tables.pte(self.mms[mm].pgd, addr).is_present());
+        let error = u32::from(present)
             | if access == Access::Write { 2 } else { 0 }
             | 4
             | if access == Access::Exec { 16 } else { 0 };
@@ -385,25 +410,38 @@ impl Machine {
         let first = index(VirtAddr(start), 0);
         let last = first + ((end - start) / PAGE_SIZE) as usize;
         let (mut anon, mut swap) = (0, 0);
-        for at in first..last {
-            let pte = Pte(self.tables.get(leaf).entries[at]);
-            if pte.is_none() {
-                continue;
-            }
-            self.tables.get_mut(leaf).entries[at] = 0;
+        let entries = self.tables.get(leaf).entries;
+        if entries[first..last].iter().all(|entry| *entry == 0) {
+            return false;
+        }
+        self.tables.get_mut(leaf).entries[first..last].fill(0);
+        for pte in entries[first..last].iter().map(|entry| Pte(*entry)).filter(|pte| !pte.is_none()) {
             if pte.is_swap() {
                 self.swap_free(pte.swap_entry());
                 swap += 1;
             } else if !pte.has(Pte::SPECIAL) {
-                let pfn = pte.pfn();
-                self.page_remove_rmap(pfn);
-                self.free_page_and_swap_cache(pfn);
+                self.zap_page(pte.pfn());
                 anon += 1;
             }
         }
         self.add_rss(mm, Rss::Anon, -anon);
         self.add_rss(mm, Rss::Swap, -swap);
         anon > 0
+    }
+
+    /// Lets go of a page of which an entry is gone.
+    #[inline(always)]
+    fn zap_page(&mut self, pfn: Pfn) {
+        let page = self.mem_map.page_mut(pfn);
+        // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.
+        if !page.is_only_anon() {
+            self.page_remove_rmap(pfn);
+            return self.free_page_and_swap_cache(pfn);
+        }
+        let was = *page;
+        page.let_go();
+        self.lru_unlink_page(pfn, &was).mod_stat(NodeStat::AnonPages, -1);
+        self.free_unreferenced(pfn, Order::ZERO);
     }
 
     /// Lets go of a page that was unmapped; its swap slot goes too when nobody else needs it.
@@ -472,12 +510,12 @@ impl Machine {
     }
 
     /// Allocates a page for user space near the running CPU (`vma_alloc_folio`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn alloc_user_page(&mut self, zeroed: bool) -> Result<Pfn, VmFault> {
         use crate::mm::gfp::Gfp;
         const USER_PAGE: Gfp = Gfp(Gfp::HIGHUSER_MOVABLE.0 | Gfp::COMP.0);
         const ZEROED: Gfp = Gfp(USER_PAGE.0 | Gfp::ZERO.0);
-        Ok(self.alloc_pages(if zeroed { ZEROED } else { USER_PAGE }, Order::ZERO)?)
+        Ok(if zeroed { self.alloc_page(ZEROED)? } else { self.alloc_page(USER_PAGE)? })
     }
 }
 

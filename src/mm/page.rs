@@ -310,6 +310,28 @@ impl Page {
         wrong | self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
     }
 
+    /// Makes a new page anonymous memory, mapped once.
+    #[inline]
+    pub(crate) fn become_anon(&mut self, mapping: u32, index: u32) {
+        (self.mapping, self.index, self.mapcount) = (mapping, index, 1);
+        self.flags |= PageFlags::SWAPBACKED.0 | PageFlags::EXCLUSIVE.0 | PageFlags::UPTODATE.0;
+    }
+
+    /// An anonymous page on a list of reclaim that one entry maps and nobody else holds: no swap slot, no lock.
+    #[inline]
+    pub(crate) fn is_only_anon(&self) -> bool {
+        const WANTED: u32 = PageFlags::LRU.0 | PageFlags::SWAPBACKED.0;
+        const OTHER: u32 = PageFlags::SWAPCACHE.0 | PageFlags::MLOCKED.0 | PageFlags::UNEVICTABLE.0;
+        let wrong = (self.refcount ^ 1) | (self.mapcount ^ 1) | (self.flags & (WANTED | OTHER) ^ WANTED);
+        wrong == 0 && self.mapping & crate::mm::rmap::MAPPING_ANON != 0
+    }
+
+    /// Its last entry and reference are gone.
+    #[inline]
+    pub(crate) fn let_go(&mut self) {
+        (self.refcount, self.mapcount, self.mapping, self.private) = (0, 0, 0, 0);
+    }
+
     /// True when more than the page itself ends with it: a handle, a compound page.
     #[inline]
     pub fn is_special(&self) -> bool {

@@ -63,6 +63,15 @@ impl Machine {
         self.alloc_pages_at(self.mem_node(), gfp, order)
     }
 
+    /// Allocates one page for a caller that knows its mask: the mask's consequences are computed once (`alloc_page`).
+    ///
+    /// # Errors
+    /// As [`Machine::alloc_pages`].
+    #[inline(always)]
+    pub(crate) fn alloc_page(&mut self, gfp: Gfp) -> Result<Pfn, Errno> {
+        self.alloc_block(self.mem_node(), gfp, Order::ZERO)
+    }
+
     /// Allocates near a node (`alloc_pages_node`).
     ///
     /// # Errors

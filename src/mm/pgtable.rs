@@ -172,26 +172,21 @@ pub struct Table {
     pub below: Vec<TableId>,
 }
 
-#[derive(Clone)]
-enum Slot {
-    Free,
-    Owned(Box<Table>),
-    /// The box goes back and forth between the two kinds: sharing copies no table.
-    #[allow(clippy::redundant_allocation)]
-    Shared(Rc<Box<Table>>),
-}
-
 /// Every page table of the machine; a snapshot shares them as it shares sections of the `mem_map`.
 #[derive(Clone, Default)]
 pub struct Tables {
-    slots: Vec<Slot>,
+    /// Tables that are this machine's alone.
+    owned: Vec<Option<Box<Table>>>,
+    /// Tables that a snapshot may hold as well. The box goes back and forth: sharing copies no table.
+    #[allow(clippy::redundant_allocation)]
+    shared: Vec<Option<Rc<Box<Table>>>>,
     free: Vec<TableId>,
 }
 
 impl Tables {
     /// How many tables there are.
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.owned.len() - self.free.len()
     }
 
     /// True without tables.
@@ -201,21 +196,23 @@ impl Tables {
 
     pub(crate) fn insert(&mut self, pfn: Pfn, level: u8) -> TableId {
         let below = if level == 0 { Vec::new() } else { vec![NO_TABLE; PTRS_PER_TABLE] };
-        let slot = Slot::Owned(Box::new(Table { pfn, level, entries: [0; PTRS_PER_TABLE], below }));
+        let table = Some(Box::new(Table { pfn, level, entries: [0; PTRS_PER_TABLE], below }));
         match self.free.pop() {
             Some(id) => {
-                self.slots[id as usize] = slot;
+                self.owned[id as usize] = table;
                 id
             }
             None => {
-                self.slots.push(slot);
-                (self.slots.len() - 1) as TableId
+                self.owned.push(table);
+                self.shared.push(None);
+                (self.owned.len() - 1) as TableId
             }
         }
     }
 
     fn remove(&mut self, id: TableId) {
-        self.slots[id as usize] = Slot::Free;
+        self.owned[id as usize] = None;
+        self.shared[id as usize] = None;
         self.free.push(id);
     }
 
@@ -223,42 +220,34 @@ impl Tables {
     ///
     /// # Panics
     /// When there is none of that number: a bug of the simulator.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, id: TableId) -> &Table {
-        match &self.slots[id as usize] {
-            Slot::Owned(table) => table,
-            Slot::Shared(table) => table,
-            Slot::Free => unreachable!("table {id} is free"),
+        match &self.owned[id as usize] {
+            Some(table) => table,
+            None => self.get_shared(id),
         }
     }
 
-    /// A table, to be changed.
-    #[inline]
+    #[inline(never)]
+    fn get_shared(&self, id: TableId) -> &Table {
+        match &self.shared[id as usize] {
+            Some(table) => table,
+            None => unreachable!("table {id} is free"),
+        }
+    }
+
+    /// A table, to be changed; it becomes this machine's own.
+    #[inline(always)]
     pub fn get_mut(&mut self, id: TableId) -> &mut Table {
-        if matches!(self.slots[id as usize], Slot::Shared(_)) {
-            self.own(id);
-        }
-        match &mut self.slots[id as usize] {
-            Slot::Owned(table) => table,
-            _ => unreachable!("table {id} is free"),
-        }
-    }
-
-    #[cold]
-    fn own(&mut self, id: TableId) {
-        if let Slot::Shared(table) = std::mem::replace(&mut self.slots[id as usize], Slot::Free) {
-            let table = Rc::try_unwrap(table).unwrap_or_else(|shared| (*shared).clone());
-            self.slots[id as usize] = Slot::Owned(table);
-        }
+        let Tables { owned, shared, .. } = self;
+        owned[id as usize].get_or_insert_with(|| own(shared, id))
     }
 
     /// Shares every table with the copy it returns.
     pub fn snapshot(&mut self) -> Tables {
-        for slot in &mut self.slots {
-            if matches!(slot, Slot::Owned(_))
-                && let Slot::Owned(table) = std::mem::replace(slot, Slot::Free)
-            {
-                *slot = Slot::Shared(Rc::new(table));
+        for (owned, shared) in self.owned.iter_mut().zip(&mut self.shared) {
+            if let Some(table) = owned.take() {
+                *shared = Some(Rc::new(table));
             }
         }
         self.clone()
@@ -287,6 +276,16 @@ impl Tables {
     #[inline]
     pub fn set(&mut self, leaf: TableId, addr: VirtAddr, pte: Pte) {
         self.get_mut(leaf).entries[index(addr, 0)] = pte.0;
+    }
+}
+
+/// A shared table, copied unless nobody else holds it.
+#[cold]
+#[allow(clippy::redundant_allocation)]
+fn own(shared: &mut [Option<Rc<Box<Table>>>], id: TableId) -> Box<Table> {
+    match shared[id as usize].take() {
+        Some(table) => Rc::try_unwrap(table).unwrap_or_else(|shared| (*shared).clone()),
+        None => unreachable!("table {id} is free"),
     }
 }
 

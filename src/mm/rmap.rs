@@ -167,10 +167,7 @@ impl Machine {
     pub(crate) fn page_add_new_anon_rmap(&mut self, pfn: Pfn, vma: VmaId, anon: AnonVmaId, addr: VirtAddr) {
         let index = self.vmas[vma].index_of(addr);
         let page = self.mem_map.page_mut(pfn);
-        page.mapping = MAPPING_ANON | (anon.index() + 1);
-        page.index = index;
-        page.set(PageFlags::SWAPBACKED | PageFlags::EXCLUSIVE | PageFlags::UPTODATE);
-        page.map();
+        page.become_anon(MAPPING_ANON | (anon.index() + 1), index);
         let zone = page.zone();
         let pgdat = self.zones[zone.index()].pgdat;
         self.nodes[pgdat].mod_stat(NodeStat::AnonPages, 1);

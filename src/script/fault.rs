@@ -143,9 +143,10 @@ fn touch_range(
     const PIECE: u64 = 64 << 20;
     let mut sum = crate::mm::memory::Touched::default();
     let mut at = start;
-    let end = start.saturating_add(len);
-    while at < end {
-        let piece = PIECE.min(end - at);
+    // One past the last byte, which may lie beyond all addresses.
+    let end = u128::from(start) + u128::from(len);
+    while u128::from(at) < end {
+        let piece = u64::try_from(end - u128::from(at)).unwrap_or(u64::MAX).min(PIECE);
         let mut desk = bench.borrow_mut();
         let result = desk.machine.touch(pid, VirtAddr(at), piece, access);
         super::task::alive(&desk)?;

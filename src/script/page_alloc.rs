@@ -41,7 +41,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let found = desk.machine.alloc_pages(gfp, order);
-        Ok(super::page(&mut desk, found))
+        super::page(&mut desk, found)
     }
 
     /// Allocates one page frame.
@@ -80,7 +80,7 @@ pub mod functions {
         let mut desk = bench.borrow_mut();
         let nid = crate::script::zone::nid(&desk, nid)?;
         let found = desk.machine.alloc_pages_node(nid, gfp, order);
-        Ok(super::page(&mut desk, found))
+        super::page(&mut desk, found)
     }
 
     /// Allocates `2^order` contiguous page frames and answers the kernel's address of the first byte.
@@ -101,7 +101,7 @@ pub mod functions {
         order: i64,
     ) -> ScriptResult<OrErrno<Address>> {
         let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
-        Ok(super::free_pages_at(&Bench::of(&ctx), gfp, order))
+        super::free_pages_at(&Bench::of(&ctx), gfp, order)
     }
 
     /// Allocates one page frame and answers its address.
@@ -138,7 +138,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn get_zeroed_page(ctx: NativeCallContext, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
         let gfp = args::gfp(&gfp)? | Gfp::ZERO;
-        Ok(super::free_pages_at(&Bench::of(&ctx), gfp, Order::ZERO))
+        super::free_pages_at(&Bench::of(&ctx), gfp, Order::ZERO)
     }
 
     /// Allocates `2^order` contiguous page frames that an ISA device can reach, and answers their address.
@@ -157,7 +157,7 @@ pub mod functions {
         order: i64,
     ) -> ScriptResult<OrErrno<Address>> {
         let (gfp, order) = (args::gfp(&gfp)? | Gfp::DMA, args::order(order)?);
-        Ok(super::free_pages_at(&Bench::of(&ctx), gfp, order))
+        super::free_pages_at(&Bench::of(&ctx), gfp, order)
     }
 
     /// Frees a block of page frames; the order must be the one it was allocated with.
@@ -269,7 +269,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let found = desk.machine.alloc_pages_exact(bytes, gfp.without(Gfp::HIGHMEM));
-        Ok(super::address(&desk, found))
+        super::address(&desk, found)
     }
 
     /// Frees what `alloc_pages_exact` gave; the size must be the same.
@@ -391,16 +391,19 @@ pub mod functions {
     }
 }
 
-fn page(desk: &mut Desk, found: Result<Pfn, Errno>) -> OrErrno<PageRef> {
-    answer(found.map(|pfn| PageRef::new(desk, pfn)))
+fn page(desk: &mut Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<PageRef>> {
+    // With nobody left to kill the kernel has panicked: the run ends.
+    super::task::alive(desk)?;
+    Ok(answer(found.map(|pfn| PageRef::new(desk, pfn))))
 }
 
-fn address(desk: &Desk, found: Result<Pfn, Errno>) -> OrErrno<Address> {
-    answer(found.map(|pfn| Address(desk.machine.phys_to_virt(pfn.phys()).0)))
+fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Address>> {
+    super::task::alive(desk)?;
+    Ok(answer(found.map(|pfn| Address(desk.machine.phys_to_virt(pfn.phys()).0))))
 }
 
 /// `__get_free_pages` never takes a page without an address.
-fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> OrErrno<Address> {
+fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> ScriptResult<OrErrno<Address>> {
     let mut desk = bench.borrow_mut();
     let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
     address(&desk, found)

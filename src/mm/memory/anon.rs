@@ -5,13 +5,15 @@
 
 use super::VmFault;
 use crate::mm::addr::{Pfn, VirtAddr};
+use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, TableId};
+use crate::mm::rmap::{AnonVmaId, MAPPING_ANON};
 use crate::mm::task::{MmId, Rss};
 use crate::mm::trace::FaultKind;
 use crate::mm::vma::{VmFlags, VmaId};
-use crate::mm::vmstat::VmEvent;
+use crate::mm::vmstat::{NodeStat, VmEvent, ZoneStat};
 
 impl Machine {
     /// First touch of an anonymous page (`do_anonymous_page`).
@@ -24,23 +26,47 @@ impl Machine {
         addr: VirtAddr,
         write: bool,
     ) -> Result<FaultKind, VmFault> {
-        let flags = self.vmas[vma].flags;
         if !write {
-            let pte = self.zero_pte(flags);
+            let pte = self.zero_pte(self.vmas[vma].flags);
             self.tables.set(leaf, addr, pte);
             return Ok(FaultKind::ZeroPage);
         }
         let anon = self.anon_vma_prepare(vma);
         let pfn = self.alloc_user_page(true)?;
+        self.add_rss(mm, Rss::Anon, 1);
+        let flags = self.add_new_anon_page(pfn, vma, anon, addr);
         let mut bits = flags.page_prot() | Pte::SOFT_DIRTY;
         if flags.has(VmFlags::WRITE) {
             bits |= Pte::RW | Pte::DIRTY;
         }
-        self.add_rss(mm, Rss::Anon, 1);
-        self.page_add_new_anon_rmap(pfn, vma, anon, addr);
-        self.lru_add_anon(pfn, flags);
         self.tables.set(leaf, addr, Pte::new(pfn, bits));
         Ok(FaultKind::NewPage { pfn })
+    }
+
+    /// A new anonymous page is mapped for the first time and joins the inactive list; the area's flags.
+    ///
+    /// It is `page_add_new_anon_rmap` and `lru_cache_add_inactive_or_unevictable` with one look at the page.
+    #[inline(always)]
+    fn add_new_anon_page(&mut self, pfn: Pfn, vma: VmaId, anon: AnonVmaId, addr: VirtAddr) -> VmFlags {
+        let area = &self.vmas[vma];
+        let flags = area.flags;
+        if flags.has(VmFlags::LOCKED) {
+            self.page_add_new_anon_rmap(pfn, vma, anon, addr);
+            self.lru_add_anon(pfn, flags);
+            return flags;
+        }
+        let page = self.mem_map.page_mut(pfn);
+        page.become_anon(MAPPING_ANON | (anon.index() + 1), area.index_of(addr));
+        page.set(PageFlags::LRU);
+        let zone = &mut self.zones[page.zone().index()];
+        zone.mod_stat(ZoneStat::ZoneInactiveAnon, 1);
+        let node = &mut self.nodes[zone.pgdat];
+        node.mod_stat(NodeStat::AnonPages, 1);
+        node.mod_stat(NodeStat::InactiveAnon, 1);
+        let list = &mut node.lruvec.lists[Lru::InactiveAnon as usize];
+        page.next = list.head;
+        list.link_front(&mut self.mem_map, pfn);
+        flags
     }
 
     /// A new anonymous page joins the inactive list, or the unevictable one in a locked area.
@@ -137,8 +163,7 @@ impl Machine {
         if flags.has(VmFlags::WRITE) {
             bits |= Pte::RW;
         }
-        self.page_add_new_anon_rmap(new, vma, anon, addr);
-        self.lru_add_anon(new, flags);
+        self.add_new_anon_page(new, vma, anon, addr);
         self.tables.set(leaf, addr, Pte::new(new, bits));
         self.flush_tlb_page(mm, addr);
         if from_zero {
