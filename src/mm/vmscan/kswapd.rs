@@ -197,7 +197,7 @@ impl Machine {
         (kswapd.boost, kswapd.raise_priority) = (boost, true);
         kswapd.sc = Some(sc);
         for zone in self.nodes[node].zones.clone() {
-            self.zones[zone.index()].reclaim_active = true;
+            self.zones[zone.index()].set_reclaim_active(true);
         }
         self.charge(self.config.costs.scan_page);
     }
@@ -269,9 +269,10 @@ impl Machine {
             self.nodes[node].stat(NodeStat::WorkingsetActivateFile),
         ];
         self.nodes[node].lruvec.refaults = refaults;
+        self.close_lane();
         for zone in self.nodes[node].zones.clone() {
             let zone = &mut self.zones[zone.index()];
-            zone.reclaim_active = false;
+            zone.set_reclaim_active(false);
             if zone.kind <= sc.reclaim_idx {
                 zone.watermark_boost = 0;
             }
