@@ -405,6 +405,11 @@ impl Machine {
         self.fail_in = (n > 0).then_some(n);
     }
 
+    /// Page allocations until the one that is made to fail; `None` when none is.
+    pub fn fail_nth_left(&self) -> Option<u64> {
+        self.fail_in
+    }
+
     /// A copy that shares every section of memory until one side writes.
     pub fn snapshot(&mut self) -> Machine {
         let mem_map = self.mem_map.snapshot();

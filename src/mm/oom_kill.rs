@@ -87,8 +87,7 @@ impl Machine {
     /// Chooses a task and kills it (`out_of_memory`).
     pub(crate) fn out_of_memory(&mut self, ac: &AllocContext) -> OomOutcome {
         if !ac.gfp.has(Gfp::FS) {
-            // Reclaim that could not use the file system says little: the kernel tries again instead of killing.
-            return OomOutcome::Progress;
+            return OomOutcome::TooEarly;
         }
         if self.sysctl.panic_on_oom > 0 {
             self.dump_header(ac);
@@ -124,7 +123,7 @@ impl Machine {
         let comm = self.tasks.get(&victim).map(|t| t.comm).unwrap_or_default();
         self.emit(Event::MarkVictim { pid: victim, comm, score, freed: record.freed });
         self.ooms.push(record);
-        OomOutcome::Progress
+        OomOutcome::Killed
     }
 
     /// The kernel cannot go on (`panic`).
@@ -224,7 +223,8 @@ impl Machine {
         for thread in threads {
             if thread != self.current.pid {
                 self.do_exit(thread, Exit::Signal(Signal::Kill));
-            } else {
+            } else if let Some(task) = self.tasks.get_mut(&thread) {
+                task.oom_victim = true;
                 self.current.oom_victim = true;
             }
         }

@@ -136,9 +136,11 @@ impl Machine {
             }
             match self.alloc_pages_may_oom(ac) {
                 OomOutcome::Page(pfn) => return Ok(pfn),
-                OomOutcome::Progress if rounds < MAX_NOFAIL_ROUNDS => no_progress_loops = 0,
-                OomOutcome::Progress => {
-                    return self.nopage(ac, "the OOM killer freed nothing that stayed free");
+                // Every kill takes a task that was not chosen before: this ends, with a page or with a panic.
+                OomOutcome::Killed => no_progress_loops = 0,
+                OomOutcome::TooEarly if rounds < MAX_NOFAIL_ROUNDS => no_progress_loops = 0,
+                OomOutcome::TooEarly => {
+                    return self.nopage(ac, "without __GFP_FS nobody is killed, and reclaim freed nothing");
                 }
                 OomOutcome::NotAllowed(why) => {
                     if ac.gfp.has(Gfp::NOFAIL) && rounds < MAX_NOFAIL_ROUNDS {
@@ -338,8 +340,10 @@ impl Machine {
 pub(crate) enum OomOutcome {
     /// The last look found a page.
     Page(Pfn),
-    /// Somebody was killed, or is already dying: try again.
-    Progress,
+    /// Somebody was killed: try again.
+    Killed,
+    /// Reclaim could not use the file system, so its failure says little: try again.
+    TooEarly,
     /// This request may not kill; why.
     NotAllowed(&'static str),
     /// The caller itself was chosen.
