@@ -22,6 +22,7 @@ use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::pgtable::Tables;
+use crate::mm::printk::Ratelimits;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
@@ -137,6 +138,7 @@ impl Machine {
             contents: Contents::default(),
             serials: Serials::default(),
             log: VecDeque::new(),
+            ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
             tables: Tables::default(),
             vmas: Slots::default(),

@@ -10,6 +10,7 @@ use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
 use crate::mm::pgtable::Tables;
+use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
 use crate::mm::slots::Slots;
 use crate::mm::swapfile::{Io, SwapArea};
@@ -291,6 +292,7 @@ pub struct Machine {
     /// Room for isolated pages, kept to spare allocations.
     pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,
+    pub(crate) ratelimits: Ratelimits,
     /// Page allocations until one is made to fail.
     pub(crate) fail_in: Option<u64>,
 }

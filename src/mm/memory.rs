@@ -237,7 +237,7 @@ impl Machine {
     #[cold]
     fn pagefault_out_of_memory(&mut self, pid: Pid) -> bool {
         let dying = self.panicked.is_some() || self.tasks.get(&pid).is_none_or(|t| t.oom_victim);
-        if !dying {
+        if !dying && self.ratelimit(|limits| &mut limits.pagefault) {
             self.printk("Huh VM_FAULT_OOM leaked out to the #PF handler. Retrying PF");
         }
         dying

@@ -310,8 +310,12 @@ impl Machine {
         Err(Errno::ENOMEM)
     }
 
-    /// `page allocation failure`, as the kernel logs it.
+    /// `page allocation failure` with the report on memory, at most once in ten seconds (`warn_alloc`).
     fn warn_alloc(&mut self, ac: &AllocContext) {
+        let no_dma = !self.zones.iter().any(|z| z.kind == ZoneType::Dma && z.managed_pages > 0);
+        if (ac.gfp.has(Gfp::DMA) && no_dma) || !self.ratelimit(|limits| &mut limits.nopage) {
+            return;
+        }
         let line = format!(
             "{}: page allocation failure: order:{}, mode:{:#x}({}), nodemask=(null),cpuset=/,mems_allowed={}",
             self.current.comm,
@@ -321,6 +325,10 @@ impl Machine {
             self.mems_allowed()
         );
         self.printk(line);
+        self.dump_stack(&["warn_alloc", "__alloc_pages_slowpath", "__alloc_pages"]);
+        for line in self.show_mem(ac.highest) {
+            self.printk(line);
+        }
     }
 
     /// Wakes a node's kswapd when its zones are short of pages (`wakeup_kswapd`).
