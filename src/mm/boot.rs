@@ -23,6 +23,7 @@ use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::pgtable::Tables;
+use crate::mm::printk::Ratelimits;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
@@ -139,6 +140,7 @@ impl Machine {
             contents: Contents::default(),
             serials: Serials::default(),
             log: VecDeque::new(),
+            ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
             tables: Tables::default(),
             vmas: Slots::default(),

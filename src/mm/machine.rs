@@ -11,6 +11,7 @@ use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
 use crate::mm::page_alloc::Lane;
 use crate::mm::pgtable::Tables;
+use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
 use crate::mm::slots::Slots;
 use crate::mm::swapfile::{Io, SwapArea};
@@ -294,6 +295,7 @@ pub struct Machine {
     /// Room for isolated pages, kept to spare allocations.
     pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,
+    pub(crate) ratelimits: Ratelimits,
     /// Page allocations until one is made to fail.
     pub(crate) fail_in: Option<u64>,
 }
@@ -414,6 +416,11 @@ impl Machine {
     pub fn record_hot_events(&mut self, on: bool) {
         self.trace.hot = on;
         self.close_lane();
+    }
+
+    /// Page allocations until the one that is made to fail; `None` when none is.
+    pub fn fail_nth_left(&self) -> Option<u64> {
+        self.fail_in
     }
 
     /// A copy that shares every section of memory until one side writes.
