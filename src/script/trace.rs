@@ -49,7 +49,7 @@ pub mod functions {
     /// > trace("kmem:mm_page_alloc");
     /// > alloc_page(GFP_KERNEL);
     /// > events()
-    ///           script-2       [000]     0.000000: mm_page_alloc: pfn=0x400 order=0 migratetype=0 gfp_flags=GFP_KERNEL
+    ///           script-24      [000]     0.000000: mm_page_alloc: pfn=0x400 order=0 migratetype=0 gfp_flags=GFP_KERNEL
     /// > trace("off")
     /// ```
     ///
@@ -71,7 +71,7 @@ pub mod functions {
     /// ```vmlab
     /// > sysctl("vm.swappiness", 10);
     /// > events()
-    ///           script-2       [000]     0.000000: sysctl_write: vm.swappiness old=60 new=10
+    ///           script-24      [000]     0.000000: sysctl_write: vm.swappiness old=60 new=10
     /// > events("kmem:*").rows.len
     /// 0
     /// > events()[0].event
