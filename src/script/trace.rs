@@ -8,6 +8,7 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Bench;
 use crate::script::suggest::nearest;
 use crate::script::table::{Record, Table};
+use crate::script::takes::CounterName;
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -138,18 +139,18 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "vmstat", return_raw)]
-    pub fn vmstat_counter(ctx: NativeCallContext, name: &str) -> ScriptResult<i64> {
+    pub fn vmstat_counter(ctx: NativeCallContext, name: CounterName) -> ScriptResult<i64> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         let counters = crate::script::proc::vmstat::counters(&desk.machine);
-        if let Some((_, n)) = counters.iter().find(|(counter, _)| counter == name) {
+        if let Some((_, n)) = counters.iter().find(|(counter, _)| *counter == name) {
             return Ok(*n as i64);
         }
         // Ours, which the kernel does not have.
-        if let Some(n) = desk.machine.vm_event(name) {
+        if let Some(n) = desk.machine.vm_event(&name) {
             return Ok(n as i64);
         }
-        let near = nearest(name, counters.iter().map(|(name, _)| name.as_str()));
+        let near = nearest(&name, counters.iter().map(|(name, _)| name.as_str()));
         let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         misuse(format!("there is no counter {name}{help}"))
     }
