@@ -58,7 +58,7 @@ impl fmt::Display for BootError {
 
 impl std::error::Error for BootError {}
 
-/// The pid of the first task; init is 1, the script's kernel thread 2.
+/// The pid of the first task; init is 1, kthreadd 2.
 const FIRST_PID: u32 = 3;
 /// Frames a machine can have: 16 TiB, less the number that ends lists.
 const MAX_FRAMES: u64 = u32::MAX as u64 - 1;

@@ -82,8 +82,8 @@ pub struct Current {
     pub gfp_allowed: Gfp,
 }
 
-/// The pid of the kernel thread in whose name scripts call.
-pub const SCRIPT_PID: u32 = 2;
+/// The pid of the kernel thread in whose name scripts call: one that no thread of a real boot keeps.
+pub const SCRIPT_PID: u32 = 24;
 
 impl Default for Current {
     fn default() -> Current {

@@ -139,10 +139,11 @@ impl Machine {
             let share = if elsewhere { ns } else { ns * self.config.costs.kthread_share / 100 };
             self.nodes[node].kswapd.credit += share as i64;
             let batch = (SWAP_CLUSTER_MAX * self.config.costs.scan_page) as i64;
+            let pid = self.kswapd_pid(node).unwrap_or(0);
             let outer = std::mem::replace(
                 &mut self.current,
                 Current {
-                    pid: 0,
+                    pid,
                     comm: Comm::new(&format!("kswapd{}", self.nodes[node].nid)),
                     memalloc: true,
                     ..Current::default()
