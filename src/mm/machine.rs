@@ -436,8 +436,11 @@ impl Machine {
     /// Goes back to a snapshot; serials of page handles do not go back.
     pub fn restore(&mut self, snapshot: &Machine) {
         let next = self.serials.next;
+        // An interrupt handler that goes back is still one.
+        let in_interrupt = self.current.in_interrupt;
         *self = snapshot.clone();
         self.serials.next = next.max(self.serials.next);
+        self.current.in_interrupt = in_interrupt;
     }
 
     /// A vmstat event by its name in /proc/vmstat.

@@ -12,6 +12,7 @@
 //! Simplified — a block freed with another order than it was allocated with is always noticed.
 //! Absent — cpusets, memory cgroups, deferred initialisation, shuffling.
 
+mod context;
 mod exact;
 pub mod fallback;
 pub mod pcp;

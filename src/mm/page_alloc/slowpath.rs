@@ -179,10 +179,17 @@ impl Machine {
         if gfp.has(Gfp::NOMEMALLOC) {
             return None;
         }
-        if Machine::gfp_wants_reserves(gfp) || self.current.memalloc {
+        if Machine::gfp_wants_reserves(gfp) {
             return Some(AllocFlags::NO_WATERMARKS);
         }
-        (self.current.oom_victim && !self.current.in_interrupt).then_some(AllocFlags::OOM)
+        // An interrupt handler has no right of the task it interrupted.
+        if self.current.in_interrupt {
+            return None;
+        }
+        if self.current.memalloc {
+            return Some(AllocFlags::NO_WATERMARKS);
+        }
+        self.current.oom_victim.then_some(AllocFlags::OOM)
     }
 
     /// Wakes the kswapd of every node this request could use (`wake_all_kswapds`).

@@ -126,7 +126,8 @@ impl Machine {
     /// Gives kernel threads their share of time that has passed; the foreground sleeps or works.
     #[cold]
     pub(crate) fn run_background(&mut self, ns: u64, asleep: bool) {
-        if self.in_background {
+        // Nothing else runs on a CPU that handles an interrupt.
+        if self.in_background || (self.current.in_interrupt && self.config.nr_cpus() == 1) {
             return;
         }
         self.in_background = true;
