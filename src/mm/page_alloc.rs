@@ -14,6 +14,7 @@
 
 mod exact;
 pub mod fallback;
+mod might_alloc;
 pub mod pcp;
 pub mod slowpath;
 pub mod watermark;
