@@ -16,7 +16,7 @@ use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Pageblocks, Zone};
-use crate::mm::page::{MemMap, PageFlags, PageType};
+use crate::mm::page::{MemMap, Page, PageFlags, PageType};
 use crate::mm::page_alloc::watermark::AllocFlags;
 use crate::mm::page_alloc::{AllocContext, FreeTo};
 use crate::mm::trace::Event;
@@ -215,7 +215,7 @@ impl Machine {
         let zone = &mut self.zones[zone_id.index()];
         let pcp = &mut zone.pageset[self.cpu.index()];
         page.private = u32::from(order.get());
-        page.become_pcp(real);
+        page.become_pcp(Page::in_zone(zone_id), real);
         pcp.lists[list].push(pfn);
         pcp.count += u64::from(order.pages());
         self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
