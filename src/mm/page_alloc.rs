@@ -255,15 +255,20 @@ impl Machine {
 
     #[inline(never)]
     fn free_the_larger_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        self.free_the_block(pfn, order)
+        if self.pcp_allowed_order(order) {
+            return self.free_the_block(pfn, order);
+        }
+        let ready = self.mem_map.own_page_mut(pfn).is_some_and(|page| page.is_ready_to_free(order));
+        if !ready || self.free_is_watched() {
+            return self.free_pages_further(pfn, order);
+        }
+        self.free_pages_ok(pfn, order);
+        Ok(())
     }
 
     #[inline(always)]
     fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        if self.pcp_allowed_order(order) && self.free_by_lane(pfn, order) {
-            return Ok(());
-        }
-        self.free_pages_further(pfn, order)
+        if self.free_by_lane(pfn, order) { Ok(()) } else { self.free_pages_further(pfn, order) }
     }
 
     /// The usual case: a page of the lane that nobody else holds and nothing hangs on. `false` has done nothing.
@@ -379,6 +384,7 @@ impl Machine {
     }
 
     /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
+    #[inline(always)]
     pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
         let page = self.mem_map.page_mut(pfn);
         page.reset_flags(PageFlags::NONE);
@@ -576,6 +582,7 @@ impl Machine {
     }
 
     /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
+    #[inline(always)]
     pub(crate) fn free_one_page(
         &mut self,
         zone_id: ZoneId,
