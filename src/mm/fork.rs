@@ -8,7 +8,6 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::lru::Lru;
 use crate::mm::machine::{Comm, Machine};
-use crate::mm::memory::Access;
 use crate::mm::mmap::TASK_SIZE;
 use crate::mm::page::PageType;
 use crate::mm::pgtable::{LEVELS, Pte, TableId};
@@ -46,6 +45,10 @@ impl Machine {
             return Err(e);
         }
         self.emit(Event::TaskNewtask { pid, comm: Comm::new(comm), parent: INIT_PID });
+        if self.tasks.get(&pid).is_some_and(|t| t.oom_victim) {
+            // The page of its own stack was one too many: it never reaches user space.
+            self.do_exit(pid, Exit::Signal(Signal::Kill));
+        }
         Ok(pid)
     }
 
@@ -201,11 +204,8 @@ impl Machine {
             .with(VmFlags::MAYEXEC)
             .without(VmFlags::DONTDUMP);
         self.add_area(mm, base - 0x2000, base, code, VmaName::Vdso);
-        self.touch(pid, VirtAddr(end - PAGE_SIZE), PAGE_SIZE, Access::Write).map_err(|_| Errno::ENOMEM)?;
-        let task = self.tasks.get_mut(&pid).ok_or(Errno::ESRCH)?;
-        // execve's own faults do not count for the program.
-        (task.min_flt, task.maj_flt) = (0, 0);
-        Ok(())
+        // Arguments and environment are copied by execve itself.
+        self.as_task(pid, |m| m.faultin_page(mm, VirtAddr(end - PAGE_SIZE), true))
     }
 
     fn add_area(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, name: VmaName) {

@@ -241,6 +241,35 @@ pub mod functions {
         misuse(format!("the condition did not come true within {PATIENCE} ticks"))
     }
 
+    /// Runs a closure as an interrupt handler, on the CPU where the script is; answers what it answers.
+    ///
+    /// Whoever is interrupted cannot go on before the handler is done, so nothing in it may sleep.
+    ///
+    /// ```vmlab
+    /// > in_interrupt(|| alloc_page(GFP_ATOMIC))
+    /// page pfn=0x400 order=0 zone=DMA node=0
+    /// > in_interrupt(|| alloc_page(GFP_KERNEL))
+    /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
+    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it
+    ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
+    /// ```
+    ///
+    /// Kernel: `irq_enter`, `kernel/softirq.c`; `might_alloc`, `include/linux/sched/mm.h`.
+    #[rhai_fn(return_raw)]
+    pub fn in_interrupt(ctx: NativeCallContext, handler: FnPtr) -> ScriptResult<Dynamic> {
+        let bench = Bench::of(&ctx);
+        let (outer, boots) = {
+            let mut desk = bench.borrow_mut();
+            (desk.machine.irq_enter(), desk.boots)
+        };
+        let answer = handler.call_within_context(&ctx, ());
+        let mut desk = bench.borrow_mut();
+        if desk.boots == boots {
+            desk.machine.irq_exit(outer);
+        }
+        answer
+    }
+
     /// The virtual time since boot, in milliseconds.
     ///
     /// ```vmlab

@@ -41,6 +41,7 @@ pub mod functions {
         let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages(gfp, order);
         super::page(&mut desk, found)
     }
@@ -80,6 +81,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let nid = crate::script::zone::nid(&desk, nid)?;
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_node(nid, gfp, order);
         super::page(&mut desk, found)
     }
@@ -269,6 +271,7 @@ pub mod functions {
         let (bytes, gfp) = (args::size("the size", &size)?, args::gfp(&gfp)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_exact(bytes, gfp.without(Gfp::HIGHMEM));
         super::address(&desk, found)
     }
@@ -411,6 +414,7 @@ fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Addre
 /// `__get_free_pages` never takes a page without an address.
 fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> ScriptResult<OrErrno<Address>> {
     let mut desk = bench.borrow_mut();
+    oops(desk.machine.might_alloc(gfp))?;
     let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
     address(&desk, found)
 }

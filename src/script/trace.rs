@@ -34,7 +34,7 @@ pub mod functions {
     ///
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
-        Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc.explain())
+        Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc().explain())
     }
 
     #[rhai_fn(name = "explain", return_raw)]
@@ -65,7 +65,7 @@ pub mod functions {
         let words: Vec<String> =
             pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
         let off = matches!(pattern.trim(), "off" | "");
-        desk.machine.trace.hot = !off;
+        desk.machine.record_hot_events(!off);
         desk.traced = if off || words.is_empty() { vec!["*".into()] } else { words };
         Ok(())
     }

@@ -5,12 +5,13 @@
 use crate::mm::addr::{Nid, Order};
 use crate::mm::config::ZoneType;
 use crate::mm::mmzone::Zone;
+use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{NodeRef, ZoneRef, node_text, zone_text};
 use crate::script::takes::{NodeNumber, ZoneName};
-use rhai::Array;
 use rhai::plugin::*;
+use rhai::{Array, Map};
 
 /// Nodes and zones: where memory lies, and the lines that must not be crossed.
 #[export_module]
@@ -256,6 +257,19 @@ pub mod functions {
     #[rhai_fn(get = "pcp", pure, return_raw)]
     pub fn pcp(ctx: NativeCallContext, zone: &mut ZoneRef) -> ScriptResult<i64> {
         Ok(zone.of(&Bench::of(&ctx).borrow())?.pcp_pages() as i64)
+    }
+
+    /// The per-CPU lists, a map for each CPU: `count` pages are on them, `high` is their limit, `batch` moves at once.
+    #[rhai_fn(get = "pageset", pure, return_raw)]
+    pub fn pageset(ctx: NativeCallContext, zone: &mut ZoneRef) -> ScriptResult<Array> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let numbers = |pcp: &PerCpuPages| {
+            let fields = [("count", pcp.count), ("high", pcp.high), ("batch", pcp.batch)];
+            let fields = fields.into_iter().map(|(name, n)| (name.into(), (n as i64).into()));
+            Dynamic::from(fields.collect::<Map>())
+        };
+        Ok(zone.of(&desk)?.pageset.iter().map(numbers).collect())
     }
 
     #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
