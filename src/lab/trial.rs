@@ -24,7 +24,7 @@ use crate::script::snapshots::Snapshots;
 use crate::shell::render;
 use crate::shell::session::Session;
 use crate::shell::theme::Theme;
-use rhai::{Dynamic, Map, Module};
+use rhai::{Dynamic, Map, Module, OptimizationLevel};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -130,7 +130,10 @@ pub fn constants(session: &mut Session, values: impl IntoIterator<Item = (String
     for (name, value) in values {
         module.set_var(name, value);
     }
-    session.interpreter.engine_mut().register_global_module(module.into());
+    let engine = session.interpreter.engine_mut();
+    engine.register_global_module(module.into());
+    // The optimizer puts such a value even where a parameter has its name.
+    engine.set_optimization_level(OptimizationLevel::None);
 }
 
 /// Runs a script of the author's.
@@ -179,6 +182,10 @@ impl Trial {
         if let Some(machine) = kept {
             // Not `put`: handles the author made in `setup` stay good.
             bench.borrow_mut().machine = machine;
+        }
+        // A variable that `setup` left behind hides no answer.
+        for name in answers.keys() {
+            while author.interpreter.scope.remove::<Dynamic>(name).is_some() {}
         }
         let known =
             answers.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or(Dynamic::UNIT)));
