@@ -24,7 +24,7 @@ use crate::script::snapshots::Snapshots;
 use crate::shell::render;
 use crate::shell::session::Session;
 use crate::shell::theme::Theme;
-use rhai::{Dynamic, Map, Module, OptimizationLevel};
+use rhai::{Dynamic, Map, Module};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -130,10 +130,7 @@ pub fn constants(session: &mut Session, values: impl IntoIterator<Item = (String
     for (name, value) in values {
         module.set_var(name, value);
     }
-    let engine = session.interpreter.engine_mut();
-    engine.register_global_module(module.into());
-    // The optimizer puts such a value even where a parameter has its name.
-    engine.set_optimization_level(OptimizationLevel::None);
+    session.interpreter.engine_mut().register_global_module(module.into());
 }
 
 /// Runs a script of the author's.
