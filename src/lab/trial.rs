@@ -116,7 +116,7 @@ impl Stage {
         bench.borrow_mut().snapshots = Snapshots::default();
         if let Some(pattern) = &exercise.trace {
             let mut desk = bench.borrow_mut();
-            desk.machine.trace.hot = true;
+            desk.machine.record_hot_events(true);
             desk.traced = pattern.split_whitespace().map(String::from).collect();
         }
         constants(&mut author, [("given".to_string(), Dynamic::from(given.clone()))]);

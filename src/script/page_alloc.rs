@@ -11,6 +11,7 @@ use crate::script::bench::{Bench, Desk};
 use crate::script::handles::PageRef;
 use crate::script::page::direct;
 use crate::script::table::Table;
+use crate::script::takes::NodeNumber;
 use rhai::plugin::*;
 
 /// Physical page allocation: the buddy system.
@@ -72,7 +73,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn alloc_pages_node(
         ctx: NativeCallContext,
-        nid: i64,
+        nid: NodeNumber,
         gfp: GfpMask,
         order: i64,
     ) -> ScriptResult<OrErrno<PageRef>> {
