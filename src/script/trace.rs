@@ -210,6 +210,7 @@ fn record(event: &Stamped) -> Record {
         ("cpu".into(), event.cpu.into()),
         ("comm".into(), event.comm.as_str().into()),
         ("pid".into(), event.pid.into()),
+        ("irq".into(), event.irq.into()),
         ("group".into(), event.event.group().into()),
         ("event".into(), event.event.name().into()),
         ("detail".into(), detail.into()),
