@@ -10,6 +10,7 @@
 //! | [`mmzone`] | `include/linux/mmzone.h` | 2 |
 //! | [`boot`] | `mm/mm_init.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
+//! | [`printk`] | `lib/ratelimit.c`, `lib/dump_stack.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
 //! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
@@ -56,6 +57,7 @@ pub mod page;
 pub mod page_alloc;
 pub mod page_writeback;
 pub mod pgtable;
+pub mod printk;
 pub mod rmap;
 pub mod show_mem;
 pub mod slots;

@@ -16,6 +16,7 @@
 //! kernel has 64; the order of an allocated block is kept in `private`. Absent — folios as a type of their own.
 
 use crate::mm::addr::{Order, Pfn, ZoneId};
+use crate::mm::config::MigrateType;
 use std::fmt;
 use std::rc::Rc;
 
@@ -132,6 +133,7 @@ const TYPES: u32 = TYPE_BUDDY | TYPE_PCP | TYPE_TABLE;
 
 /// One page frame's descriptor. All zero bytes mean *untouched*.
 #[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
 pub struct Page {
     /// `PG_*` flags below, the zone's number above.
     flags: u32,
@@ -141,12 +143,12 @@ pub struct Page {
     mapcount: u32,
     /// The order of a block; the swap slot of a page in the swap cache.
     pub private: u32,
+    /// What it belongs to: 0, or the number and kind of an `anon_vma`, a file, a slab cache.
+    pub mapping: u32,
     /// The page before it on the list it is on; stale in the first one.
     pub prev: Pfn,
     /// The page after it; stale in the last one.
     pub next: Pfn,
-    /// What it belongs to: 0, or the number and kind of an `anon_vma`, a file, a slab cache.
-    pub mapping: u32,
     /// Its place there, in pages, modulo 2^32.
     pub index: u32,
 }
@@ -301,13 +303,30 @@ impl Page {
         self.mapping = 0;
     }
 
+    /// The first page of a block that waited on a per-CPU list has a new owner; its order stands already.
+    #[inline(always)]
+    pub(crate) fn leave_pcp(&mut self) {
+        debug_assert!(self.is_pcp() && self.mapping == 0);
+        (self.refcount, self.mapcount) = (1, 0);
+    }
+
+    /// A page that is [ready to be freed](Page::is_ready_to_free) begins to wait on a per-CPU list.
+    #[inline(always)]
+    pub(crate) fn become_pcp(&mut self, migratetype: MigrateType) {
+        self.flags &= !FLAG_MASK;
+        (self.refcount, self.mapcount) = (0, TYPE_PCP);
+        self.index = migratetype as u32;
+    }
+
     /// True when dropping a reference frees a block of this order, nothing speaks against it (`page_expected_state`),
     /// and nothing else ends with it.
     #[inline]
     pub fn is_ready_to_free(&self, order: Order) -> bool {
-        let wrong =
-            (self.refcount ^ 1) | self.mapcount | self.mapping | (self.private ^ u32::from(order.get()));
-        wrong | self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
+        // Neighbours are compared together.
+        let both = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        both(self.refcount, self.mapcount) == 1
+            && both(self.private, self.mapping) == u64::from(order.get())
+            && self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
     }
 
     /// Makes a new page anonymous memory, mapped once.
@@ -457,6 +476,13 @@ impl MemMap {
             Some(Some(pages)) => Some(&pages[pfn.0 as usize % SECTION_PAGES]),
             _ => self.shared_page(pfn),
         }
+    }
+
+    /// The page, to be changed, if its section is this machine's own already.
+    #[inline(always)]
+    pub fn own_page_mut(&mut self, pfn: Pfn) -> Option<&mut Page> {
+        let pages = self.owned.get_mut(pfn.0 as usize / SECTION_PAGES)?.as_mut()?;
+        Some(&mut pages[pfn.0 as usize % SECTION_PAGES])
     }
 
     fn shared_page(&self, pfn: Pfn) -> Option<&Page> {

@@ -11,7 +11,7 @@ use crate::script::bench::{Bench, Desk};
 use crate::script::handles::PageRef;
 use crate::script::page::direct;
 use crate::script::table::Table;
-use rhai::FnPtr;
+use crate::script::takes::NodeNumber;
 use rhai::plugin::*;
 
 /// Physical page allocation: the buddy system.
@@ -41,7 +41,7 @@ pub mod functions {
         let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
-        desk.machine.might_alloc(gfp);
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages(gfp, order);
         super::page(&mut desk, found)
     }
@@ -73,7 +73,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn alloc_pages_node(
         ctx: NativeCallContext,
-        nid: i64,
+        nid: NodeNumber,
         gfp: GfpMask,
         order: i64,
     ) -> ScriptResult<OrErrno<PageRef>> {
@@ -81,7 +81,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let nid = crate::script::zone::nid(&desk, nid)?;
-        desk.machine.might_alloc(gfp);
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_node(nid, gfp, order);
         super::page(&mut desk, found)
     }
@@ -271,7 +271,7 @@ pub mod functions {
         let (bytes, gfp) = (args::size("the size", &size)?, args::gfp(&gfp)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
-        desk.machine.might_alloc(gfp);
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_exact(bytes, gfp.without(Gfp::HIGHMEM));
         super::address(&desk, found)
     }
@@ -372,30 +372,6 @@ pub mod functions {
         Bench::of(&ctx).borrow_mut().machine.compact_memory() as i64
     }
 
-    /// Runs a function as the handler of an interrupt, which may not sleep, and answers what it answers.
-    ///
-    /// Allocating with a mask that allows sleeping is a bug there. A kernel built to look for it says so in its log,
-    /// even when there was nothing to wait for.
-    ///
-    /// ```vmlab
-    /// > interrupt(|| alloc_page(GFP_ATOMIC))
-    /// page pfn=0x400 order=0 zone=DMA node=0
-    /// > interrupt(|| alloc_page(GFP_KERNEL))
-    /// page pfn=0x401 order=0 zone=DMA node=0
-    /// > log | grep BUG
-    /// [    0.000000] BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
-    /// ```
-    ///
-    /// Kernel: `irq_enter`, `might_alloc`, `__might_resched`. Gorman: 6.4.
-    #[rhai_fn(return_raw)]
-    pub fn interrupt(ctx: NativeCallContext, handler: FnPtr) -> ScriptResult<Dynamic> {
-        let bench = Bench::of(&ctx);
-        let before = bench.borrow_mut().machine.irq_enter();
-        let answer = handler.call_within_context::<Dynamic>(&ctx, ());
-        bench.borrow_mut().machine.irq_exit(before);
-        answer
-    }
-
     /// Makes the n-th page allocation from now on fail; 0 switches that off.
     ///
     /// ```vmlab
@@ -433,7 +409,7 @@ fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Addre
 /// `__get_free_pages` never takes a page without an address.
 fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> ScriptResult<OrErrno<Address>> {
     let mut desk = bench.borrow_mut();
-    desk.machine.might_alloc(gfp);
+    oops(desk.machine.might_alloc(gfp))?;
     let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
     address(&desk, found)
 }

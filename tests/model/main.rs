@@ -2,5 +2,6 @@
 
 mod buddy;
 mod compact;
+mod failures;
 mod machines;
 mod vm;

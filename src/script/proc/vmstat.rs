@@ -28,7 +28,7 @@ pub fn counters(machine: &Machine) -> Vec<(String, u64)> {
     }
     if arch.has_numa() {
         for &item in NumaStat::ALL {
-            all.push((item.name().into(), machine.zones.iter().map(|z| z.numa[item as usize]).sum()));
+            all.push((item.name().into(), machine.zones.iter().map(|z| z.numa(item)).sum()));
         }
     }
     for &item in node_items(arch) {
