@@ -244,9 +244,9 @@ pub mod functions {
     /// Whoever is interrupted cannot go on before the handler is done, so nothing in it may sleep.
     ///
     /// ```vmlab
-    /// > irq(|| alloc_page(GFP_ATOMIC))
+    /// > in_interrupt(|| alloc_page(GFP_ATOMIC))
     /// page pfn=0x400 order=0 zone=DMA node=0
-    /// > irq(|| alloc_page(GFP_KERNEL))
+    /// > in_interrupt(|| alloc_page(GFP_KERNEL))
     /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
     ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it
     ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
@@ -254,7 +254,7 @@ pub mod functions {
     ///
     /// Kernel: `irq_enter`, `kernel/softirq.c`; `might_alloc`, `include/linux/sched/mm.h`.
     #[rhai_fn(return_raw)]
-    pub fn irq(ctx: NativeCallContext, handler: FnPtr) -> ScriptResult<Dynamic> {
+    pub fn in_interrupt(ctx: NativeCallContext, handler: FnPtr) -> ScriptResult<Dynamic> {
         let bench = Bench::of(&ctx);
         let (outer, boots) = {
             let mut desk = bench.borrow_mut();
