@@ -3,4 +3,5 @@
 mod buddy;
 mod compact;
 mod machines;
+mod memblock;
 mod vm;
