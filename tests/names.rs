@@ -127,6 +127,7 @@ const PROMISED: &[&str] = &[
     "ps(); swap(); pte(0x67); ptov(0x1000); btop(0x1000); ptob(1)",
     "foreach(\"vm -p\"); foreach(\"user\", \"set\")",
     "free(\"-m\")",
+    "sysrq(\"m\")",
     "pmap(\"-x\", 1)",
     "draw(\"vma\", 1)",
     "cat(\"/proc/1/maps\"); cat(\"/proc/1/smaps\"); cat(\"/proc/1/status\"); cat(\"/proc/self/statm\")",
@@ -212,7 +213,6 @@ const LATER: &[&str] = &[
     "numactl",
     "numastat",
     "page_types",
-    "sysrq",
     "doctor",
 ];
 

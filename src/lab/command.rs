@@ -166,6 +166,26 @@ pub fn is_try(words: &[String]) -> Option<(Option<String>, Option<u64>)> {
     }
 }
 
+/// What could be typed after these words of a `lab` line: what can be done, labs, options.
+pub fn complete(before: &[&str]) -> Vec<(String, String)> {
+    let mut command = <Line as clap::CommandFactory>::command();
+    for word in before {
+        if let Some(chosen) = command.find_subcommand(word) {
+            command = chosen.clone();
+        }
+    }
+    let about = |help: Option<&clap::builder::StyledStr>| help.map(ToString::to_string).unwrap_or_default();
+    let mut found: Vec<(String, String)> =
+        command.get_subcommands().map(|c| (c.get_name().to_string(), about(c.get_about()))).collect();
+    if command.get_arguments().any(|arg| arg.get_id() == "lab") {
+        let library = Library::open().map(|library| library.labs).unwrap_or_default();
+        found.extend(library.iter().map(|lab| (lab.name.clone(), lab.exercise.title.clone())));
+    }
+    let options = command.get_arguments().filter_map(|arg| Some((arg.get_long()?, about(arg.get_help()))));
+    found.extend(options.map(|(name, help)| (format!("--{name}"), help)));
+    found
+}
+
 /// Obeys the words after `lab`; answers the exit status.
 pub fn obey_words(words: &[String], out: &Out, theme: Theme, call: &'static str) -> u8 {
     let line = match Line::try_parse_from(words) {

@@ -4,7 +4,7 @@ use crate::lab::command::{FAILED, Room};
 use crate::lab::library::Lab;
 use crate::lab::progress::{Mark, Progress};
 use crate::lab::report;
-use crate::lab::trial::{Broken, Stage};
+use crate::lab::trial::Stage;
 use std::path::Path;
 
 /// Lists the labs with the student's points.
@@ -73,11 +73,12 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
             }
         },
     };
-    let given = match given(lab) {
-        Ok(given) => given,
+    let stage = match Stage::set(lab, lab.exercise.seeds.student) {
+        Ok(stage) => stage,
         Err(broken) => return Ok(room.bug(&broken)),
     };
-    room.say(&report::task(lab, &given, room.theme));
+    let machine = stage.bench.borrow().machine.config.name.clone();
+    room.say(&report::task(lab, &machine, &given(&stage), room.theme));
     let (work, call) = (lab.work(), room.call);
     if work.is_file() {
         room.say(&format!(
@@ -98,10 +99,9 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
 }
 
 /// The given numbers of a student's machine, as they are written.
-fn given(lab: &Lab) -> Result<String, Broken> {
-    let stage = Stage::set(lab, lab.exercise.seeds.student)?;
+fn given(stage: &Stage) -> String {
     let each = stage.given.iter().map(|(key, value)| format!("given.{key} = {value:?}"));
-    Ok(each.collect::<Vec<_>>().join(", "))
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Shows the next hint.

@@ -25,8 +25,10 @@ use crate::mm::mm_init::report::{self, LargeHash};
 use crate::mm::mm_init::{limits_of, memory_of};
 use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
+use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::pgtable::Tables;
+use crate::mm::printk::Ratelimits;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
@@ -61,7 +63,7 @@ impl fmt::Display for BootError {
 
 impl std::error::Error for BootError {}
 
-/// The pid of the first task; init is 1, the script's kernel thread 2.
+/// The pid of the first task; init is 1, kthreadd 2.
 const FIRST_PID: u32 = 3;
 /// Frames a machine can have: 16 TiB, less the number that ends lists.
 const MAX_FRAMES: u64 = u32::MAX as u64 - 1;
@@ -185,6 +187,7 @@ impl Machine {
             vmstat: Vmstat::default(),
             trace: Trace::default(),
             last_alloc: AllocRecord::default(),
+            lane: Lane::default(),
             clock: 0,
             cpu: Cpu(first_cpu),
             home: config.nodes.iter().position(|n| n.cpus.contains(&first_cpu)).unwrap_or(0),
@@ -193,6 +196,7 @@ impl Machine {
             contents: Contents::default(),
             serials: Serials::default(),
             log: VecDeque::new(),
+            ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
             tables: Tables::default(),
             vmas: Slots::default(),
@@ -329,8 +333,10 @@ impl Machine {
             for pcp in &mut zone.pageset {
                 pcp.high = shown.pcp_high;
                 pcp.batch = shown.pcp_batch.max(1);
+                pcp.set_full(false);
             }
         }
+        self.close_lane();
         self.calculate_totalreserve_pages();
         let shown = |n: &NodeConfig| n.zones.iter().any(|z| z.shown.is_some());
         if self.config.nodes.iter().any(shown) {

@@ -86,6 +86,11 @@ impl Arch {
         matches!(self, Arch::Arm64)
     }
 
+    /// Built with `CONFIG_MEMORY_FAILURE`: a frame can be poisoned, and reports count such frames.
+    pub fn has_memory_failure(self) -> bool {
+        !matches!(self, Arch::Uml | Arch::Arm)
+    }
+
     /// Built with `CONFIG_HIGHMEM`.
     pub fn has_highmem(self) -> bool {
         matches!(self, Arch::I386 | Arch::I386Pae | Arch::Arm)

@@ -8,11 +8,10 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::lru::Lru;
 use crate::mm::machine::{Comm, Machine};
-use crate::mm::memory::Access;
 use crate::mm::mmap::TASK_SIZE;
 use crate::mm::page::PageType;
 use crate::mm::pgtable::{LEVELS, Pte, TableId};
-use crate::mm::task::{Exit, INIT_PID, Mm, MmId, PID_MAX, Pid, Rlimits, Rss, State, Task};
+use crate::mm::task::{Exit, INIT_PID, KTHREADD_PID, Mm, MmId, PID_MAX, Pid, Rlimits, Rss, State, Task};
 use crate::mm::trace::Event;
 use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaName};
 use crate::mm::vmstat::NodeStat;
@@ -46,6 +45,10 @@ impl Machine {
             return Err(e);
         }
         self.emit(Event::TaskNewtask { pid, comm: Comm::new(comm), parent: INIT_PID });
+        if self.tasks.get(&pid).is_some_and(|t| t.oom_victim) {
+            // The page of its own stack was one too many: it never reaches user space.
+            self.do_exit(pid, Exit::Signal(Signal::Kill));
+        }
         Ok(pid)
     }
 
@@ -132,8 +135,9 @@ impl Machine {
             }
             return Err(Errno::EAGAIN);
         }
-        let pid = self.next_pid;
-        self.next_pid += 1;
+        // Numbers that are taken are passed over, as the kernel does once it has counted round.
+        let pid = (self.next_pid..).find(|pid| !self.is_kthread_pid(*pid)).unwrap_or(self.next_pid);
+        self.next_pid = pid + 1;
         Ok(pid)
     }
 
@@ -200,11 +204,8 @@ impl Machine {
             .with(VmFlags::MAYEXEC)
             .without(VmFlags::DONTDUMP);
         self.add_area(mm, base - 0x2000, base, code, VmaName::Vdso);
-        self.touch(pid, VirtAddr(end - PAGE_SIZE), PAGE_SIZE, Access::Write).map_err(|_| Errno::ENOMEM)?;
-        let task = self.tasks.get_mut(&pid).ok_or(Errno::ESRCH)?;
-        // execve's own faults do not count for the program.
-        (task.min_flt, task.maj_flt) = (0, 0);
-        Ok(())
+        // Arguments and environment are copied by execve itself.
+        self.as_task(pid, |m| m.faultin_page(mm, VirtAddr(end - PAGE_SIZE), true))
     }
 
     fn add_area(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, name: VmaName) {
@@ -379,7 +380,7 @@ impl Machine {
     /// `EAGAIN`.
     pub fn kthread(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid()?;
-        let task = self.new_task(pid, crate::mm::machine::SCRIPT_PID, comm, None);
+        let task = self.new_task(pid, KTHREADD_PID, comm, None);
         self.add_task(task);
         Ok(pid)
     }

@@ -15,6 +15,7 @@
 
 mod anon;
 mod copy;
+mod gup;
 mod swapin;
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
@@ -185,7 +186,6 @@ impl Machine {
     #[inline]
     fn fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Stop> {
         self.charge(self.config.costs.trap);
-        self.vmstat.count(VmEvent::Pgfault, 1);
         let Some((vma, flags)) = self.area_of_fault(pid, mm, addr) else {
             return Err(self.segv(pid, addr, access, false));
         };
@@ -197,6 +197,8 @@ impl Machine {
         if !allowed {
             return Err(self.segv(pid, addr, access, true));
         }
+        // handle_mm_fault counts: an access that nothing allows is no page fault to it.
+        self.vmstat.count(VmEvent::Pgfault, 1);
         self.faulting = Some(addr.0);
         let result = self.handle_mm_fault(mm, vma, addr, access == Access::Write);
         self.faulting = None;
@@ -220,7 +222,8 @@ impl Machine {
                 self.end_fault(pid, vma, addr, access, kind);
             }
             Err(VmFault::Oom) => {
-                self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::NoMemory)
+                self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::NoMemory);
+                dying = self.pagefault_out_of_memory(pid);
             }
         }
         if dying {
@@ -228,6 +231,16 @@ impl Machine {
             return Err(Stop::Signal(Signal::Kill));
         }
         Ok(())
+    }
+
+    /// A fault found no memory: who is being killed dies of it, anybody else faults again (`pagefault_out_of_memory`).
+    #[cold]
+    fn pagefault_out_of_memory(&mut self, pid: Pid) -> bool {
+        let dying = self.panicked.is_some() || self.tasks.get(&pid).is_none_or(|t| t.oom_victim);
+        if !dying && self.ratelimit(|limits| &mut limits.pagefault) {
+            self.printk("Huh VM_FAULT_OOM leaked out to the #PF handler. Retrying PF");
+        }
+        dying
     }
 
     /// The area an address lies in and its flags; a stack may grow down to it.

@@ -271,8 +271,8 @@ impl Machine {
     /// Takes a range out of a task's address space (`munmap`).
     ///
     /// # Errors
-    /// `EINVAL` for a misaligned address, a length of 0 or a range beyond the address space; `ENOMEM` when an area would
-    /// have to be split and there are too many; `ESRCH`.
+    /// `EINVAL` for a misaligned address, a length of 0 or a range beyond the address space; `ENOMEM` when a hole would
+    /// make one area more than there may be; `ESRCH`.
     pub fn munmap(&mut self, pid: Pid, addr: VirtAddr, len: u64) -> Result<(), Errno> {
         let mm = self.mm_of(pid)?;
         self.as_task(pid, |m| m.do_munmap(mm, addr.0, len))
@@ -291,13 +291,13 @@ impl Machine {
             if end < self.vmas[first].end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
                 return Err(Errno::ENOMEM);
             }
-            self.split_vma(first, start)?;
+            self.cut_vma(first, start);
         }
         if let Some(last) = self
             .find_vma(mm, VirtAddr(end - 1))
             .filter(|id| self.vmas[*id].start < end && self.vmas[*id].end > end)
         {
-            self.split_vma(last, end)?;
+            self.cut_vma(last, end);
         }
         let areas = self.areas_in(mm, start, end);
         for id in &areas {

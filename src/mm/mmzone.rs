@@ -109,8 +109,10 @@ pub struct Zone {
     pub pageset: Vec<PerCpuPages>,
     /// Pages by state.
     pub stat: [u64; ZoneStat::COUNT],
-    /// NUMA events.
-    pub numa: [u64; NumaStat::COUNT],
+    /// NUMA events; read them with [`Zone::numa`].
+    pub(in crate::mm) numa: [u64; NumaStat::COUNT],
+    /// Single pages that the lane gave: each counts as `pgalloc`, `numa_hit` and `numa_local`.
+    pub(in crate::mm) singles: u64,
 }
 
 impl Zone {
@@ -139,6 +141,7 @@ impl Zone {
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],
+            singles: 0,
         }
     }
 
@@ -169,6 +172,12 @@ impl Zone {
     #[inline]
     pub fn stat(&self, item: ZoneStat) -> u64 {
         self.stat[item as usize]
+    }
+
+    /// How often something happened that has to do with nodes.
+    pub fn numa(&self, item: NumaStat) -> u64 {
+        let both = matches!(item, NumaStat::Hit | NumaStat::Local);
+        self.numa[item as usize] + if both { self.singles } else { 0 }
     }
 
     /// Changes a counter of pages.

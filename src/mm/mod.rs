@@ -12,6 +12,7 @@
 //! | [`mm_init`] | `mm/mm_init.c` | 2, 5 |
 //! | [`boot`] | `init/main.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
+//! | [`printk`] | `lib/ratelimit.c`, `lib/dump_stack.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
 //! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
@@ -60,6 +61,7 @@ pub mod page;
 pub mod page_alloc;
 pub mod page_writeback;
 pub mod pgtable;
+pub mod printk;
 pub mod rmap;
 pub mod show_mem;
 pub mod slots;

@@ -7,7 +7,8 @@
 //!
 //! Gorman chapter 13. Kernel: `mm/oom_kill.c`.
 //! Fidelity: faithful — badness, choice, order and text of the report, panics. Simplified — a victim that does not run
-//! gives its memory back at once, as if the reaper were never late. Absent — cgroups, cpusets.
+//! gives its memory back at once, long before the two seconds after which the reaper would help it. Absent — cgroups,
+//! cpusets, the list of unreclaimable slabs.
 
 mod why;
 
@@ -87,11 +88,10 @@ impl Machine {
     /// Chooses a task and kills it (`out_of_memory`).
     pub(crate) fn out_of_memory(&mut self, ac: &AllocContext) -> OomOutcome {
         if !ac.gfp.has(Gfp::FS) {
-            // Reclaim that could not use the file system says little: the kernel tries again instead of killing.
-            return OomOutcome::Progress;
+            return OomOutcome::TooEarly;
         }
         if self.sysctl.panic_on_oom > 0 {
-            self.dump_header(ac);
+            self.dump_header(ac, None);
             let kind = if self.sysctl.panic_on_oom == 2 { "compulsory" } else { "system-wide" };
             return self.panic(format!("Out of memory: {kind} panic_on_oom is enabled"));
         }
@@ -106,13 +106,16 @@ impl Machine {
             candidates.iter().filter(|c| c.score.is_some()).max_by_key(|c| (c.score, c.pid)).map(|c| c.pid)
         };
         let mut record = self.oom_record(ac, candidates, totalpages);
-        self.dump_header(ac);
         let Some(victim) = victim else {
+            self.dump_header(ac, None);
             self.printk("Out of memory and no killable processes...");
             self.last_alloc.step(SlowStep::OomKilled(None));
             self.ooms.push(record);
             return self.panic("System is deadlocked on memory".into());
         };
+        if self.ratelimit(|limits| &mut limits.oom) {
+            self.dump_header(ac, Some(victim));
+        }
         record.victim = Some(victim);
         record.allocating_task = allocating;
         self.last_alloc.step(SlowStep::OomKilled(Some(victim)));
@@ -124,7 +127,7 @@ impl Machine {
         let comm = self.tasks.get(&victim).map(|t| t.comm).unwrap_or_default();
         self.emit(Event::MarkVictim { pid: victim, comm, score, freed: record.freed });
         self.ooms.push(record);
-        OomOutcome::Progress
+        OomOutcome::Killed
     }
 
     /// The kernel cannot go on (`panic`).
@@ -196,7 +199,7 @@ impl Machine {
         }
     }
 
-    /// Kills the chosen task and gives its memory back (`__oom_kill_process`, `oom_reaper`).
+    /// Kills the chosen task and gives its memory back (`__oom_kill_process`).
     fn oom_kill_process(&mut self, pid: Pid, message: &str) {
         self.vmstat.count(VmEvent::OomKill, 1);
         let Some(task) = self.tasks.get_mut(&pid) else { return };
@@ -224,73 +227,39 @@ impl Machine {
         for thread in threads {
             if thread != self.current.pid {
                 self.do_exit(thread, Exit::Signal(Signal::Kill));
-            } else {
+            } else if let Some(task) = self.tasks.get_mut(&thread) {
+                task.oom_victim = true;
                 self.current.oom_victim = true;
             }
         }
-        self.printk(format!(
-            "oom_reaper: reaped process {pid} ({comm}), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB"
-        ));
     }
 
     /// The report that comes before a kill (`dump_header`).
-    fn dump_header(&mut self, ac: &AllocContext) {
+    fn dump_header(&mut self, ac: &AllocContext, victim: Option<Pid>) {
         let adj = self.tasks.get(&self.current.pid).map_or(0, |t| t.oom_score_adj);
-        let (comm, pid) = (self.current.comm, self.current.pid);
+        let comm = self.current.comm;
         self.printk(format!(
             "{comm} invoked oom-killer: gfp_mask={:#x}({}), order={}, oom_score_adj={adj}",
             ac.gfp.0, ac.gfp, ac.order
         ));
-        self.printk(format!(
-            "CPU: {} PID: {pid} Comm: {comm} Not tainted {}.0-vmlab #1",
-            self.cpu.0, self.config.kernel
-        ));
-        self.printk("Call Trace:");
-        self.printk(" <TASK>");
-        let mut path = vec![
-            "dump_header",
-            "oom_kill_process",
-            "out_of_memory",
-            "__alloc_pages_slowpath",
-            "__alloc_pages",
-        ];
-        if self.faulting.is_some() {
-            path.extend([
-                "vma_alloc_folio",
-                "__handle_mm_fault",
-                "handle_mm_fault",
-                "do_user_addr_fault",
-                "exc_page_fault",
-            ]);
+        let mut path = vec!["dump_header", "out_of_memory", "__alloc_pages_slowpath", "__alloc_pages"];
+        if victim.is_some() {
+            path.insert(1, "oom_kill_process");
         }
-        for name in path {
-            self.printk(format!(" {name}"));
-        }
-        self.printk(" </TASK>");
-        for line in self.show_mem() {
+        self.dump_stack(&path);
+        for line in self.show_mem(ac.highest) {
             self.printk(line);
         }
         if self.sysctl.oom_dump_tasks == 1 {
             self.dump_tasks();
         }
-        if let Some((victim, comm, uid)) = self.oom_victim_preview() {
+        if let Some(task) = victim.and_then(|pid| self.tasks.get(&pid)) {
+            let (pid, comm, uid) = (task.pid, task.comm, task.uid);
             self.printk(format!(
-                "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed={},global_oom,task_memcg=/,task={comm},pid={victim},uid={uid}",
+                "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed={},global_oom,task_memcg=/,task={comm},pid={pid},uid={uid}",
                 self.mems_allowed()
             ));
         }
-    }
-
-    /// Whom the killer will choose, for the report's last line.
-    fn oom_victim_preview(&self) -> Option<(Pid, Comm, u32)> {
-        let candidates = self.oom_candidates(self.totalram_pages() + self.swap_pages().0);
-        let killable = |pid: Pid| candidates.iter().any(|c| c.pid == pid && c.score.is_some());
-        let pid = if self.sysctl.oom_kill_allocating_task == 1 && killable(self.current.pid) {
-            self.current.pid
-        } else {
-            candidates.iter().filter(|c| c.score.is_some()).max_by_key(|c| (c.score, c.pid))?.pid
-        };
-        self.tasks.get(&pid).map(|t| (pid, t.comm, t.uid))
     }
 
     fn dump_tasks(&mut self) {

@@ -1,6 +1,6 @@
 //! The memory report of the kernel log: `Mem-Info:` and what follows.
 //!
-//! Gorman 13. Kernel: `mm/page_alloc.c` (`show_free_areas`), `lib/show_mem.c`.
+//! Gorman 13. Kernel: `mm/page_alloc.c` (`__show_free_areas`), `lib/show_mem.c`.
 //! Fidelity: faithful — lines and fields of 6.1, one line a `printk`.
 
 use crate::mm::addr::Order;
@@ -11,24 +11,39 @@ use crate::mm::vmscan::MAX_KSWAPD_FAILURES;
 use crate::mm::vmstat::{NodeStat, ZoneStat};
 
 impl Machine {
-    /// The report, line by line (`show_mem`).
-    pub fn show_mem(&self) -> Vec<String> {
+    /// The report, line by line; zones above `highest` do not matter to who asked (`__show_mem`).
+    pub fn show_mem(&self, highest: ZoneType) -> Vec<String> {
         let mut lines = vec!["Mem-Info:".to_string()];
         self.show_totals(&mut lines);
-        for node in self.nodes.iter().filter(|n| self.node_has_memory(n)) {
+        let has_managed = |node: &&Node| {
+            let zones = node.zones.iter().map(|z| &self.zones[z.index()]);
+            zones.into_iter().any(|z| z.kind <= highest && z.managed_pages > 0)
+        };
+        for node in self.nodes.iter().filter(has_managed) {
             lines.push(self.show_node_line(node));
         }
-        for zone in self.zones.iter().filter(|z| z.is_populated()) {
+        let zones = || self.zones.iter().filter(|z| z.is_populated() && z.kind <= highest);
+        for zone in zones() {
             lines.push(self.show_zone_line(zone));
             let kinds = self.config.arch.zone_types();
             let reserves: Vec<String> =
                 kinds.iter().map(|k| zone.lowmem_reserve[*k as usize].to_string()).collect();
             lines.push(format!("lowmem_reserve[]: {}", reserves.join(" ")));
         }
-        for zone in self.zones.iter().filter(|z| z.is_populated()) {
+        for zone in zones() {
             lines.push(self.show_buddy_line(zone));
         }
         self.show_trailer(&mut lines);
+        lines
+    }
+
+    /// The report that a key press asks for: all of it (`sysrq_handle_showmem`).
+    pub fn sysrq_show_memory(&mut self) -> Vec<String> {
+        let mut lines = vec!["sysrq: Show Memory".to_string()];
+        lines.extend(self.show_mem(ZoneType::Device));
+        for line in &lines {
+            self.printk(line.clone());
+        }
         lines
     }
 
@@ -149,13 +164,13 @@ impl Machine {
     }
 
     fn show_trailer(&self, lines: &mut Vec<String>) {
-        if self.config.arch != Arch::Uml {
-            for node in self.nodes.iter().filter(|n| self.node_has_memory(n)) {
-                let prefix =
-                    if self.config.arch.has_numa() { format!("Node {} ", node.nid) } else { String::new() };
+        if !matches!(self.config.arch, Arch::Uml | Arch::Arm) {
+            // Nodes without memory are asked as well, and have a number on every kernel.
+            for node in &self.nodes {
                 for kb in self.hugepage_sizes() {
                     lines.push(format!(
-                        "{prefix}hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size={kb}kB"
+                        "Node {} hugepages_total=0 hugepages_free=0 hugepages_surp=0 hugepages_size={kb}kB",
+                        node.nid
                     ));
                 }
             }
@@ -174,10 +189,12 @@ impl Machine {
         if self.config.arch.has_cma() {
             lines.push(format!("{} pages cma reserved", self.zones.iter().map(|z| z.cma_pages).sum::<u64>()));
         }
-        lines.push("0 pages hwpoisoned".to_string());
+        if self.config.arch.has_memory_failure() {
+            lines.push("0 pages hwpoisoned".to_string());
+        }
     }
 
-    /// Sizes of persistent huge pages that the kernel knows, in kB.
+    /// Sizes of persistent huge pages that a kernel with hugetlb knows, in kB.
     fn hugepage_sizes(&self) -> &'static [u64] {
         match self.config.arch {
             Arch::Arm64 => &[1_048_576, 32768, 2048, 64],

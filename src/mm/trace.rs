@@ -12,6 +12,7 @@ mod fault;
 mod record;
 
 pub use fault::{FaultKind, FaultRecord};
+pub(crate) use record::Brief;
 pub use record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};
 
 use crate::mm::addr::{Nid, Order, Pfn, VirtAddr};
@@ -374,7 +375,7 @@ pub struct Stamped {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// Hot events are recorded as well.
-    pub hot: bool,
+    pub(in crate::mm) hot: bool,
     ring: VecDeque<Stamped>,
     /// Events that the ring has forgotten.
     pub dropped: u64,

@@ -283,16 +283,23 @@ impl Machine {
         }
     }
 
-    /// Cuts an area in two at `at`; the lower part keeps the number, the upper one is returned (`__split_vma`).
+    /// Cuts an area in two at `at`, if the process may have one more (`split_vma`).
     ///
     /// # Errors
     /// `ENOMEM` when the process has too many areas.
     pub(crate) fn split_vma(&mut self, id: VmaId, at: u64) -> Result<VmaId, Errno> {
-        let vma = &self.vmas[id];
-        debug_assert!(vma.start < at && at < vma.end);
-        if self.mms[vma.mm].vmas.len() as u64 >= self.sysctl.max_map_count {
+        if self.mms[self.vmas[id].mm].vmas.len() as u64 >= self.sysctl.max_map_count {
             return Err(Errno::ENOMEM);
         }
+        Ok(self.cut_vma(id, at))
+    }
+
+    /// Cuts an area in two; the lower part keeps the number, the upper one is returned (`__split_vma`).
+    ///
+    /// The limit is not asked: munmap may exceed it for a moment, because one of the parts goes away again.
+    pub(crate) fn cut_vma(&mut self, id: VmaId, at: u64) -> VmaId {
+        let vma = &self.vmas[id];
+        debug_assert!(vma.start < at && at < vma.end);
         let mut upper = vma.clone();
         upper.start = at;
         upper.pgoff += (at - vma.start) >> PAGE_SHIFT;
@@ -303,7 +310,7 @@ impl Machine {
         let new = self.insert_vma(upper);
         self.anon_vma_clone(new, id);
         self.vmas[new].anon_vma = self.vmas[id].anon_vma;
-        Ok(new)
+        new
     }
 
     /// May pages of the two anon_vmas live in one area? (`is_mergeable_anon_vma`)

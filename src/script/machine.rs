@@ -11,6 +11,7 @@ use crate::script::args;
 use crate::script::bench::Bench;
 use crate::script::handles::{MachineRef, cpu_list};
 use crate::script::table::{Column, Table};
+use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
 use rhai::plugin::*;
 use rhai::{FnPtr, Map};
 
@@ -43,7 +44,7 @@ pub mod functions {
     /// Kernel: `start_kernel`, `init/main.c`.
     /// Command: `boot x86_64-numa2`
     #[rhai_fn(return_raw)]
-    pub fn boot(ctx: NativeCallContext, machine: Dynamic) -> ScriptResult<MachineRef> {
+    pub fn boot(ctx: NativeCallContext, machine: MachineSpec) -> ScriptResult<MachineRef> {
         let bench = Bench::of(&ctx);
         let host = bench.borrow().limits.host;
         let config = super::config(&machine, host)?;
@@ -120,18 +121,18 @@ pub mod functions {
     ///
     /// Kernel: `kernel/sysctl.c`, `Documentation/admin-guide/sysctl/vm.rst`.
     #[rhai_fn(return_raw)]
-    pub fn sysctl(ctx: NativeCallContext, name: &str) -> ScriptResult<Dynamic> {
-        let value = Bench::of(&ctx).borrow_mut().machine.sysctl(name);
+    pub fn sysctl(ctx: NativeCallContext, name: SysctlName) -> ScriptResult<Dynamic> {
+        let value = Bench::of(&ctx).borrow_mut().machine.sysctl(&name);
         match value {
             Ok(text) => Ok(text.parse::<i64>().map_or_else(|_| text.into(), Dynamic::from)),
-            Err(why) => misuse(super::advised(name, why.what)),
+            Err(why) => misuse(super::advised(&name, why.what)),
         }
     }
 
     #[rhai_fn(name = "sysctl", return_raw)]
-    pub fn set_sysctl(ctx: NativeCallContext, name: &str, value: Dynamic) -> ScriptResult<()> {
-        let written = Bench::of(&ctx).borrow_mut().machine.set_sysctl(name, &value.to_string());
-        written.or_else(|why| misuse(super::advised(name, why.what)))
+    pub fn set_sysctl(ctx: NativeCallContext, name: SysctlName, value: Dynamic) -> ScriptResult<()> {
+        let written = Bench::of(&ctx).borrow_mut().machine.set_sysctl(&name, &value.to_string());
+        written.or_else(|why| misuse(super::advised(&name, why.what)))
     }
 
     /// Shows tunables as the tool `sysctl` does: all of them, or those of the given names.
@@ -155,7 +156,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "sysctls", return_raw)]
-    pub fn sysctls_named(ctx: NativeCallContext, names: &str) -> ScriptResult<Table> {
+    pub fn sysctls_named(ctx: NativeCallContext, names: SysctlName) -> ScriptResult<Table> {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let mut values = Vec::new();
@@ -179,7 +180,7 @@ pub mod functions {
     ///
     /// Command: `on_cpu 1`
     #[rhai_fn(return_raw)]
-    pub fn on_cpu(ctx: NativeCallContext, cpu: i64) -> ScriptResult<()> {
+    pub fn on_cpu(ctx: NativeCallContext, cpu: CpuNumber) -> ScriptResult<()> {
         let bench = Bench::of(&ctx);
         let machine = &mut bench.borrow_mut().machine;
         let chosen = u16::try_from(cpu).ok().and_then(|cpu| machine.set_cpu(cpu));
@@ -247,6 +248,35 @@ pub mod functions {
             bench.borrow_mut().machine.charge(JIFFY);
         }
         misuse(format!("the condition did not come true within {PATIENCE} ticks"))
+    }
+
+    /// Runs a closure as an interrupt handler, on the CPU where the script is; answers what it answers.
+    ///
+    /// Whoever is interrupted cannot go on before the handler is done, so nothing in it may sleep.
+    ///
+    /// ```vmlab
+    /// > in_interrupt(|| alloc_page(GFP_ATOMIC))
+    /// page pfn=0x400 order=0 zone=DMA node=0
+    /// > in_interrupt(|| alloc_page(GFP_KERNEL))
+    /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
+    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it
+    ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
+    /// ```
+    ///
+    /// Kernel: `irq_enter`, `kernel/softirq.c`; `might_alloc`, `include/linux/sched/mm.h`.
+    #[rhai_fn(return_raw)]
+    pub fn in_interrupt(ctx: NativeCallContext, handler: FnPtr) -> ScriptResult<Dynamic> {
+        let bench = Bench::of(&ctx);
+        let (outer, boots) = {
+            let mut desk = bench.borrow_mut();
+            (desk.machine.irq_enter(), desk.boots)
+        };
+        let answer = handler.call_within_context(&ctx, ());
+        let mut desk = bench.borrow_mut();
+        if desk.boots == boots {
+            desk.machine.irq_exit(outer);
+        }
+        answer
     }
 
     /// The virtual time since boot, in milliseconds.

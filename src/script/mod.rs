@@ -42,6 +42,7 @@ pub mod suggest;
 pub mod swap;
 pub mod table;
 pub mod tables;
+pub mod takes;
 pub mod task;
 pub mod trace;
 pub mod values;

@@ -11,6 +11,7 @@ use crate::script::bench::{Bench, Desk};
 use crate::script::handles::PageRef;
 use crate::script::page::direct;
 use crate::script::table::Table;
+use crate::script::takes::NodeNumber;
 use rhai::plugin::*;
 
 /// Physical page allocation: the buddy system.
@@ -40,6 +41,7 @@ pub mod functions {
         let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages(gfp, order);
         super::page(&mut desk, found)
     }
@@ -71,7 +73,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn alloc_pages_node(
         ctx: NativeCallContext,
-        nid: i64,
+        nid: NodeNumber,
         gfp: GfpMask,
         order: i64,
     ) -> ScriptResult<OrErrno<PageRef>> {
@@ -79,6 +81,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let nid = crate::script::zone::nid(&desk, nid)?;
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_node(nid, gfp, order);
         super::page(&mut desk, found)
     }
@@ -268,6 +271,7 @@ pub mod functions {
         let (bytes, gfp) = (args::size("the size", &size)?, args::gfp(&gfp)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_exact(bytes, gfp.without(Gfp::HIGHMEM));
         super::address(&desk, found)
     }
@@ -407,6 +411,7 @@ fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Addre
 /// `__get_free_pages` never takes a page without an address.
 fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> ScriptResult<OrErrno<Address>> {
     let mut desk = bench.borrow_mut();
+    oops(desk.machine.might_alloc(gfp))?;
     let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
     address(&desk, found)
 }

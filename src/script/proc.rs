@@ -24,6 +24,7 @@ use crate::script::bench::Bench;
 use crate::script::handles::cpu_list;
 use crate::script::suggest::nearest;
 use crate::script::table::Table;
+use crate::script::takes::{FilePath, WritablePath};
 use rhai::plugin::*;
 
 /// Files of /proc and /sys, as the kernel prints them.
@@ -54,8 +55,8 @@ pub mod functions {
     /// Kernel: `fs/proc/`, `mm/vmstat.c`.
     /// Command: `cat /proc/meminfo`
     #[rhai_fn(return_raw)]
-    pub fn cat(ctx: NativeCallContext, path: &str) -> ScriptResult<Table> {
-        super::read(&mut Bench::of(&ctx).borrow_mut().machine, path)
+    pub fn cat(ctx: NativeCallContext, path: FilePath) -> ScriptResult<Table> {
+        super::read(&mut Bench::of(&ctx).borrow_mut().machine, &path)
     }
 
     /// Writes a text into a file of the simulated machine's /proc or /sys, or prints it.
@@ -78,13 +79,41 @@ pub mod functions {
     /// Kernel: `kernel/sysctl.c`.
     /// Command: `echo 10 > /proc/sys/vm/swappiness`
     #[rhai_fn(return_raw)]
-    pub fn echo(ctx: NativeCallContext, text: Dynamic, path: &str) -> ScriptResult<Dynamic> {
+    pub fn echo(ctx: NativeCallContext, text: Dynamic, path: WritablePath) -> ScriptResult<Dynamic> {
         if !path.starts_with("/proc/") && !path.starts_with("/sys/") {
             // `echo a b` at the prompt: words, not a file.
             return Ok(format!("{text} {path}").into());
         }
-        super::write(&mut Bench::of(&ctx).borrow_mut().machine, path, text.to_string().trim())?;
+        super::write(&mut Bench::of(&ctx).borrow_mut().machine, &path, text.to_string().trim())?;
         Ok(Dynamic::UNIT)
+    }
+
+    /// Presses the magic SysRq key: `m` shows memory, here and in the kernel log.
+    ///
+    /// ```vmlab
+    /// > sysrq m | head -4
+    /// sysrq: Show Memory
+    /// Mem-Info:
+    /// active_anon:0 inactive_anon:0 isolated_anon:0
+    ///  active_file:0 inactive_file:0 isolated_file:0
+    /// > echo m > /proc/sysrq-trigger
+    /// > log | grep -c "Show Memory"
+    /// 2
+    /// > sysrq("q")
+    /// error: sysrq("q"): only the key m is simulated: it shows memory
+    /// ```
+    ///
+    /// Kernel: `sysrq_handle_showmem`, `drivers/tty/sysrq.c`; `__show_mem`, `lib/show_mem.c`.
+    /// Command: `sysrq m`
+    #[rhai_fn(return_raw)]
+    pub fn sysrq(ctx: NativeCallContext, key: &str) -> ScriptResult<Table> {
+        match key {
+            "m" => {
+                let lines = Bench::of(&ctx).borrow_mut().machine.sysrq_show_memory();
+                Ok(Table::lines(&lines.join("\n")))
+            }
+            key => misuse(format!("sysrq({key:?}): only the key m is simulated: it shows memory")),
+        }
     }
 
     #[rhai_fn(name = "echo")]
@@ -115,9 +144,13 @@ const FILES: &[(&str, Reader)] = &[
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// Every file that can be read, for completion and *did you mean*.
+/// A file that is only written: each letter is a key.
+const SYSRQ_TRIGGER: &str = "/proc/sysrq-trigger";
+
+/// Every file that can be read or written, for completion and *did you mean*.
 pub fn paths(machine: &Machine) -> Vec<String> {
     let mut paths: Vec<String> = FILES.iter().map(|(path, _)| path.to_string()).collect();
+    paths.push(SYSRQ_TRIGGER.into());
     paths.extend(pid::paths(machine));
     paths.extend(machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")));
     for node in &machine.nodes {
@@ -130,6 +163,18 @@ pub fn paths(machine: &Machine) -> Vec<String> {
     paths
 }
 
+/// Every file that can be written.
+pub fn writable_paths(machine: &Machine) -> Vec<String> {
+    let mut paths: Vec<String> =
+        machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")).collect();
+    paths.push("/proc/sys/vm/compact_memory".into());
+    paths.extend(machine.config.thp.map(|_| THP.to_string()));
+    paths.extend(pid::writable_paths(machine));
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
 /// Reads a file.
 pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
@@ -137,6 +182,9 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     }
     if let Some(table) = pid::split(machine, path).and_then(|(pid, file)| pid::read(machine, pid, file)) {
         return Ok(table);
+    }
+    if path == SYSRQ_TRIGGER {
+        return misuse(format!("{path}: EIO (Input/output error): the file can only be written"));
     }
     if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
         // Reading lowmem_reserve_ratio has an effect, as in the kernel.
@@ -197,6 +245,13 @@ pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> 
                 misuse(format!("{path} takes always, madvise or never, not {}", args::describe(&text.into())))
             }
         };
+    }
+    if path == SYSRQ_TRIGGER {
+        if text != "m" {
+            return misuse(format!("{path}: only the key m is simulated: it shows memory"));
+        }
+        machine.sysrq_show_memory();
+        return Ok(());
     }
     match FILES.iter().any(|(file, _)| *file == path) {
         true => misuse(format!("{path}: EACCES (Permission denied): the file cannot be written")),

@@ -10,6 +10,7 @@ use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{TaskRef, VmaRef};
+use crate::script::takes::TaskPid;
 use rhai::Array;
 use rhai::plugin::*;
 
@@ -150,7 +151,7 @@ pub mod functions {
     ///
     /// Kernel: `find_task_by_vpid`.
     #[rhai_fn(return_raw)]
-    pub fn task(ctx: NativeCallContext, pid: i64) -> ScriptResult<TaskRef> {
+    pub fn task(ctx: NativeCallContext, pid: TaskPid) -> ScriptResult<TaskRef> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         let pid = args::who(&desk, &pid.into())?;

@@ -8,6 +8,7 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Bench;
 use crate::script::suggest::nearest;
 use crate::script::table::{Record, Table};
+use crate::script::takes::CounterName;
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -30,7 +31,7 @@ pub mod functions {
     ///
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
-        Table::lines(&Bench::of(&ctx).borrow().machine.last_alloc.explain())
+        Table::lines(&Bench::of(&ctx).borrow().machine.last_alloc().explain())
     }
 
     #[rhai_fn(name = "explain", return_raw)]
@@ -49,7 +50,7 @@ pub mod functions {
     /// > trace("kmem:mm_page_alloc");
     /// > alloc_page(GFP_KERNEL);
     /// > events()
-    ///           script-2       [000]     0.000000: mm_page_alloc: pfn=0x400 order=0 migratetype=0 gfp_flags=GFP_KERNEL
+    ///           script-24      [000]     0.000000: mm_page_alloc: pfn=0x400 order=0 migratetype=0 gfp_flags=GFP_KERNEL
     /// > trace("off")
     /// ```
     ///
@@ -61,7 +62,7 @@ pub mod functions {
         let words: Vec<String> =
             pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
         let off = matches!(pattern.trim(), "off" | "");
-        desk.machine.trace.hot = !off;
+        desk.machine.record_hot_events(!off);
         desk.traced = if off || words.is_empty() { vec!["*".into()] } else { words };
         Ok(())
     }
@@ -71,7 +72,7 @@ pub mod functions {
     /// ```vmlab
     /// > sysctl("vm.swappiness", 10);
     /// > events()
-    ///           script-2       [000]     0.000000: sysctl_write: vm.swappiness old=60 new=10
+    ///           script-24      [000]     0.000000: sysctl_write: vm.swappiness old=60 new=10
     /// > events("kmem:*").rows.len
     /// 0
     /// > events()[0].event
@@ -156,18 +157,18 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "vmstat", return_raw)]
-    pub fn vmstat_counter(ctx: NativeCallContext, name: &str) -> ScriptResult<i64> {
+    pub fn vmstat_counter(ctx: NativeCallContext, name: CounterName) -> ScriptResult<i64> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         let counters = crate::script::proc::vmstat::counters(&desk.machine);
-        if let Some((_, n)) = counters.iter().find(|(counter, _)| counter == name) {
+        if let Some((_, n)) = counters.iter().find(|(counter, _)| *counter == name) {
             return Ok(*n as i64);
         }
         // Ours, which the kernel does not have.
-        if let Some(n) = desk.machine.vm_event(name) {
+        if let Some(n) = desk.machine.vm_event(&name) {
             return Ok(n as i64);
         }
-        let near = nearest(name, counters.iter().map(|(name, _)| name.as_str()));
+        let near = nearest(&name, counters.iter().map(|(name, _)| name.as_str()));
         let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         misuse(format!("there is no counter {name}{help}"))
     }

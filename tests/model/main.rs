@@ -2,6 +2,7 @@
 
 mod buddy;
 mod compact;
+mod failures;
 mod machines;
 mod memblock;
 mod vm;

@@ -133,6 +133,9 @@ fn kind_of(text: &str) -> Option<&'static str> {
         "sys-kernel-mm"
     } else if line("online:") {
         "node-masks"
+    } else if has("Mem-Info:") {
+        // A report of the same machine: zoneinfo beside it says more.
+        "mem-info"
     } else {
         return None;
     })

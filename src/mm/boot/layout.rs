@@ -386,9 +386,13 @@ impl Machine {
                 page.private = 0;
                 page.index = migratetype as u32;
                 let pcp = &mut self.zones[id.index()].pageset[Cpu(cpu as u16).index()];
-                pcp.lists[pindex(migratetype, Order::ZERO)].push_back(&mut self.mem_map, pfn);
+                pcp.lists[pindex(migratetype, Order::ZERO)].push(pfn);
                 pcp.count += 1;
             }
+        }
+        for list in self.zones[id.index()].pageset.iter_mut().flat_map(|pcp| &mut pcp.lists) {
+            // The first one found is the first one used.
+            list.reverse();
         }
     }
 

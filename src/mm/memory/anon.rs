@@ -155,7 +155,9 @@ impl Machine {
         let now = Pte(self.tables.get(leaf).entries[crate::mm::pgtable::index(addr, 0)]);
         if now.without(Pte::ACCESSED | Pte::DIRTY) != pte.without(Pte::ACCESSED | Pte::DIRTY) {
             self.put_lru_page(new);
-            self.put_lru_page(old);
+            if !from_zero {
+                self.put_lru_page(old);
+            }
             return Ok(FaultKind::Spurious);
         }
         let flags = self.vmas[vma].flags;

@@ -140,9 +140,11 @@ impl Machine {
             }
             match self.alloc_pages_may_oom(ac) {
                 OomOutcome::Page(pfn) => return Ok(pfn),
-                OomOutcome::Progress if rounds < MAX_NOFAIL_ROUNDS => no_progress_loops = 0,
-                OomOutcome::Progress => {
-                    return self.nopage(ac, "the OOM killer freed nothing that stayed free");
+                // Every kill takes a task that was not chosen before: this ends, with a page or with a panic.
+                OomOutcome::Killed => no_progress_loops = 0,
+                OomOutcome::TooEarly if rounds < MAX_NOFAIL_ROUNDS => no_progress_loops = 0,
+                OomOutcome::TooEarly => {
+                    return self.nopage(ac, "without __GFP_FS nobody is killed, and reclaim freed nothing");
                 }
                 OomOutcome::NotAllowed(why) => {
                     if ac.gfp.has(Gfp::NOFAIL) && rounds < MAX_NOFAIL_ROUNDS {
@@ -181,10 +183,17 @@ impl Machine {
         if gfp.has(Gfp::NOMEMALLOC) {
             return None;
         }
-        if Machine::gfp_wants_reserves(gfp) || self.current.memalloc {
+        if Machine::gfp_wants_reserves(gfp) {
             return Some(AllocFlags::NO_WATERMARKS);
         }
-        (self.current.oom_victim && !self.current.in_interrupt).then_some(AllocFlags::OOM)
+        // An interrupt handler has no right of the task it interrupted.
+        if self.current.in_interrupt {
+            return None;
+        }
+        if self.current.memalloc {
+            return Some(AllocFlags::NO_WATERMARKS);
+        }
+        self.current.oom_victim.then_some(AllocFlags::OOM)
     }
 
     /// Wakes the kswapd of every node this request could use (`wake_all_kswapds`).
@@ -312,8 +321,12 @@ impl Machine {
         Err(Errno::ENOMEM)
     }
 
-    /// `page allocation failure`, as the kernel logs it.
+    /// `page allocation failure` with the report on memory, at most once in ten seconds (`warn_alloc`).
     fn warn_alloc(&mut self, ac: &AllocContext) {
+        let no_dma = !self.zones.iter().any(|z| z.kind == ZoneType::Dma && z.managed_pages > 0);
+        if (ac.gfp.has(Gfp::DMA) && no_dma) || !self.ratelimit(|limits| &mut limits.nopage) {
+            return;
+        }
         let line = format!(
             "{}: page allocation failure: order:{}, mode:{:#x}({}), nodemask=(null),cpuset=/,mems_allowed={}",
             self.current.comm,
@@ -323,6 +336,10 @@ impl Machine {
             self.mems_allowed()
         );
         self.printk(line);
+        self.dump_stack(&["warn_alloc", "__alloc_pages_slowpath", "__alloc_pages"]);
+        for line in self.show_mem(ac.highest) {
+            self.printk(line);
+        }
     }
 
     /// Wakes a node's kswapd when its zones are short of pages (`wakeup_kswapd`).
@@ -342,8 +359,10 @@ impl Machine {
 pub(crate) enum OomOutcome {
     /// The last look found a page.
     Page(Pfn),
-    /// Somebody was killed, or is already dying: try again.
-    Progress,
+    /// Somebody was killed: try again.
+    Killed,
+    /// Reclaim could not use the file system, so its failure says little: try again.
+    TooEarly,
     /// This request may not kill; why.
     NotAllowed(&'static str),
     /// The caller itself was chosen.
