@@ -57,7 +57,10 @@ mod tests {
         };
         assert!(texts(&[]).contains(&"start".to_string()));
         let labs = texts(&["start"]);
-        assert!(labs.iter().any(|lab| lab.starts_with("10-")) && !labs.contains(&"list".to_string()), "{labs:?}");
+        assert!(
+            labs.iter().any(|lab| lab.starts_with("10-")) && !labs.contains(&"list".to_string()),
+            "{labs:?}"
+        );
         assert!(texts(&["solution"]).contains(&"--give-up".to_string()));
         assert_eq!(texts(&["dev"]), ["check", "new"]);
     }
