@@ -9,6 +9,7 @@ use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::Zone;
 use crate::mm::page::PageFlags;
+use crate::mm::page_alloc::pcp::PcpList;
 use crate::mm::page_alloc::{AllocContext, Lane};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -65,6 +66,9 @@ impl Machine {
                 census.free, census.pcp, census.used, census.managed
             );
             return broken("no page is lost or made", what);
+        }
+        if let Some(what) = self.memblock.first_wrong() {
+            return broken("memblock's regions are sorted, disjoint and merged", what);
         }
         self.check_vm()?;
         Ok(census)
@@ -166,8 +170,8 @@ impl Machine {
     fn check_pcp(&self, zone: &Zone) -> Result<(), Broken> {
         for (cpu, pcp) in zone.pageset.iter().enumerate() {
             let mut pages = 0;
-            for pfn in pcp.lists.iter().flatten() {
-                let page = self.mem_map.page(*pfn);
+            for pfn in pcp.lists.iter().flat_map(PcpList::iter) {
+                let page = self.mem_map.page(pfn);
                 if !page.is_pcp() || page.zone() != zone.id || page.refcount != 0 {
                     return broken(
                         "a page on a per-CPU list is marked so",

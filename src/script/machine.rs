@@ -10,7 +10,7 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
 use crate::script::handles::{MachineRef, cpu_list};
-use crate::script::table::{Column, Table};
+use crate::script::table::{Column, Table, WIDTH, wrap};
 use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
 use rhai::plugin::*;
 use rhai::{FnPtr, Map};
@@ -31,11 +31,13 @@ pub mod functions {
     /// > boot("x86_64-numa2")
     /// machine x86_64-numa2: x86_64, kernel 6.1
     ///   MEMORY: 2047 MB (2017048 kB managed)  NODES: 2  CPUS: 2  SEED: 1
-    ///   inferred: Node 0, zone DMA32: its free blocks hold 233576 pages, zoneinfo shows 233639; the files are of different moments, the blocks count.
+    ///   inferred: Node 0, zone DMA32: its free blocks hold 233576 pages, zoneinfo shows 233639;
+    ///     the files are of different moments, the blocks count.
     /// > boot(#{ arch: "x86_64", mem: "64M", cpus: 2 })
     /// machine custom: x86_64, kernel 6.1
     ///   MEMORY: 63 MB (49152 kB managed)  NODES: 1  CPUS: 2  SEED: 1
-    ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share, everything else is free.
+    ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share,
+    ///     everything else is free.
     /// > boot("x86_64-1T")
     /// error: x86_64-1T: there is no such machine among the 26 shipped ones
     ///   help: Did you mean x86_64-1G?
@@ -71,7 +73,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn reset(ctx: NativeCallContext) -> ScriptResult<MachineRef> {
         let bench = Bench::of(&ctx);
-        let config = bench.borrow().machine.config.clone();
+        let config = bench.borrow().machine.spec().clone();
         super::put(&bench, config)
     }
 
@@ -207,17 +209,28 @@ pub mod functions {
         super::pass(&Bench::of(&ctx), ms)
     }
 
-    /// Lets one tick of the scheduler pass: 4 ms.
+    /// Lets one tick of the scheduler pass: 4 ms. On a machine stopped at memblock, does the boot's next step.
     ///
     /// ```vmlab
     /// > step()
     /// > now()
     /// 4.0
+    /// > boot(#{ machine: "tiny", stop: "memblock" });
+    /// > step()
+    /// > log
+    /// [    0.000000] NODE_DATA(0) allocated [mem 0xfd5000-0xffffff]
     /// ```
     ///
     /// Command: `step`
-    pub fn step(ctx: NativeCallContext) {
-        Bench::of(&ctx).borrow_mut().machine.charge(JIFFY);
+    #[rhai_fn(return_raw)]
+    pub fn step(ctx: NativeCallContext) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let machine = &mut bench.borrow_mut().machine;
+        if machine.is_early() {
+            return machine.early_step().map(|_| ()).or_else(|why| misuse(why.to_string()));
+        }
+        machine.charge(JIFFY);
+        Ok(())
     }
 
     /// Lets time pass until a condition holds, and answers the milliseconds it took.
@@ -507,6 +520,13 @@ fn text(machine: &Machine) -> String {
         config.nr_cpus(),
         config.seed
     ));
-    lines.extend(config.inferred.iter().map(|sentence| format!("  inferred: {sentence}")));
+    if machine.is_early() {
+        let next = machine.next_early_step().map_or("memblock_free_all", |step| step.name());
+        lines.push(format!(
+            "  stopped at memblock: next is {next}; step() does it, memblock_free_all() does the rest"
+        ));
+    }
+    let inferred = config.inferred.iter().map(|sentence| format!("  inferred: {sentence}"));
+    lines.extend(inferred.flat_map(|sentence| wrap(&sentence, WIDTH)));
     lines.join("\n")
 }
