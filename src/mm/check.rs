@@ -9,6 +9,7 @@ use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::Zone;
 use crate::mm::page::PageFlags;
+use crate::mm::page_alloc::pcp::PcpList;
 use crate::mm::page_alloc::{AllocContext, Lane};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -166,8 +167,8 @@ impl Machine {
     fn check_pcp(&self, zone: &Zone) -> Result<(), Broken> {
         for (cpu, pcp) in zone.pageset.iter().enumerate() {
             let mut pages = 0;
-            for pfn in pcp.lists.iter().flatten() {
-                let page = self.mem_map.page(*pfn);
+            for pfn in pcp.lists.iter().flat_map(PcpList::iter) {
+                let page = self.mem_map.page(pfn);
                 if !page.is_pcp() || page.zone() != zone.id || page.refcount != 0 {
                     return broken(
                         "a page on a per-CPU list is marked so",

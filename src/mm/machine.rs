@@ -4,7 +4,7 @@
 //! Fidelity: simplified — one clock, one foreground; kernel threads run at known points. No state lives elsewhere.
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
-use crate::mm::config::{Config, ThpMode};
+use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::gfp::Gfp;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
@@ -20,7 +20,7 @@ use crate::mm::task::{Mm, Pid, Task};
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
 use crate::mm::vma::Vma;
-use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat};
+use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
@@ -441,6 +441,13 @@ impl Machine {
         *self = snapshot.clone();
         self.serials.next = next.max(self.serials.next);
         self.current.in_interrupt = in_interrupt;
+    }
+
+    /// How often something happened in zones of a kind.
+    pub fn zone_event(&self, event: ZoneEvent, kind: ZoneType) -> u64 {
+        let singles =
+            self.zones.iter().filter(|z| event == ZoneEvent::Pgalloc && z.kind == kind).map(|z| z.singles);
+        self.vmstat.get_zone(event, kind) + singles.sum::<u64>()
     }
 
     /// A vmstat event by its name in /proc/vmstat.

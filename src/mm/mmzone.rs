@@ -111,8 +111,8 @@ pub struct Zone {
     pub stat: [u64; ZoneStat::COUNT],
     /// NUMA events; read them with [`Zone::numa`].
     pub(in crate::mm) numa: [u64; NumaStat::COUNT],
-    /// Pages that came from the preferred zone, wanted by a CPU of its node: hits and local ones, both at once.
-    pub(in crate::mm) local_hits: u64,
+    /// Single pages that the lane gave: each counts as `pgalloc`, `numa_hit` and `numa_local`.
+    pub(in crate::mm) singles: u64,
 }
 
 impl Zone {
@@ -141,7 +141,7 @@ impl Zone {
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],
-            local_hits: 0,
+            singles: 0,
         }
     }
 
@@ -177,7 +177,7 @@ impl Zone {
     /// How often something happened that has to do with nodes.
     pub fn numa(&self, item: NumaStat) -> u64 {
         let both = matches!(item, NumaStat::Hit | NumaStat::Local);
-        self.numa[item as usize] + if both { self.local_hits } else { 0 }
+        self.numa[item as usize] + if both { self.singles } else { 0 }
     }
 
     /// Changes a counter of pages.

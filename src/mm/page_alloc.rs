@@ -25,7 +25,7 @@ use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Wmark, Zone, Zonelist};
-use crate::mm::page::{MemMap, PageFlags, PageType};
+use crate::mm::page::{MemMap, Page, PageFlags, PageType, ZoneBits};
 use crate::mm::trace::{Brief, Event, Path, Verdict};
 use crate::mm::vmstat::{NumaStat, VmEvent, ZoneEvent, ZoneStat};
 use watermark::AllocFlags;
@@ -52,6 +52,8 @@ pub struct AllocContext {
 pub(crate) struct Lane {
     pub gfp: Gfp,
     pub zone: ZoneId,
+    /// What the flags of the zone's pages begin with.
+    pub zone_bits: ZoneBits,
     pub kind: ZoneType,
     pub migratetype: MigrateType,
     /// The low watermark with its boost.
@@ -66,7 +68,8 @@ impl Default for Lane {
     /// No mask and no zone is like these.
     fn default() -> Lane {
         let (zone, kind, migratetype) = (ZoneId(u16::MAX), ZoneType::Normal, MigrateType::Unmovable);
-        Lane { gfp: Gfp(u32::MAX), zone, kind, migratetype, mark: 0, reserve: 0, least: 0 }
+        let zone_bits = ZoneBits::NOWHERE;
+        Lane { gfp: Gfp(u32::MAX), zone, zone_bits, kind, migratetype, mark: 0, reserve: 0, least: 0 }
     }
 }
 
@@ -160,9 +163,13 @@ impl Machine {
             self.vmstat.count(VmEvent::BuddySplit, u64::from(from.get() - order.get()));
             (pfn, Some(from))
         };
-        zone.local_hits += 1;
-        self.vmstat.count_zone(ZoneEvent::Pgalloc, lane.kind, u64::from(order.pages()));
-        self.last_alloc.brief = Some(Brief { at: self.clock, free, pfn, order, from });
+        if order == Order::ZERO {
+            zone.singles += 1;
+        } else {
+            zone.count_hit(self.home);
+            self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(order.pages()));
+        }
+        self.last_alloc.brief = Some(Brief { free, pfn, order, from });
         self.prep_new_page(pfn, gfp, order);
         self.charge(self.config.costs.alloc);
         Some(pfn)
@@ -186,6 +193,7 @@ impl Machine {
         Some(Lane {
             gfp: ac.gfp,
             zone: preferred,
+            zone_bits: Page::in_zone(preferred),
             kind: zone.kind,
             migratetype: ac.migratetype,
             mark,
@@ -204,7 +212,7 @@ impl Machine {
     #[inline(never)]
     fn alloc_pages_further(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
         let ac = self.prepare_alloc_pages(node, gfp, order)?;
-        self.last_alloc.begin(self.clock, &ac);
+        self.last_alloc.begin(&ac);
         if self.fail_nth() {
             self.last_alloc.fail(Path::Injected);
             return Err(Errno::ENOMEM);
@@ -247,15 +255,20 @@ impl Machine {
 
     #[inline(never)]
     fn free_the_larger_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        self.free_the_block(pfn, order)
+        if self.pcp_allowed_order(order) {
+            return self.free_the_block(pfn, order);
+        }
+        let ready = self.mem_map.own_page_mut(pfn).is_some_and(|page| page.is_ready_to_free(order));
+        if !ready || self.free_is_watched() {
+            return self.free_pages_further(pfn, order);
+        }
+        self.free_pages_ok(pfn, order);
+        Ok(())
     }
 
     #[inline(always)]
     fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        if self.pcp_allowed_order(order) && self.free_by_lane(pfn, order) {
-            return Ok(());
-        }
-        self.free_pages_further(pfn, order)
+        if self.free_by_lane(pfn, order) { Ok(()) } else { self.free_pages_further(pfn, order) }
     }
 
     /// The usual case: a page of the lane that nobody else holds and nothing hangs on. `false` has done nothing.
@@ -267,11 +280,11 @@ impl Machine {
         let lane = &self.lane;
         let Some(page) = self.mem_map.own_page_mut(pfn) else { return false };
         let (theirs, list) = (self.pageblocks.get(pfn), pcp::pindex(lane.migratetype, order));
-        let fits = page.zone() == lane.zone && theirs == lane.migratetype;
-        if !fits || !page.is_ready_to_free(order) || !self.contents.is_empty() {
+        let fits = page.is_ready_to_free_in(order, lane.zone_bits) && theirs == lane.migratetype;
+        if !fits || !self.contents.is_empty() {
             return false;
         }
-        page.become_pcp(lane.migratetype);
+        page.become_pcp(lane.zone_bits, lane.migratetype);
         let zone = &mut self.zones[lane.zone.index()];
         let pcp = &mut zone.pageset[self.cpu.index()];
         pcp.lists[list].push(pfn);
@@ -371,6 +384,7 @@ impl Machine {
     }
 
     /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
+    #[inline(always)]
     pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
         let page = self.mem_map.page_mut(pfn);
         page.reset_flags(PageFlags::NONE);
@@ -568,6 +582,7 @@ impl Machine {
     }
 
     /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
+    #[inline(always)]
     pub(crate) fn free_one_page(
         &mut self,
         zone_id: ZoneId,
@@ -631,17 +646,17 @@ impl Zone {
     /// Counts an allocation that came from the preferred node, asked for by a CPU of the node `here`.
     #[inline]
     fn count_hit(&mut self, here: usize) {
-        if self.pgdat == here {
-            self.local_hits += 1;
-        } else {
-            self.numa[NumaStat::Hit as usize] += 1;
-            self.numa[NumaStat::Other as usize] += 1;
-        }
+        self.numa[NumaStat::Hit as usize] += 1;
+        self.count_place(here);
     }
 
     /// Counts one that should have come from another node.
     fn count_miss(&mut self, here: usize) {
         self.numa[NumaStat::Miss as usize] += 1;
+        self.count_place(here);
+    }
+
+    fn count_place(&mut self, here: usize) {
         self.numa[if self.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
     }
 

@@ -113,7 +113,6 @@ const TRIES: usize = 16;
 /// Nearly all do, so the hot path notes only this; [`Machine::last_alloc`] makes the record of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Brief {
-    pub at: u64,
     pub free: u64,
     pub pfn: Pfn,
     pub order: Order,
@@ -124,8 +123,6 @@ pub(crate) struct Brief {
 /// Everything decided during one allocation.
 #[derive(Clone, Debug)]
 pub struct AllocRecord {
-    /// When it began, in nanoseconds of virtual time.
-    pub at: u64,
     /// The mask.
     pub gfp: Gfp,
     /// The order.
@@ -157,7 +154,6 @@ pub struct AllocRecord {
 impl Default for AllocRecord {
     fn default() -> AllocRecord {
         AllocRecord {
-            at: 0,
             gfp: Gfp::NONE,
             order: Order::ZERO,
             highest: ZoneType::Normal,
@@ -178,10 +174,9 @@ impl Default for AllocRecord {
 
 impl AllocRecord {
     /// Starts the record of a new allocation.
-    pub fn begin(&mut self, at: u64, ac: &AllocContext) {
+    pub fn begin(&mut self, ac: &AllocContext) {
         self.brief = None;
         self.slow.clear();
-        self.at = at;
         self.gfp = ac.gfp;
         self.order = ac.order;
         self.highest = ac.highest;
@@ -277,7 +272,7 @@ impl Machine {
     /// The last allocation with its arithmetic: what [`AllocRecord::explain`] tells.
     pub fn last_alloc(&self) -> AllocRecord {
         let Some(brief) = self.last_alloc.brief else { return self.last_alloc.clone() };
-        let Brief { at, free, pfn, order, from } = brief;
+        let Brief { free, pfn, order, from } = brief;
         let Lane { gfp, zone, kind, migratetype, mark, reserve, .. } = self.lane;
         let of = &self.zones[zone.index()];
         let highest = gfp.zone(self.config.arch).unwrap_or(kind);
@@ -285,7 +280,7 @@ impl Machine {
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
         let (nid, wmark, verdict) = (of.node, Wmark::Low, Verdict::Allowed);
         let mut record = AllocRecord::default();
-        record.begin(at, &ac);
+        record.begin(&ac);
         record.tried(ZoneTry { zone, kind, nid, wmark, flags, free, mark, reserve, verdict });
         if let Some(from) = from {
             record.split(from, order);
