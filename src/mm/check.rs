@@ -67,6 +67,9 @@ impl Machine {
             );
             return broken("no page is lost or made", what);
         }
+        if let Some(what) = self.memblock.first_wrong() {
+            return broken("memblock's regions are sorted, disjoint and merged", what);
+        }
         self.check_vm()?;
         Ok(census)
     }

@@ -6,6 +6,7 @@
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
 use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::gfp::Gfp;
+use crate::mm::memblock::Memblock;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
@@ -192,6 +193,11 @@ impl Serials {
         self.live.remove(&pfn.0);
     }
 
+    /// All frames changed: every handle is stale from now on.
+    pub(crate) fn bump_all(&mut self) {
+        self.live.clear();
+    }
+
     fn watch(&mut self, pfn: Pfn) -> u32 {
         let next = &mut self.next;
         *self.live.entry(pfn.0).or_insert_with(|| {
@@ -280,6 +286,12 @@ pub struct Machine {
     pub ooms: Vec<OomRecord>,
     /// The kernel's last words, after a panic.
     pub panicked: Option<String>,
+    /// The boot allocator; after the hand-over, what it was.
+    pub memblock: Memblock,
+    /// The next step of the boot, while memblock is the only allocator.
+    pub(crate) early: Option<u8>,
+    /// What was booted, when `config` no longer says it.
+    pub(crate) origin: Option<Rc<Config>>,
     /// The address whose fault is being handled.
     pub(crate) faulting: Option<u64>,
     /// Tasks that have not ended (`nr_threads`).

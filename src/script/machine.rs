@@ -71,7 +71,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn reset(ctx: NativeCallContext) -> ScriptResult<MachineRef> {
         let bench = Bench::of(&ctx);
-        let config = bench.borrow().machine.config.clone();
+        let config = bench.borrow().machine.spec().clone();
         super::put(&bench, config)
     }
 
@@ -207,17 +207,28 @@ pub mod functions {
         super::pass(&Bench::of(&ctx), ms)
     }
 
-    /// Lets one tick of the scheduler pass: 4 ms.
+    /// Lets one tick of the scheduler pass: 4 ms. On a machine stopped at memblock, does the boot's next step.
     ///
     /// ```vmlab
     /// > step()
     /// > now()
     /// 4.0
+    /// > boot(#{ machine: "tiny", stop: "memblock" });
+    /// > step()
+    /// > log
+    /// [    0.000000] NODE_DATA(0) allocated [mem 0xfd5000-0xffffff]
     /// ```
     ///
     /// Command: `step`
-    pub fn step(ctx: NativeCallContext) {
-        Bench::of(&ctx).borrow_mut().machine.charge(JIFFY);
+    #[rhai_fn(return_raw)]
+    pub fn step(ctx: NativeCallContext) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let machine = &mut bench.borrow_mut().machine;
+        if machine.is_early() {
+            return machine.early_step().map(|_| ()).or_else(|why| misuse(why.to_string()));
+        }
+        machine.charge(JIFFY);
+        Ok(())
     }
 
     /// Lets time pass until a condition holds, and answers the milliseconds it took.
@@ -507,6 +518,12 @@ fn text(machine: &Machine) -> String {
         config.nr_cpus(),
         config.seed
     ));
+    if machine.is_early() {
+        let next = machine.next_early_step().map_or("memblock_free_all", |step| step.name());
+        lines.push(format!(
+            "  stopped at memblock: next is {next}; step() does it, memblock_free_all() does the rest"
+        ));
+    }
     lines.extend(config.inferred.iter().map(|sentence| format!("  inferred: {sentence}")));
     lines.join("\n")
 }

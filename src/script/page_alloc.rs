@@ -398,11 +398,13 @@ pub mod functions {
 fn page(desk: &mut Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<PageRef>> {
     // With nobody left to kill the kernel has panicked: the run ends.
     super::task::alive(desk)?;
+    super::memblock::late(desk)?;
     Ok(answer(found.map(|pfn| PageRef::new(desk, pfn))))
 }
 
 fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Address>> {
     super::task::alive(desk)?;
+    super::memblock::late(desk)?;
     Ok(answer(found.map(|pfn| Address(desk.machine.phys_to_virt(pfn.phys()).0))))
 }
 

@@ -135,6 +135,8 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
+    ("/sys/kernel/debug/memblock/memory", crate::script::memblock::debugfs_memory),
+    ("/sys/kernel/debug/memblock/reserved", crate::script::memblock::debugfs_reserved),
     ("/sys/kernel/debug/extfrag/extfrag_index", extfrag::index),
     ("/sys/kernel/debug/extfrag/unusable_index", extfrag::unusable),
     (THP, thp),

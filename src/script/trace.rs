@@ -102,7 +102,25 @@ pub mod functions {
     ///   page dumped because: nonzero _refcount
     ///   order 1 given, allocated with 0
     /// > log()
+    /// [    0.000000] Zone ranges:
+    /// [    0.000000]   DMA      [mem 0x0000000000001000-0x0000000000ffffff]
+    /// [    0.000000]   DMA32    empty
+    /// [    0.000000]   Normal   empty
+    /// [    0.000000]   Device   empty
+    /// [    0.000000] Movable zone start for each node
+    /// [    0.000000] Early memory node ranges
+    /// [    0.000000]   node   0: [mem 0x0000000000001000-0x000000000009efff]
+    /// [    0.000000]   node   0: [mem 0x0000000000100000-0x0000000000ffffff]
+    /// [    0.000000] Initmem setup node 0 [mem 0x0000000000001000-0x0000000000ffffff]
+    /// [    0.000000] On node 0, zone DMA: 1 pages in unavailable ranges
+    /// [    0.000000] On node 0, zone DMA: 97 pages in unavailable ranges
+    /// [    0.000000] On node 0, zone DMA: 28672 pages in unavailable ranges
     /// [    0.000000] Fallback order for Node 0: 0
+    /// [    0.000000] Built 1 zonelists, mobility grouping on.  Total pages: 3008
+    /// [    0.000000] Policy zone: DMA
+    /// [    0.000000] Dentry cache hash table entries: 2048 (order: 2, 16384 bytes, linear)
+    /// [    0.000000] Inode-cache hash table entries: 1024 (order: 1, 8192 bytes, linear)
+    /// [    0.000000] Memory: 12288K/15992K available (658K kernel code, 107K rwdata, 418K rodata, 129K init, 797K bss, 3704K reserved, 0K cma-reserved)
     /// [    0.000000] BUG: Bad page state in process script  pfn:00400
     /// [    0.000000] page:0x400 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x400 flags:()
     /// [    0.000000] page dumped because: nonzero _refcount

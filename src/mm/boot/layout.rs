@@ -293,7 +293,7 @@ impl Machine {
         }
     }
 
-    fn add_virgin(&mut self, id: ZoneId, mut blocks: Vec<u32>) {
+    pub(super) fn add_virgin(&mut self, id: ZoneId, mut blocks: Vec<u32>) {
         blocks.sort_unstable();
         let zone = &mut self.zones[id.index()];
         zone.mod_stat(ZoneStat::FreePages, blocks.len() as i64 * i64::from(Order::MAX.pages()));
@@ -428,7 +428,7 @@ impl Machine {
 }
 
 /// Cuts a range into aligned blocks that are as large as possible.
-fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32, Order)> {
+pub(super) fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32, Order)> {
     let mut at = start;
     std::iter::from_fn(move || {
         if at >= end {

@@ -51,6 +51,10 @@ impl Machine {
     /// The slow path of an allocation (`__alloc_pages_slowpath`).
     #[cold]
     pub(crate) fn alloc_pages_slowpath(&mut self, ac: &AllocContext) -> Result<Pfn, Errno> {
+        if self.is_early() {
+            self.last_alloc.fail(Path::Early);
+            return Err(Errno::ENOMEM);
+        }
         let mut ac = *ac;
         let may_reclaim = ac.gfp.may_sleep();
         let costly = ac.order > Order::COSTLY;

@@ -36,6 +36,8 @@ pub enum Path {
     Failed,
     /// `fail_nth` asked for a failure here.
     Injected,
+    /// Memblock is the only allocator yet.
+    Early,
 }
 
 /// One zone that was tried, with the numbers of its check.
