@@ -221,6 +221,28 @@ fn every_format_is_well_formed() {
 
 /// `lab` at the prompt, and its machine to try things on.
 #[test]
+fn json_is_asked_for_like_anywhere_else() {
+    let desk = Desk::new("json");
+    let json = |words: &[&str]| -> serde_json::Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vmlab"));
+        command.env_remove("VMLAB_LABS").current_dir(&desk.0).stdin(Stdio::null());
+        let output = command.arg("--json").args(words).output().unwrap();
+        assert_eq!(said(&output).lines().count(), 1, "{words:?}: {}", said(&output));
+        serde_json::from_str(&said(&output)).expect("JSON")
+    };
+    for words in [&["lab", "list"][..], &["lab"], &["--machine", "tiny", "-e", "lab list"]] {
+        let list = json(words);
+        let labs = list["labs"].as_array().expect("labs");
+        let ten = labs.iter().find(|lab| lab["name"] == TEN).expect("the lab is listed");
+        assert_eq!((&list["schema"], &ten["passed"]), (&1.into(), &false.into()), "{list}");
+    }
+    assert_eq!(json(&["lab", "next"])["next"]["points"], 10);
+    assert!(json(&["lab", "hint", "10"])["text"].as_str().unwrap().starts_with("hint 1 of"));
+    desk.write("10.rhai", &of_lab(TEN, "solution.rhai"));
+    assert!(json(&["lab", "check", "10", "10.rhai"])["schema"].is_number());
+}
+
+#[test]
 fn the_prompt_knows_labs() {
     let desk = Desk::new("prompt");
     let mut command = Command::new(env!("CARGO_BIN_EXE_vmlab"));

@@ -20,8 +20,8 @@ fn run(session: &mut Session, line: &[String]) -> Outcome {
             }
         };
     }
-    let (out, theme) = (session.bench.out.clone(), session.manners().theme);
-    match command::obey_words(words, &out, theme, "lab") {
+    let out = session.bench.out.clone();
+    match command::obey_words(words, &out, session.manners(), "lab") {
         0 => Outcome::Done,
         _ => Outcome::Failed,
     }
@@ -29,7 +29,7 @@ fn run(session: &mut Session, line: &[String]) -> Outcome {
 
 /// Puts a lab's machine on the bench, as the student's script finds it; `given` is a variable.
 fn put(session: &mut Session, asked: Option<&str>, seed: Option<u64>) -> Result<(), String> {
-    let room = Room::open(&session.bench.out, session.manners().theme, "lab")?;
+    let room = Room::open(&session.bench.out, session.manners(), "lab")?;
     let lab = match asked {
         Some(asked) => room.library.find(asked)?,
         None => student::upcoming(&room, &student::progress(&room)).ok_or("error: all labs are passed")?,

@@ -351,6 +351,7 @@ impl Machine {
             cpu: self.cpu.0,
             pid: self.current.pid,
             comm: self.current.comm,
+            irq: self.current.in_interrupt,
             event,
         };
         self.trace.push(stamped);

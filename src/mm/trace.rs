@@ -367,6 +367,8 @@ pub struct Stamped {
     pub pid: u32,
     /// Its name.
     pub comm: Comm,
+    /// In an interrupt handler, which borrowed the CPU from the task.
+    pub irq: bool,
     /// What happened.
     pub event: Event,
 }

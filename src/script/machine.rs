@@ -10,7 +10,7 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
 use crate::script::handles::{MachineRef, cpu_list};
-use crate::script::table::{Column, Table};
+use crate::script::table::{Column, Table, WIDTH, wrap};
 use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
 use rhai::plugin::*;
 use rhai::{FnPtr, Map};
@@ -31,11 +31,13 @@ pub mod functions {
     /// > boot("x86_64-numa2")
     /// machine x86_64-numa2: x86_64, kernel 6.1
     ///   MEMORY: 2047 MB (2017048 kB managed)  NODES: 2  CPUS: 2  SEED: 1
-    ///   inferred: Node 0, zone DMA32: its free blocks hold 233576 pages, zoneinfo shows 233639; the files are of different moments, the blocks count.
+    ///   inferred: Node 0, zone DMA32: its free blocks hold 233576 pages, zoneinfo shows 233639;
+    ///     the files are of different moments, the blocks count.
     /// > boot(#{ arch: "x86_64", mem: "64M", cpus: 2 })
     /// machine custom: x86_64, kernel 6.1
     ///   MEMORY: 63 MB (49152 kB managed)  NODES: 1  CPUS: 2  SEED: 1
-    ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share, everything else is free.
+    ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share,
+    ///     everything else is free.
     /// > boot("x86_64-1T")
     /// error: x86_64-1T: there is no such machine among the 26 shipped ones
     ///   help: Did you mean x86_64-1G?
@@ -524,6 +526,7 @@ fn text(machine: &Machine) -> String {
             "  stopped at memblock: next is {next}; step() does it, memblock_free_all() does the rest"
         ));
     }
-    lines.extend(config.inferred.iter().map(|sentence| format!("  inferred: {sentence}")));
+    let inferred = config.inferred.iter().map(|sentence| format!("  inferred: {sentence}"));
+    lines.extend(inferred.flat_map(|sentence| wrap(&sentence, WIDTH)));
     lines.join("\n")
 }

@@ -314,8 +314,10 @@ pub mod functions {
     ///   __GFP_ATOMIC                 0x200  The caller cannot sleep and is important: it may go a quarter deeper below min.
     ///   __GFP_KSWAPD_RECLAIM         0x800  kswapd may be woken.
     ///   -> ZONE_NORMAL, here DMA
-    ///   may not sleep, may wake kswapd, may use half of min, and a quarter of the rest; unmovable pages, zones up to Normal.
-    ///   watermark: low first, then min, half of it for __GFP_HIGH, a quarter less for __GFP_ATOMIC (in DMA: 137, then 42)
+    ///   may not sleep, may wake kswapd, may use half of min, and a quarter of the rest;
+    ///     unmovable pages, zones up to Normal.
+    ///   watermark: low first, then min, half of it for __GFP_HIGH, a quarter less for __GFP_ATOMIC
+    ///     (in DMA: 137, then 42)
     /// > gfp GFP_KERNEL|__GFP_ZERO
     /// GFP_KERNEL|__GFP_ZERO = 0xdc0
     ///   FLAG                           BIT  MEANING
@@ -325,7 +327,8 @@ pub mod functions {
     ///   __GFP_DIRECT_RECLAIM         0x400  The caller may reclaim itself, so it may sleep.
     ///   __GFP_KSWAPD_RECLAIM         0x800  kswapd may be woken.
     ///   -> ZONE_NORMAL, here DMA
-    ///   may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
+    ///   may sleep and reclaim, may start IO, may enter the file system, may wake kswapd;
+    ///     unmovable pages, zones up to Normal.
     ///   watermark: low first, then min (in DMA: 137, then 110)
     /// > gfp(0xcc0).rows[0].flag
     /// __GFP_IO
@@ -382,8 +385,10 @@ pub mod functions {
     /// ENOMEM (Cannot allocate memory)
     /// > explain()
     /// alloc_pages(GFP_KERNEL, 0) wanted 1 page and was made to fail by fail_nth: the zones were not asked.
-    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
-    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()
+    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd;
+    ///     unmovable pages, zones up to Normal.
+    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast.
+    ///   Next: kmem -z, gfp(mask), events()
     /// ```
     ///
     /// Kernel: `should_fail_alloc_page`, `mm/page_alloc.c`.

@@ -21,17 +21,20 @@ pub mod functions {
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > explain()
     /// alloc_pages(GFP_KERNEL, 2) wanted 4 pages together and got pfn 0x400.
-    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
+    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd;
+    ///     unmovable pages, zones up to Normal.
     ///   zone                 free  must exceed
     ///   DMA                  3072  137 = low 137 + lowmem_reserve 0: allowed
-    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA, the last one out of a block of order 10.
+    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA,
+    ///     the last one out of a block of order 10.
     ///   No Unmovable block was free: one was taken from Movable; its pageblock changed hands.
-    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()
+    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast.
+    ///   Next: kmem -z, gfp(mask), events()
     /// ```
     ///
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
-        Table::lines(&Bench::of(&ctx).borrow().machine.last_alloc().explain())
+        Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc().explain())
     }
 
     #[rhai_fn(name = "explain", return_raw)]
@@ -225,6 +228,7 @@ fn record(event: &Stamped) -> Record {
         ("cpu".into(), event.cpu.into()),
         ("comm".into(), event.comm.as_str().into()),
         ("pid".into(), event.pid.into()),
+        ("irq".into(), event.irq.into()),
         ("group".into(), event.event.group().into()),
         ("event".into(), event.event.name().into()),
         ("detail".into(), detail.into()),

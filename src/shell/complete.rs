@@ -269,6 +269,7 @@ mod tests {
             ("sysctl vm.swappiness=10 vm.page-c", &["vm.page-cluster"], "vm.swappiness"),
             ("help vt", &["vtop"], "vm"),
             ("help alloc_page", &["alloc_page", "alloc_pages"], "alloc_pages("),
+            ("help --model compa", &["compaction"], "compact"),
             ("man PROT_R", &["PROT_READ"], "PROT_EXEC"),
             ("timing ", &["off", "on"], "vm"),
             ("repeat -3 km", &["kmem"], "vm"),

@@ -23,10 +23,10 @@ pub struct Kit {
 #[derive(Subcommand)]
 #[command(no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
 enum Line {
-    /// Lists the commands and functions, or shows the page of a name.
+    /// Lists the commands and functions, or shows the page of a name; `help --model` tells what is simulated.
     Help {
         /// A command, a function, a constant, a property
-        #[arg(value_name = "TOPIC")]
+        #[arg(value_name = "TOPIC", allow_hyphen_values = true)]
         name: Vec<String>,
     },
     /// Shows the page of a name, as help does.

@@ -5,6 +5,7 @@ use crate::script::catalogue::{Entry, Kind};
 use crate::script::takes::Takes;
 use crate::shell::crash::Spelled;
 use crate::shell::kit::Kit;
+use crate::shell::model;
 use crate::shell::session::Session;
 use crate::shell::words::{Part, last_part};
 
@@ -39,6 +40,8 @@ pub fn arguments(session: &Session, command: &str, before: &[&str], word: &str) 
     }
     if let Some(argument) = Kit::argument(command) {
         return match argument.as_str() {
+            "TOPIC" if before == ["--model"] => names(model::names(), word),
+            "TOPIC" if word.starts_with('-') => names(["--model".to_string()], word),
             "TOPIC" => topics(session, word),
             "FILE" => host_files(session, word),
             "COMMAND" => names(session.pages.command_names(), word),
