@@ -90,6 +90,11 @@ impl Arch {
         !matches!(self, Arch::Uml | Arch::Arm)
     }
 
+    /// Built with `CONFIG_DEBUG_FS`: there is /sys/kernel/debug.
+    pub fn has_debugfs(self) -> bool {
+        self != Arch::Uml
+    }
+
     /// Built with `CONFIG_HIGHMEM`.
     pub fn has_highmem(self) -> bool {
         matches!(self, Arch::I386 | Arch::I386Pae | Arch::Arm)
@@ -100,6 +105,14 @@ impl Arch {
         match self {
             Arch::X86_64 | Arch::I386Pae | Arch::Arm64 => Order::PAGEBLOCK,
             Arch::I386 | Arch::Arm | Arch::Uml => Order::MAX,
+        }
+    }
+
+    /// Pages of a memory section; `None` where one array describes all frames, holes as well (`CONFIG_FLATMEM`).
+    pub fn section_pages(self) -> Option<u32> {
+        match self {
+            Arch::X86_64 | Arch::Arm64 => Some(1 << 15),
+            Arch::I386 | Arch::I386Pae | Arch::Arm | Arch::Uml => None,
         }
     }
 

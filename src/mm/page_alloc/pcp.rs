@@ -51,9 +51,9 @@ pub fn pindex(migratetype: MigrateType, order: Order) -> usize {
 }
 
 /// The order of a list's blocks (`pindex_to_order`).
-fn order_of(pindex: usize) -> Order {
+fn order_of(pindex: usize, pageblock: Order) -> Order {
     if pindex == THP_LIST {
-        Order::PAGEBLOCK
+        pageblock
     } else {
         Order::new((pindex / MigrateType::PCPTYPES) as u8).unwrap_or_default()
     }
@@ -113,7 +113,7 @@ impl Machine {
     /// True for orders that the per-CPU lists keep (`pcp_allowed_order`).
     #[inline]
     pub fn pcp_allowed_order(&self, order: Order) -> bool {
-        order <= Order::COSTLY || (order == Order::PAGEBLOCK && self.config.thp.is_some())
+        order <= Order::COSTLY || (order == self.pageblocks.order() && self.config.thp.is_some())
     }
 
     /// Gives each CPU's lists the size that fits the zone now (`zone_set_pageset_high_and_batch`).
@@ -220,7 +220,7 @@ impl Machine {
             while zone.pageset[cpu.index()].lists[list].is_empty() {
                 list = (list + 1) % NR_PCP_LISTS;
             }
-            let order = order_of(list);
+            let order = order_of(list, pageblocks.order());
             while left > 0 {
                 let pcp = &mut zone.pageset[cpu.index()];
                 let Some((tail, page)) = pcp.lists[list].pop_back_mut(mem_map) else { break };
