@@ -15,12 +15,15 @@
 mod layout;
 
 use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
+use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Config, NodeConfig, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::pcp::PerCpuPages;
+use crate::mm::page_owner::PageOwners;
+use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
@@ -81,6 +84,7 @@ impl Machine {
         machine.apply_spec_swap()?;
         machine.trace.clear();
         machine.clock = 0;
+        machine.set_alarm();
         Ok(machine)
     }
 
@@ -108,6 +112,7 @@ impl Machine {
                 stat: [0; NodeStat::COUNT],
                 lruvec: Lruvec::default(),
                 kswapd: Kswapd::default(),
+                kcompactd: Kcompactd::default(),
             });
         }
         for late in &config.late_freed {
@@ -155,7 +160,12 @@ impl Machine {
             swap_turn: 0,
             io: VecDeque::new(),
             device_free_at: 0,
-            background: false,
+            alarm: 0,
+            lumpy_reclaim: false,
+            page_owner: PageOwners::default(),
+            page_poison: PagePoison::default(),
+            stray_writes: false,
+            debug_pages: false,
             in_background: false,
             isolated: Vec::new(),
             ooms: Vec::new(),

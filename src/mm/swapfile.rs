@@ -367,7 +367,7 @@ impl Machine {
         let done_at = self.device_free_at.max(self.clock) + cost;
         self.device_free_at = done_at;
         self.io.push_back(Io { done_at, pfn, write });
-        self.background = true;
+        self.alarm = 0;
     }
 
     /// Sleeps until a page is read (`folio_wait_locked`).

@@ -196,6 +196,7 @@ impl Machine {
                 self.setup_per_zone_wmarks();
             }
             "watermark_scale_factor" => self.setup_per_zone_wmarks(),
+            "compaction_proactiveness" => self.trigger_proactive_compaction(),
             "percpu_pagelist_high_fraction" => (0..self.zones.len()).for_each(|z| self.zone_pcp_update(z)),
             "dirty_ratio" => self.sysctl.dirty_bytes = 0,
             "dirty_bytes" => self.sysctl.dirty_ratio = 0,

@@ -311,14 +311,15 @@ pub mod functions {
     pub fn check(ctx: NativeCallContext) -> ScriptResult<String> {
         let census = Bench::of(&ctx).borrow().machine.check();
         match census {
-            Ok(c) => Ok(format!(
-                "pages {}: free {} + per-CPU {} + used {} = {} (verified)",
-                c.managed,
-                c.free,
-                c.pcp,
-                c.used,
-                c.free + c.pcp + c.used
-            )),
+            Ok(c) => {
+                let isolated =
+                    if c.isolated > 0 { format!(" + isolated {}", c.isolated) } else { String::new() };
+                let sum = c.free + c.pcp + c.isolated + c.used;
+                Ok(format!(
+                    "pages {}: free {} + per-CPU {}{isolated} + used {} = {sum} (verified)",
+                    c.managed, c.free, c.pcp, c.used
+                ))
+            }
             Err(broken) => misuse(format!("this is a bug in vmlab: an invariant is broken: {broken}")),
         }
     }
@@ -391,7 +392,7 @@ fn pass(bench: &Bench, ms: i64) -> ScriptResult<()> {
     let mut desk = bench.borrow_mut();
     match wanted.checked_mul(1_000_000).filter(|ns| *ns < END - desk.machine.clock.min(END)) {
         Some(ns) => {
-            desk.machine.charge(ns);
+            desk.machine.pass(ns);
             Ok(())
         }
         None => misuse(format!("{ms} ms is too long: the machine's clock ends after 292 years")),

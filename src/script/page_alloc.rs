@@ -168,6 +168,7 @@ pub mod functions {
     /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 3 given, allocated with 2
+    ///   a kernel does not remember the order of such a block: it would free pages behind the block that belong to others
     /// > __free_pages(p, 2)
     /// > __free_pages(p, 2)
     /// BUG: Bad page state in process script  pfn:00400

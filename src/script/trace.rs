@@ -100,10 +100,12 @@ pub mod functions {
     /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 1 given, allocated with 0
+    ///   a kernel does not remember the order of such a block: it would free pages behind the block that belong to others
     /// > log()
     /// [    0.000000] Fallback order for Node 0: 0
     /// [    0.000000] BUG: Bad page state in process script  pfn:00400
-    /// [    0.000000] page:0x400 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x400 flags:()
+    /// [    0.000000] page:ffffea0000010000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x400
+    /// [    0.000000] flags: 0x7ffffc0000000(node=0|zone=0|lastcpupid=0x1fffff)
     /// [    0.000000] page dumped because: nonzero _refcount
     /// ```
     ///

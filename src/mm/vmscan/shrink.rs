@@ -230,6 +230,28 @@ impl Machine {
         Fate::Freed
     }
 
+    /// Frees a clean page of a file that nobody maps, used or not (`reclaim_clean_pages_from_list`).
+    pub(crate) fn reclaim_clean_page(&mut self, pfn: Pfn) -> bool {
+        let page = self.mem_map.page(pfn);
+        let kept = PageFlags::SWAPBACKED
+            | PageFlags::DIRTY
+            | PageFlags::UNEVICTABLE
+            | PageFlags::WRITEBACK
+            | PageFlags::LOCKED;
+        if !page.is(PageFlags::LRU) || page.is_any(kept) || page.mapcount() > 0 {
+            return false;
+        }
+        self.lru_unlink(pfn);
+        let page = self.mem_map.page_mut(pfn);
+        page.clear(PageFlags::LRU);
+        page.refcount += 1;
+        if self.remove_mapping(pfn) == Fate::Freed {
+            return true;
+        }
+        self.putback_lru_page(pfn);
+        false
+    }
+
     /// Was the page used since reclaim last looked? (`folio_check_references`)
     fn check_references(&mut self, pfn: Pfn) -> References {
         let (referenced_ptes, locked) = self.page_referenced(pfn);
