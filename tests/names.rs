@@ -69,6 +69,9 @@ const PROMISED: &[&str] = &[
     "gfp(GFP_KERNEL)",
     "drain_pages()",
     "compact()",
+    "compact(\"--step\")",
+    "free_contig_range(alloc_contig_range(0x800, 0x810, GFP_KERNEL), 16)",
+    "let a = get_zeroed_page(GFP_KERNEL); kwrite(a, 7); kread(a)",
     "GFP_KERNEL | __GFP_ZERO | __GFP_WAIT",
     // I.6 tasks and address spaces
     "let p = spawn(\"a\"); [p.pid, p.comm, p.rss, p.total_vm, p.minflt, p.majflt, p.swap, p.oom_score_adj, p.alive, p.vmas]",
@@ -172,8 +175,6 @@ const LATER: &[&str] = &[
     "mempool_create",
     "mempool_alloc",
     "mempool_free",
-    "kread",
-    "kwrite",
     "vfork",
     "execve",
     "mremap",

@@ -82,6 +82,7 @@ impl Machine {
         machine.adopt_anonymous_pages();
         machine.apply_spec_sysctls()?;
         machine.apply_spec_swap()?;
+        machine.apply_cmdline();
         machine.trace.clear();
         machine.clock = 0;
         machine.set_alarm();
@@ -310,6 +311,37 @@ impl Machine {
         Ok(())
     }
 
+    /// Obeys the kernel's command line, as far as its words are simulated (`parse_early_param`).
+    fn apply_cmdline(&mut self) {
+        let line = self.config.cmdline.clone();
+        if line.is_empty() {
+            return;
+        }
+        self.printk(format!("Kernel command line: {line}"));
+        let mut unknown = Vec::new();
+        for word in line.split_whitespace() {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let switch: fn(&mut Machine, bool) = match name {
+                "page_owner" => Machine::set_page_owner,
+                "page_poison" => Machine::set_page_poison,
+                _ => {
+                    unknown.push(word);
+                    continue;
+                }
+            };
+            match kstrtobool(value) {
+                Some(on) => switch(self, on),
+                None => self.printk(format!("Malformed early option '{name}'")),
+            }
+        }
+        if !unknown.is_empty() {
+            let unknown = unknown.join(" ");
+            self.printk(format!(
+                "Unknown kernel command line parameters \"{unknown}\", will be passed to user space."
+            ));
+        }
+    }
+
     /// True unless huge pages are absent or switched off.
     pub fn thp_enabled(&self) -> bool {
         self.config.thp.is_some() && self.thp != ThpMode::Never
@@ -326,6 +358,19 @@ impl Machine {
         if self.thp_enabled() || before || mode == ThpMode::Never {
             self.set_recommended_min_free_kbytes();
         }
+    }
+}
+
+/// Yes or no as a kernel parameter says it (`kstrtobool`).
+pub fn kstrtobool(word: &str) -> Option<bool> {
+    match word.get(..2).unwrap_or(word) {
+        "on" | "oN" | "On" | "ON" => Some(true),
+        "of" | "oF" | "Of" | "OF" => Some(false),
+        _ => match word.chars().next()? {
+            'y' | 'Y' | 't' | 'T' | '1' => Some(true),
+            'n' | 'N' | 'f' | 'F' | '0' => Some(false),
+            _ => None,
+        },
     }
 }
 

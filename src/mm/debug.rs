@@ -14,6 +14,7 @@
 
 use crate::mm::addr::{Order, Pfn};
 use crate::mm::errno::Oops;
+use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::page::{Page, PageFlags, PageType};
 
@@ -135,6 +136,19 @@ impl Machine {
         let reason = format!("VM_BUG_ON_PAGE({condition})");
         self.dump_page(pfn, &reason);
         Oops::new(format!("page dumped because: {reason}"), advice)
+    }
+
+    /// A mask that names two zones (`gfp_zone`, with `CONFIG_DEBUG_VM`).
+    pub(crate) fn gfp_zone_bad(&mut self, gfp: Gfp) -> Oops {
+        let line = "kernel BUG at include/linux/gfp.h!";
+        self.printk("------------[ cut here ]------------");
+        self.printk(line);
+        let zones = Gfp(gfp.0 & (Gfp::DMA.0 | Gfp::HIGHMEM.0 | Gfp::DMA32.0));
+        let lowest = self.config.arch.zone_types()[0];
+        let advice = format!(
+            "VM_BUG_ON((GFP_ZONE_BAD >> bit) & 1): {zones} names more than one zone; ask for one of them\n  a kernel without CONFIG_DEBUG_VM would take its lowest zone, {lowest}"
+        );
+        Oops::new(line, advice)
     }
 
     /// Why a block cannot be freed with this order, or not at all.

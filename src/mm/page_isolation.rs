@@ -31,16 +31,17 @@ impl Machine {
     /// Isolates the pageblocks that hold a range; the first page that cannot move is the refusal
     /// (`start_isolate_page_range`).
     pub(crate) fn start_isolate_page_range(&mut self, range: &Frames) -> Result<(), Pfn> {
-        let (first, last) = (pageblock_start(range.start), pageblock_end(range.end - 1));
-        // Free blocks of several pageblocks that lie across an edge are cut there.
-        for edge in [first, last] {
-            self.split_free_block_at(edge);
-        }
-        for block in (first..last).step_by(Order::PAGEBLOCK.pages() as usize) {
+        let (first, last) = (pageblock_start(range.start), pageblock_start(range.end - 1));
+        // Those at the edges come first, as in the kernel.
+        let inner = (first + Order::PAGEBLOCK.pages()..last).step_by(Order::PAGEBLOCK.pages() as usize);
+        let blocks = [first].into_iter().chain((last > first).then_some(last)).chain(inner);
+        let mut isolated = Vec::new();
+        for block in blocks {
             if let Err(page) = self.set_migratetype_isolate(block, range) {
-                self.undo_isolate_page_range(&(first..block));
+                isolated.into_iter().for_each(|block| self.unset_migratetype_isolate(Pfn(block)));
                 return Err(page);
             }
+            isolated.push(block);
         }
         Ok(())
     }
@@ -55,6 +56,12 @@ impl Machine {
         }
         if let Some(page) = self.unmovable_page(&(first.0..pageblock_end(block).min(range.end))) {
             return Err(page);
+        }
+        // A free block that lies across an edge of the range is cut there.
+        for edge in [block, pageblock_end(block)] {
+            if edge <= range.start || edge >= range.end {
+                self.split_free_block_at(edge);
+            }
         }
         let zone = self.mem_map.page(first).zone();
         self.list_virgin_block(zone, first);

@@ -378,6 +378,15 @@ impl Machine {
         }
     }
 
+    /// Sleeps until the page is written (`wait_on_page_writeback`).
+    pub(crate) fn wait_on_page_writeback(&mut self, pfn: Pfn) {
+        while self.mem_map.page(pfn).is(PageFlags::WRITEBACK) {
+            let Some(io) = self.io.iter().find(|io| io.pfn == pfn && io.write).copied() else { return };
+            self.sleep_until(io.done_at);
+            self.complete_io();
+        }
+    }
+
     /// Sleeps until the device has nothing left to do.
     pub(crate) fn wait_for_device(&mut self) {
         while let Some(last) = self.io.back().copied() {

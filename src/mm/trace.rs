@@ -151,6 +151,15 @@ pub enum Event {
         priority: u8,
         file: bool,
     },
+    LruIsolate {
+        order: Order,
+        requested: u64,
+        scanned: u64,
+        taken: u64,
+        contig_taken: u64,
+        contig_dirty: u64,
+        contig_failed: u64,
+    },
     MarkVictim {
         pid: Pid,
         comm: Comm,
@@ -194,6 +203,7 @@ impl Event {
             | Event::KswapdSleep { .. }
             | Event::DirectReclaimBegin { .. }
             | Event::DirectReclaimEnd { .. }
+            | Event::LruIsolate { .. }
             | Event::LruShrinkInactive { .. } => "vmscan",
             Event::Compaction(_) => "compaction",
             Event::TestPagesIsolated { .. } | Event::AllocContigRange { .. } => "page_isolation",
@@ -229,6 +239,7 @@ impl Event {
             Event::DirectReclaimBegin { .. } => "mm_vmscan_direct_reclaim_begin",
             Event::DirectReclaimEnd { .. } => "mm_vmscan_direct_reclaim_end",
             Event::LruShrinkInactive { .. } => "mm_vmscan_lru_shrink_inactive",
+            Event::LruIsolate { .. } => "mm_vmscan_lru_isolate",
             Event::MarkVictim { .. } => "mark_victim",
             Event::TaskNewtask { .. } => "task_newtask",
             Event::ProcessExit { .. } => "sched_process_exit",
@@ -329,6 +340,9 @@ impl Event {
                 "{scanned} inactive {} pages of node {nid} were looked at (priority {priority}), {reclaimed} freed.",
                 if *file { "file" } else { "anonymous" }
             ),
+            Event::LruIsolate { order, taken, contig_taken, contig_failed, .. } => format!(
+                "Lumpy reclaim for order {order} took {taken} pages, {contig_taken} of them because they lie beside a victim; {contig_failed} blocks hold a page that cannot go."
+            ),
             Event::MarkVictim { pid, comm, score, freed } => {
                 format!(
                     "The OOM killer killed task {pid} ({comm}), whose score {score} was the largest; {freed} pages came back."
@@ -404,6 +418,18 @@ impl fmt::Display for Event {
                 f,
                 "nid={nid} nr_scanned={scanned} nr_reclaimed={reclaimed} priority={priority} flags={}",
                 if *file { "RECLAIM_WB_FILE" } else { "RECLAIM_WB_ANON" }
+            ),
+            Event::LruIsolate {
+                order,
+                requested,
+                scanned,
+                taken,
+                contig_taken,
+                contig_dirty,
+                contig_failed,
+            } => write!(
+                f,
+                "isolate_mode=2 order={order} nr_requested={requested} nr_scanned={scanned} nr_taken={taken} contig_taken={contig_taken} contig_dirty={contig_dirty} contig_failed={contig_failed}"
             ),
             Event::MarkVictim { pid, comm, score, freed } => {
                 write!(f, "pid={pid} comm={comm} score={score} freed={freed}")

@@ -16,6 +16,8 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
+    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range.
+    ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > explain()
@@ -37,7 +39,11 @@ pub mod functions {
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
             "alloc" | "allocation" | "last" => Ok(explain(ctx)),
-            other => misuse(format!("explain({other:?}): there is `explain()` and `explain(\"alloc\")`")),
+            "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
+            "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
+            other => misuse(format!(
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\" or \"contig\""
+            )),
         }
     }
 

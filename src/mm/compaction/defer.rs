@@ -18,7 +18,7 @@ use crate::mm::trace::{CompactionEvent, DeferStep};
 pub const MAX_DEFER_SHIFT: u32 = 6;
 
 /// What compaction remembers of a zone.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Memory {
     /// Requests turned away since the last failure (`compact_considered`).
     pub considered: u32,
@@ -32,6 +32,20 @@ pub struct Memory {
     pub cached_free: u32,
     /// kswapd shall forget which pageblocks to skip when it goes to sleep (`compact_blockskip_flush`).
     pub blockskip_flush: bool,
+}
+
+impl Default for Memory {
+    /// No failure; the scanners have stood nowhere yet, which is outside of every zone.
+    fn default() -> Memory {
+        Memory {
+            considered: 0,
+            shift: 0,
+            failed: None,
+            cached_migrate: [u32::MAX; 2],
+            cached_free: u32::MAX,
+            blockskip_flush: false,
+        }
+    }
 }
 
 impl Machine {

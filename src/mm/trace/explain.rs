@@ -204,8 +204,17 @@ pub fn describe(gfp: Gfp, highest: ZoneType) -> String {
     if gfp.has(Gfp::MEMALLOC) {
         words.push("ignores the watermarks");
     }
+    if gfp.has(Gfp::NOMEMALLOC) {
+        words.push("uses no reserve");
+    }
+    if gfp.has(Gfp::THISNODE) {
+        words.push("takes nothing from other nodes");
+    }
     if gfp.has(Gfp::NORETRY) {
         words.push("gives up after one round");
+    }
+    if gfp.has(Gfp::RETRY_MAYFAIL) {
+        words.push("tries hard but kills nobody");
     }
     if gfp.has(Gfp::NOFAIL) {
         words.push("never gives up");

@@ -253,11 +253,10 @@ impl Machine {
         let hopeless = self.nodes[node].kswapd.failures >= MAX_KSWAPD_FAILURES;
         let balanced = self.pgdat_balanced(node, sc.order, sc.reclaim_idx);
         if balanced || hopeless {
+            // What is free now may still be scattered.
             let asked = self.nodes[node].kswapd.order;
-            if balanced {
-                self.reset_isolation_suitable(node);
-                self.wakeup_kcompactd(node, asked, sc.reclaim_idx);
-            }
+            self.reset_isolation_suitable(node);
+            self.wakeup_kcompactd(node, asked, sc.reclaim_idx);
             let kswapd = &mut self.nodes[node].kswapd;
             *kswapd = Kswapd { failures: kswapd.failures, ..Kswapd::default() };
             let nid = self.nodes[node].nid;
