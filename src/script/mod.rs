@@ -17,8 +17,10 @@ pub mod answer;
 pub mod args;
 pub mod bench;
 pub mod catalogue;
+pub mod compaction;
 pub mod complaint;
 pub mod constants;
+pub mod contig;
 pub mod fault;
 pub mod gfp;
 pub mod handles;
@@ -32,6 +34,7 @@ pub mod objects;
 pub mod out;
 pub mod page;
 pub mod page_alloc;
+pub mod page_debug;
 pub mod proc;
 pub mod procps;
 pub mod program;
@@ -71,6 +74,9 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
         Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
+        Chapter::new("contig", exported_module!(contig::functions)),
+        Chapter::new("compaction", exported_module!(compaction::functions)),
+        Chapter::new("page_debug", exported_module!(page_debug::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),

@@ -17,6 +17,8 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
+    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range.
+    ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > explain()
@@ -41,7 +43,11 @@ pub mod functions {
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
             "alloc" | "allocation" | "last" => Ok(explain(ctx)),
-            other => misuse(format!("explain({other:?}): there is `explain()` and `explain(\"alloc\")`")),
+            "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
+            "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
+            other => misuse(format!(
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\" or \"contig\""
+            )),
         }
     }
 
@@ -104,6 +110,7 @@ pub mod functions {
     /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 1 given, allocated with 0
+    ///   a kernel does not remember the order of such a block: it would free pages behind the block that belong to others
     /// > log()
     /// [    0.000000] Zone ranges:
     /// [    0.000000]   DMA      [mem 0x0000000000001000-0x0000000000ffffff]
@@ -125,7 +132,8 @@ pub mod functions {
     /// [    0.000000] Inode-cache hash table entries: 1024 (order: 1, 8192 bytes, linear)
     /// [    0.000000] Memory: 12288K/15992K available (658K kernel code, 107K rwdata, 418K rodata, 129K init, 797K bss, 3704K reserved, 0K cma-reserved)
     /// [    0.000000] BUG: Bad page state in process script  pfn:00400
-    /// [    0.000000] page:0x400 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x400 flags:()
+    /// [    0.000000] page:ffffea0000010000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x400
+    /// [    0.000000] flags: 0x7ffffc0000000(node=0|zone=0|lastcpupid=0x1fffff)
     /// [    0.000000] page dumped because: nonzero _refcount
     /// ```
     ///
