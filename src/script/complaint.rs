@@ -117,10 +117,15 @@ pub fn complain(
         }
     }
     calls.reverse();
-    let (kind, what, help) = words(error, engine, entries, variables);
+    let (kind, what, mut help) = words(error, engine, entries, variables);
+    // A message may carry its advice; the place stands between them.
+    let mut lines = what.split("\n  help: ");
+    let what = lines.next().unwrap_or_default().to_string();
+    help.extend(lines.map(String::from));
     let pos = error.position();
     let text = sources.text(&file);
-    let place = text.and_then(|text| place(sources.shown(&file), text, pos)).map(Box::new);
+    let place = text.and_then(|text| place(sources.shown(&file), text, pos));
+    let place = place.map(|place| Box::new(at_literal(place, &what)));
     if text.is_none() && !pos.is_none() {
         calls.insert(0, format!("at {}", spot(&file, pos)));
     }
@@ -139,6 +144,24 @@ fn place(source: &str, text: &str, pos: Position) -> Option<Place> {
     let rest: Vec<char> = text.chars().skip(column - 1).collect();
     let word = rest.iter().take_while(|c| c.is_alphanumeric() || **c == '_').count();
     Some(Place { source: source.into(), line, column, width: word.max(1), text })
+}
+
+/// The engine points at the call; a complaint that quotes one of its literals means that.
+fn at_literal(place: Place, what: &str) -> Place {
+    let Some(literal) = what.find('"').and_then(|from| {
+        let length = what[from + 1..].find('"')?;
+        Some(&what[from..from + length + 2])
+    }) else {
+        return place;
+    };
+    let start = place.text.char_indices().nth(place.column - 1).map_or(place.text.len(), |(at, _)| at);
+    match place.text[start..].find(literal) {
+        Some(at) if literal.len() > 2 => {
+            let column = place.column + place.text[start..start + at].chars().count();
+            Place { column, width: literal.chars().count(), ..place }
+        }
+        _ => place,
+    }
 }
 
 type Words = (Kind, String, Vec<String>);

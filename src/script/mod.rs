@@ -22,6 +22,7 @@ pub mod constants;
 pub mod fault;
 pub mod gfp;
 pub mod handles;
+pub mod imported;
 pub mod kmem;
 pub mod limits;
 pub mod machine;

@@ -333,7 +333,11 @@ pub mod functions {
     /// > gfp(0xcc0).rows[0].flag
     /// __GFP_IO
     /// > gfp("GFP_KERNL")
-    /// error: no such flag: GFP_KERNL; did you mean GFP_KERNEL?
+    /// error: no such flag: "GFP_KERNL"; did you mean GFP_KERNEL?
+    ///  --> 1:5
+    ///   |
+    /// 1 | gfp("GFP_KERNL")
+    ///   |     ^^^^^^^^^^^
     /// ```
     ///
     /// Kernel: `gfp_zone`, `include/linux/gfp.h`. Gorman: 6.4.
