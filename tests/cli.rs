@@ -234,6 +234,7 @@ fn a_closed_pipe_is_a_quiet_end() {
 fn runaway_scripts_are_stopped() {
     for (script, what) in [
         ("loop {}", "too many operations (limit 200000)"),
+        ("let p = spawn(\"a\"); loop { fork(p); }", "too many operations (limit 200000)"),
         ("fn f(x) { 1 + f(x + 1) } f(0)", "calls go deeper than 64"),
         ("let s = \"x\"; loop { s += s; }", "too large: length of string"),
         ("let a = [1]; loop { a += a; }", "too large: size of array"),

@@ -182,11 +182,7 @@ fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &
         ErrorFunctionNotFound(call, _) => unknown_call(call, engine, entries),
         ErrorDotExpr(text, _) => unknown_property(text, entries),
         ErrorPropertyNotFound(name, _) => script(format!("no such key in the map: {name}")),
-        ErrorTooManyOperations(_) => (
-            Kind::Script,
-            format!("too many operations (limit {})", engine.max_operations()),
-            vec!["raise the limit with --max-ops N; 0 is none".into()],
-        ),
+        ErrorTooManyOperations(_) => too_many_operations(engine.max_operations()),
         ErrorStackOverflow(_) => {
             let what = format!("calls go deeper than {}", engine.max_call_levels());
             (Kind::Script, what, vec!["does the recursion end?".into()])
@@ -222,6 +218,11 @@ fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &
     }
 }
 
+fn too_many_operations(limit: u64) -> Words {
+    let what = format!("too many operations (limit {limit})");
+    (Kind::Script, what, vec!["raise the limit with --max-ops N; 0 is none".into()])
+}
+
 fn terminated(token: &rhai::Dynamic) -> Words {
     if let Some(oops) = token.read_lock::<Oops>() {
         let help = if oops.advice.is_empty() { vec![] } else { vec![oops.advice.clone()] };
@@ -234,6 +235,7 @@ fn terminated(token: &rhai::Dynamic) -> Words {
         Some(Ended::TooMuchOutput(limit)) => {
             (Kind::Script, format!("too much output (limit {limit} bytes)"), vec![])
         }
+        Some(Ended::TooManyOperations(limit)) => too_many_operations(*limit),
         Some(Ended::Panic(line)) => (Kind::Panic, line.clone(), vec![]),
         None => (Kind::Script, "the script was ended".into(), vec![]),
     }
