@@ -117,7 +117,10 @@ pub fn gfp(value: &Dynamic) -> ScriptResult<Gfp> {
             None => {
                 let near = crate::script::suggest::nearest(word, names().map(|(name, ..)| *name));
                 let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                return misuse(format!("no such flag: {word}{help}"));
+                let advice =
+                    "a mask is flags with | between them: GFP_KERNEL|__GFP_ZERO; apropos GFP lists them";
+                let help = if help.is_empty() { format!("\n  help: {advice}") } else { help };
+                return misuse(format!("no such flag: {word:?}{help}"));
             }
         }
     }

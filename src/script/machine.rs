@@ -251,6 +251,9 @@ pub mod functions {
     /// ```vmlab
     /// > run_until(|| now() >= 20.0)
     /// 20.0
+    /// > run_until(|| false)
+    /// error: the condition did not come true: waited 1000000 ticks, 4000 s; the clock stands at 4000 s
+    ///   help: time alone changes little: kernel threads work only when there is something to do; see events()
     /// ```
     #[rhai_fn(return_raw)]
     pub fn run_until(ctx: NativeCallContext, condition: FnPtr) -> ScriptResult<f64> {
@@ -262,7 +265,13 @@ pub mod functions {
             }
             bench.borrow_mut().machine.charge(JIFFY);
         }
-        misuse(format!("the condition did not come true within {PATIENCE} ticks"))
+        let now = bench.borrow().machine.clock;
+        misuse(format!(
+            "the condition did not come true: waited {PATIENCE} ticks, {:.0} s; the clock stands at {:.0} s\n  \
+             help: time alone changes little: kernel threads work only when there is something to do; see events()",
+            (now - start) as f64 / 1e9,
+            now as f64 / 1e9
+        ))
     }
 
     /// Runs a closure as an interrupt handler, on the CPU where the script is; answers what it answers.
@@ -522,7 +531,7 @@ fn advised(name: &str, what: String) -> String {
 }
 
 /// What a person wants to know of a machine first.
-fn text(machine: &Machine) -> String {
+pub fn text(machine: &Machine) -> String {
     let config = &machine.config;
     let mut lines =
         vec![format!("machine {}: {}, kernel {}", config.name, config.arch.name(), config.kernel)];

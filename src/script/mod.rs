@@ -24,6 +24,7 @@ pub mod contig;
 pub mod fault;
 pub mod gfp;
 pub mod handles;
+pub mod imported;
 pub mod kmem;
 pub mod limits;
 pub mod machine;
@@ -163,6 +164,8 @@ pub fn engine(bench: &Bench) -> Engine {
             Some(Dynamic::from(Ended::Interrupted))
         } else if watched.out.closed() {
             Some(Dynamic::from(Ended::Closed))
+        } else if limits.operations > 0 && operations + watched.calls() * limits::CALL > limits.operations {
+            Some(Dynamic::from(Ended::TooManyOperations(limits.operations)))
         } else if watched.out.overflowed() {
             Some(Dynamic::from(Ended::TooMuchOutput(limits.output)))
         } else {

@@ -344,7 +344,11 @@ pub mod functions {
     /// > gfp __GFP_WAIT|__GFP_HIGHIO | head -1
     /// GFP_NOFS = 0xc40
     /// > gfp("GFP_KERNL")
-    /// error: no such flag: GFP_KERNL; did you mean GFP_KERNEL?
+    /// error: no such flag: "GFP_KERNL"; did you mean GFP_KERNEL?
+    ///  --> 1:5
+    ///   |
+    /// 1 | gfp("GFP_KERNL")
+    ///   |     ^^^^^^^^^^^
     /// ```
     ///
     /// Kernel: `gfp_zone`, `include/linux/gfp.h`. Gorman: 6.4.

@@ -102,6 +102,10 @@ pub mod functions {
     /// 2
     /// > sysrq("q")
     /// error: sysrq("q"): only the key m is simulated: it shows memory
+    ///  --> 1:7
+    ///   |
+    /// 1 | sysrq("q")
+    ///   |       ^^^
     /// ```
     ///
     /// Kernel: `sysrq_handle_showmem`, `drivers/tty/sysrq.c`; `__show_mem`, `lib/show_mem.c`.

@@ -145,6 +145,9 @@ pub mod functions {
 
     /// The counters of /proc/vmstat as a map, or one of them.
     ///
+    /// Those of pages are what the machine has; those of events, `numa_hit` and its kin among them, start at 0 when it
+    /// is booted.
+    ///
     /// ```vmlab
     /// > vmstat("nr_free_pages") == nr_free_pages()
     /// true
