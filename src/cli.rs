@@ -85,6 +85,17 @@ struct Options {
     help_topic: Option<String>,
 }
 
+impl Options {
+    /// How results and complaints look.
+    fn manners(&self) -> Manners {
+        Manners {
+            theme: self.color.theme(&std::io::stdout()),
+            complaints: self.color.theme(&std::io::stderr()),
+            json: self.json,
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Colour {
     Auto,
@@ -115,8 +126,12 @@ pub fn run() -> u8 {
         }
         Some("lab") => {
             let out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()));
-            let theme = cli.options.color.theme(&std::io::stdout());
-            Ok(vmlab::lab::command::obey_words(&cli.args, &out, theme, vmlab::lab::command::SHELL))
+            Ok(vmlab::lab::command::obey_words(
+                &cli.args,
+                &out,
+                cli.options.manners(),
+                vmlab::lab::command::SHELL,
+            ))
         }
         Some(word @ ("import" | "bench")) => Err(format!("error: vmlab {word} is not built yet")),
         _ => session(cli.options, cli.file, &cli.args),
@@ -141,14 +156,8 @@ fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8
         Some("-") => Some(("-".to_string(), read_stdin()?)),
         Some(file) => Some((file.to_string(), read(file)?)),
     };
-    let (results, complaints) = (std::io::stdout(), std::io::stderr());
-    let manners = Manners {
-        theme: options.color.theme(&results),
-        complaints: options.color.theme(&complaints),
-        json: options.json,
-    };
     let bench = boot(&options)?;
-    let mut session = Session::new(bench, manners);
+    let mut session = Session::new(bench, options.manners());
     session.interpreter.set_args(args);
     if let Some(name) = &options.help_topic {
         return Ok(status(session.obey(&format!("help {name}"))));

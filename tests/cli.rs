@@ -7,13 +7,15 @@ use std::process::{Command, Output, Stdio};
 fn vmlab() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vmlab"));
     command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("HOME", "/nonexistent");
-    command.env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME").args(["--machine", "tiny"]);
+    command.env_remove("XDG_STATE_HOME").env_remove("XDG_CONFIG_HOME");
     command.stdin(Stdio::null());
     command
 }
 
+/// With the machine `tiny`, unless another is named.
 fn run(args: &[&str]) -> Output {
-    vmlab().args(args).output().expect("the binary runs")
+    let machine: &[&str] = if args.contains(&"--machine") { &[] } else { &["--machine", "tiny"] };
+    vmlab().args(machine).args(args).output().expect("the binary runs")
 }
 
 fn status(output: &Output) -> i32 {
@@ -29,12 +31,14 @@ fn file(name: &str, contents: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("vmlab-cli-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, contents).unwrap();
     path
 }
 
 fn fed(args: &[&str], input: &str) -> Output {
     let mut child = vmlab()
+        .args(["--machine", "tiny"])
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -80,6 +84,46 @@ fn exit_statuses() {
 }
 
 #[test]
+fn a_pipe_that_fails_fails_the_run() {
+    for (line, want) in [
+        ("kmem -z | false", 1),
+        ("kmem -z | no-such-command-here", 1),
+        ("kmem -z | grep no-such-zone", 1),
+        ("kmem -z | grep DMA", 0),
+        ("kmem -z | false | cat", 0),
+        ("kmem -z | head -1", 0),
+        ("!false", 1),
+        ("!true", 0),
+    ] {
+        assert_eq!(status(&run(&["-e", line])), want, "{line}");
+    }
+    let output = fed(&[], "kmem -z | false\n1 + 1\n");
+    assert_eq!((text(&output.stdout).as_str(), status(&output)), ("2\n", 1), "the other lines are obeyed");
+}
+
+#[test]
+fn a_folder_that_is_no_machine_is_named() {
+    let broken = file("folder/zoneinfo.txt", "hello\n");
+    let folder = broken.parent().unwrap().to_str().unwrap();
+    for machine in [folder, "/no/such/folder", &format!("{folder}/empty")] {
+        std::fs::create_dir_all(format!("{folder}/empty")).unwrap();
+        let output = run(&["--machine", machine, "-e", "1"]);
+        let complaint = text(&output.stderr);
+        assert_eq!(status(&output), 2, "{complaint}");
+        assert!(complaint.contains(machine) && complaint.contains("help:"), "{complaint}");
+    }
+}
+
+#[test]
+fn what_is_simulated_has_pages() {
+    for words in ["help --model", "help --model compaction"] {
+        let output = run(&["-e", words]);
+        assert!(text(&output.stdout).to_lowercase().contains("faithful"), "{}", text(&output.stdout));
+    }
+    assert_eq!(status(&run(&["-e", "help --model no-such-room"])), 1);
+}
+
+#[test]
 fn results_and_complaints_take_different_streams() {
     let output = run(&["-e", "print(1)", "-e", "alloc_pages(GFP_KERNL, 0)"]);
     assert_eq!(text(&output.stdout), "1\n");
@@ -120,6 +164,7 @@ fn standard_input_is_a_script_or_lines() {
 #[test]
 fn a_closed_pipe_is_a_quiet_end() {
     let mut child = vmlab()
+        .args(["--machine", "tiny"])
         .args(["-e", "for i in 0..1000000 { print(i); }"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -232,6 +277,7 @@ fn a_sandboxed_session_touches_nothing_of_the_host() {
 #[test]
 fn ctrl_c_ends_a_script_with_130() {
     let mut child = vmlab()
+        .args(["--machine", "tiny"])
         .args(["--max-ops", "0", "-e", "print(1); loop {}"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -235,6 +235,7 @@ fn a_skeleton_is_a_lab() {
         let root = std::env::temp_dir().join(format!("vmlab-skeleton-{}", std::process::id()));
         let out = vmlab::script::out::Out::nowhere();
         let room = vmlab::lab::command::Room {
+            json: false,
             library: Library::at(&root).unwrap(),
             out,
             theme: vmlab::shell::theme::Theme::PLAIN,

@@ -31,12 +31,12 @@ trait Pages {
 impl Pages for Machine {
     type Block = Pfn;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, order: Order) -> Pfn {
         self.alloc_pages(MASK, order).unwrap_or_else(|e| panic!("the machine is too small: {e:?}"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, block: Pfn, order: Order) {
         self.free_pages(block, order).unwrap_or_else(|e| panic!("{e}"));
     }
@@ -45,14 +45,14 @@ impl Pages for Machine {
 impl Pages for BuddyAlloc {
     type Block = *mut u8;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, order: Order) -> *mut u8 {
         let block = self.malloc((order.pages() as usize) << 12);
         assert!(!block.is_null());
         block
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, block: *mut u8, _order: Order) {
         self.free(block);
     }
@@ -61,12 +61,12 @@ impl Pages for BuddyAlloc {
 impl Pages for FrameAllocator {
     type Block = usize;
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, order: Order) -> usize {
         self.alloc(order.pages() as usize).expect("the arena is large enough")
     }
 
-    #[inline]
+    #[inline(always)]
     fn give(&mut self, block: usize, order: Order) {
         self.dealloc(block, order.pages() as usize);
     }
@@ -171,9 +171,9 @@ pub fn add_ways<'a>(
         run(&mut machine.borrow_mut())
     });
     race.add(move || {
-        machine.borrow_mut().trace.hot = true;
+        machine.borrow_mut().record_hot_events(true);
         let ns = run(&mut machine.borrow_mut());
-        machine.borrow_mut().trace.hot = false;
+        machine.borrow_mut().record_hot_events(false);
         ns
     });
 }

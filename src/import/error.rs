@@ -3,6 +3,7 @@
 //! Fidelity: not of the kernel — the shape of every message of this floor.
 
 use std::fmt;
+use std::path::Path;
 
 /// Why a capture or a machine spec could not be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +57,14 @@ impl ImportError {
     /// Adds a sentence that says what to try.
     pub fn advise(mut self, advice: impl Into<String>) -> ImportError {
         self.advice = advice.into().into();
+        self
+    }
+
+    /// Names the folder that the file lies in, when only the file's own name is known.
+    pub fn inside(mut self, folder: &Path) -> ImportError {
+        if !self.place.file.contains(['/', '\\']) {
+            self.place.file = clip(&folder.join(&self.place.file).display().to_string(), 400);
+        }
         self
     }
 

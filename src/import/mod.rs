@@ -57,7 +57,9 @@ pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
     if path.is_dir() {
         // A folder's name has no extension: `linux-6.1` is called that.
         let name = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_str()?.to_string()));
-        return folder::machine(name.as_deref().unwrap_or("machine"), &folder::Captures::read(path)?);
+        let captures = folder::Captures::read(path)?;
+        return folder::machine(name.as_deref().unwrap_or("machine"), &captures)
+            .map_err(|why| why.inside(path));
     }
     parse(name, &path.display().to_string(), &read(path, MAX_TEXT)?)
 }
@@ -109,7 +111,7 @@ pub fn differences(name_or_path: &str, machine: &Machine) -> Result<Vec<numbers:
     if shipped::text(name_or_path).is_some() || !path.is_dir() {
         return Ok(Vec::new());
     }
-    numbers::differences(&folder::Captures::read(path)?, machine)
+    numbers::differences(&folder::Captures::read(path)?, machine).map_err(|why| why.inside(path))
 }
 
 /// Reads a text file of at most `limit` bytes; what is no UTF-8 is replaced.

@@ -7,6 +7,7 @@ use crate::lab::library::Library;
 use crate::lab::trial::Broken;
 use crate::lab::{author, check, instructor, student, watch};
 use crate::script::out::Out;
+use crate::shell::session::Manners;
 use crate::shell::theme::Theme;
 use clap::Parser;
 use std::io::IsTerminal;
@@ -154,6 +155,8 @@ pub struct Room {
     pub out: Out,
     /// How it looks.
     pub theme: Theme,
+    /// Answers are JSON.
+    pub json: bool,
     /// What stands before a command in advice: `vmlab lab` in a shell, `lab` at the prompt.
     pub call: &'static str,
 }
@@ -166,8 +169,28 @@ pub fn is_try(words: &[String]) -> Option<(Option<String>, Option<u64>)> {
     }
 }
 
+/// What could be typed after these words of a `lab` line: what can be done, labs, options.
+pub fn complete(before: &[&str]) -> Vec<(String, String)> {
+    let mut command = <Line as clap::CommandFactory>::command();
+    for word in before {
+        if let Some(chosen) = command.find_subcommand(word) {
+            command = chosen.clone();
+        }
+    }
+    let about = |help: Option<&clap::builder::StyledStr>| help.map(ToString::to_string).unwrap_or_default();
+    let mut found: Vec<(String, String)> =
+        command.get_subcommands().map(|c| (c.get_name().to_string(), about(c.get_about()))).collect();
+    if command.get_arguments().any(|arg| arg.get_id() == "lab") {
+        let library = Library::open().map(|library| library.labs).unwrap_or_default();
+        found.extend(library.iter().map(|lab| (lab.name.clone(), lab.exercise.title.clone())));
+    }
+    let options = command.get_arguments().filter_map(|arg| Some((arg.get_long()?, about(arg.get_help()))));
+    found.extend(options.map(|(name, help)| (format!("--{name}"), help)));
+    found
+}
+
 /// Obeys the words after `lab`; answers the exit status.
-pub fn obey_words(words: &[String], out: &Out, theme: Theme, call: &'static str) -> u8 {
+pub fn obey_words(words: &[String], out: &Out, manners: Manners, call: &'static str) -> u8 {
     let line = match Line::try_parse_from(words) {
         Ok(line) => line,
         Err(error) => {
@@ -181,21 +204,46 @@ pub fn obey_words(words: &[String], out: &Out, theme: Theme, call: &'static str)
         }
     };
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let alone = if terminal && call == SHELL {
+    let alone = if terminal && call == SHELL && !manners.json {
         Command::Watch { lab: None, manual_run: false }
     } else {
         Command::List
     };
-    run(line.command.unwrap_or(alone), out, theme, call)
+    run(line.command.unwrap_or(alone), out, manners, call)
 }
 
 /// Obeys a command; answers the exit status.
-pub fn run(command: Command, out: &Out, theme: Theme, call: &'static str) -> u8 {
-    let result = Room::open(out, theme, call).and_then(|room| obey(&room, command));
+pub fn run(command: Command, out: &Out, manners: Manners, call: &'static str) -> u8 {
+    let result = Room::open(out, manners, call).and_then(|room| match command {
+        Command::List | Command::Next | Command::Watch { .. } => obey(&room, command),
+        command if manners.json => document(&room, command),
+        command => obey(&room, command),
+    });
     result.unwrap_or_else(|complaint| {
         out.complaint(complaint.trim_end());
         USAGE
     })
+}
+
+/// One JSON document: grades as graders read them, anything else as its text.
+fn document(room: &Room, mut command: Command) -> Result<u8, String> {
+    if let Command::Check { output, .. } | Command::CheckAll { output } | Command::Grade { output, .. } =
+        &mut command
+    {
+        if output.format != Format::Text {
+            return obey(room, command);
+        }
+        output.format = Format::Json;
+    }
+    let (status, text) = room.out.capture(|| obey(room, command));
+    let status = status?;
+    // A grade is a document already; here it becomes a line.
+    if let Ok(grade) = serde_json::from_str::<serde_json::Value>(&text) {
+        room.say(&format!("{grade}\n"));
+        return Ok(status);
+    }
+    room.say(&format!("{}\n", serde_json::json!({ "schema": 1, "text": text })));
+    Ok(status)
 }
 
 fn obey(room: &Room, command: Command) -> Result<u8, String> {
@@ -231,8 +279,9 @@ impl Room {
     ///
     /// # Errors
     /// When a lab cannot be read.
-    pub fn open(out: &Out, theme: Theme, call: &'static str) -> Result<Room, String> {
-        Ok(Room { library: Library::open()?, out: out.clone(), theme, call })
+    pub fn open(out: &Out, manners: Manners, call: &'static str) -> Result<Room, String> {
+        let Manners { theme, json, .. } = manners;
+        Ok(Room { library: Library::open()?, out: out.clone(), theme, json, call })
     }
 
     /// Writes a remark beside the results.

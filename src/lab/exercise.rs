@@ -51,7 +51,8 @@ pub struct Exercise {
     /// Hot events to record: `kmem:*`.
     #[serde(default)]
     pub trace: Option<String>,
-    /// A script that brings the machine into its state before the student comes.
+    /// A script that brings the machine into its state before the student comes; it may boot another one, of a size
+    /// that depends on the seed.
     #[serde(default)]
     pub setup: String,
     /// An expression whose map the student finds as `given`.

@@ -7,7 +7,7 @@ use crate::shell::session::{Guest, Outcome, Session};
 use rhai::Dynamic;
 
 /// The command the prompt gains.
-pub const GUEST: Guest = Guest { name: "lab", run };
+pub const GUEST: Guest = Guest { name: "lab", run, complete: command::complete };
 
 fn run(session: &mut Session, line: &[String]) -> Outcome {
     let words = line.get(1..).unwrap_or_default();
@@ -20,8 +20,8 @@ fn run(session: &mut Session, line: &[String]) -> Outcome {
             }
         };
     }
-    let (out, theme) = (session.bench.out.clone(), session.manners().theme);
-    match command::obey_words(words, &out, theme, "lab") {
+    let out = session.bench.out.clone();
+    match command::obey_words(words, &out, session.manners(), "lab") {
         0 => Outcome::Done,
         _ => Outcome::Failed,
     }
@@ -29,7 +29,7 @@ fn run(session: &mut Session, line: &[String]) -> Outcome {
 
 /// Puts a lab's machine on the bench, as the student's script finds it; `given` is a variable.
 fn put(session: &mut Session, asked: Option<&str>, seed: Option<u64>) -> Result<(), String> {
-    let room = Room::open(&session.bench.out, session.manners().theme, "lab")?;
+    let room = Room::open(&session.bench.out, session.manners(), "lab")?;
     let lab = match asked {
         Some(asked) => room.library.find(asked)?,
         None => student::upcoming(&room, &student::progress(&room)).ok_or("error: all labs are passed")?,
@@ -44,4 +44,24 @@ fn put(session: &mut Session, asked: Option<&str>, seed: Option<u64>) -> Result<
     let rest = if given.is_empty() { String::new() } else { format!("; {}", given.join(", ")) };
     room.say(&format!("the machine of lab {}, seed {seed}{rest}\n", lab.number()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_labs_line_is_completed() {
+        let texts = |before: &[&str]| -> Vec<String> {
+            (GUEST.complete)(before).into_iter().map(|(text, _)| text).collect()
+        };
+        assert!(texts(&[]).contains(&"start".to_string()));
+        let labs = texts(&["start"]);
+        assert!(
+            labs.iter().any(|lab| lab.starts_with("10-")) && !labs.contains(&"list".to_string()),
+            "{labs:?}"
+        );
+        assert!(texts(&["solution"]).contains(&"--give-up".to_string()));
+        assert_eq!(texts(&["dev"]), ["check", "new"]);
+    }
 }

@@ -73,9 +73,9 @@ fn printed(text: &str, theme: Theme) -> String {
     shown
 }
 
-/// The task, as `lab start` shows it.
-pub fn task(lab: &Lab, given: &str, theme: Theme) -> String {
-    let Exercise { title, chapter, kind, minutes, points, story, answers, machine, .. } = &lab.exercise;
+/// The task, as `lab start` shows it; `setup` may have booted another machine than the one `lab.yaml` names.
+pub fn task(lab: &Lab, machine: &str, given: &str, theme: Theme) -> String {
+    let Exercise { title, chapter, kind, minutes, points, story, answers, .. } = &lab.exercise;
     let mut text = theme.heading(&format!("== {} {title} ==", lab.number()));
     text.push_str(&format!(
         "\n{} · chapter {chapter} · {minutes} minutes · {points} points · machine {machine}\n\n",

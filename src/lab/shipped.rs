@@ -27,8 +27,16 @@ macro_rules! labs {
 }
 
 labs! {
+    "05-ten-splits":
+        "always-a-large-block" "cut-off-the-front" "eleven-orders" "halves-are-gone" "upper-half-first";
+    "06-merge-them-back":
+        "any-free-buddy" "everything" "neighbours" "size-does-not-matter" "the-order-i-want";
+    "07-per-cpu-lists":
+        "all-of-it-leaked" "drained-too-early" "my-cpu-only" "no-leak-at-all" "waits-for-it";
     "10-watermark-arithmetic":
         "atomic-is-half" "kilobytes" "low-is-the-line" "no-lowmem-reserve" "only-printed" "reserve-lowered-too" "tried-out";
+    "12-make-holes":
+        "calls-the-oom-killer" "careful" "every-second-page" "hidden-on-lists" "one-order-too-far" "stops-at-the-watermark";
     "32-copy-on-write":
         "both-copy" "fork-copies-everything" "parent-keeps-its-pages" "reads-fault-too" "sharing-ends-by-itself";
     "46-who-gets-killed":

@@ -4,7 +4,8 @@ use crate::lab::command::{FAILED, Room};
 use crate::lab::library::Lab;
 use crate::lab::progress::{Mark, Progress};
 use crate::lab::report;
-use crate::lab::trial::{Broken, Stage};
+use crate::lab::trial::Stage;
+use serde_json::json;
 use std::path::Path;
 
 /// Lists the labs with the student's points.
@@ -14,6 +15,12 @@ use std::path::Path;
 pub fn list(room: &Room) -> Result<u8, String> {
     let progress = progress(room);
     let labs = &room.library.labs;
+    if room.json {
+        let rows: Vec<_> = labs.iter().map(|lab| row(lab, progress.of(&lab.name))).collect();
+        let next = upcoming(room, &progress).map(|lab| lab.name.clone());
+        room.say(&format!("{}\n", json!({ "schema": 1, "labs": rows, "next": next })));
+        return Ok(0);
+    }
     let (mut earned, mut points) = (0, 0);
     let width = labs.iter().map(|lab| lab.exercise.title.chars().count()).max().unwrap_or(0);
     for lab in labs {
@@ -46,12 +53,35 @@ pub fn list(room: &Room) -> Result<u8, String> {
     Ok(0)
 }
 
+/// A lab of the list, for programs.
+fn row(lab: &Lab, mark: Mark) -> serde_json::Value {
+    let exercise = &lab.exercise;
+    json!({
+        "name": lab.name,
+        "number": lab.number(),
+        "title": exercise.title,
+        "kind": exercise.kind.name(),
+        "chapter": exercise.chapter,
+        "minutes": exercise.minutes,
+        "points": exercise.points,
+        "earned": mark.best.min(exercise.points),
+        "passed": mark.passed,
+        "begun": lab.work().is_file(),
+    })
+}
+
 /// Shows the next lab that is not passed.
 ///
 /// # Errors
 /// Usage.
 pub fn next(room: &Room) -> Result<u8, String> {
-    match upcoming(room, &progress(room)) {
+    let progress = progress(room);
+    if room.json {
+        let next = upcoming(room, &progress).map(|lab| row(lab, progress.of(&lab.name)));
+        room.say(&format!("{}\n", json!({ "schema": 1, "next": next })));
+        return Ok(0);
+    }
+    match upcoming(room, &progress) {
         Some(lab) => room.say(&format!("{}  {}\n{}\n", lab.number(), lab.exercise.title, advice(room, lab))),
         None => room.say("all passed\n"),
     }
@@ -73,11 +103,12 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
             }
         },
     };
-    let given = match given(lab) {
-        Ok(given) => given,
+    let stage = match Stage::set(lab, lab.exercise.seeds.student) {
+        Ok(stage) => stage,
         Err(broken) => return Ok(room.bug(&broken)),
     };
-    room.say(&report::task(lab, &given, room.theme));
+    let machine = stage.bench.borrow().machine.config.name.clone();
+    room.say(&report::task(lab, &machine, &given(&stage), room.theme));
     let (work, call) = (lab.work(), room.call);
     if work.is_file() {
         room.say(&format!(
@@ -98,10 +129,9 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
 }
 
 /// The given numbers of a student's machine, as they are written.
-fn given(lab: &Lab) -> Result<String, Broken> {
-    let stage = Stage::set(lab, lab.exercise.seeds.student)?;
+fn given(stage: &Stage) -> String {
     let each = stage.given.iter().map(|(key, value)| format!("given.{key} = {value:?}"));
-    Ok(each.collect::<Vec<_>>().join(", "))
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// Shows the next hint.

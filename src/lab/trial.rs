@@ -20,6 +20,7 @@ use crate::script::bench::Bench;
 use crate::script::complaint::{Complaint, Kind as Ended};
 use crate::script::limits::Limits;
 use crate::script::out::Out;
+use crate::script::snapshots::Snapshots;
 use crate::shell::render;
 use crate::shell::session::Session;
 use crate::shell::theme::Theme;
@@ -111,9 +112,11 @@ impl Stage {
             None if exercise.given.trim().is_empty() => Map::new(),
             None => return Err(broken("`given` is no map: #{ pages: 100 + random(50) }".into())),
         };
+        // What the author kept of the machine is no way back for the student.
+        bench.borrow_mut().snapshots = Snapshots::default();
         if let Some(pattern) = &exercise.trace {
             let mut desk = bench.borrow_mut();
-            desk.machine.trace.hot = true;
+            desk.machine.record_hot_events(true);
             desk.traced = pattern.split_whitespace().map(String::from).collect();
         }
         constants(&mut author, [("given".to_string(), Dynamic::from(given.clone()))]);
@@ -148,7 +151,7 @@ impl Trial {
     pub fn run(lab: &Lab, seed: u64, name: &str, script: &str) -> Result<Trial, Broken> {
         let exercise = &lab.exercise;
         let Stage { bench, mut author, given } = Stage::set(lab, seed)?;
-        let before = Used::now(&bench.borrow().machine);
+        let (before, boots) = (Used::now(&bench.borrow().machine), bench.borrow().boots);
         let kept = (exercise.kind == Kind::Predict).then(|| bench.borrow_mut().machine.snapshot());
 
         let limits = Limits { operations: exercise.budget.operations.unwrap_or(OPERATIONS), ..STUDENT };
@@ -166,11 +169,8 @@ impl Trial {
         let used = Used::now(&bench.borrow().machine).since(before);
         let foul = match result {
             Err(complaint) => Some(Foul::ended(&complaint, limits)),
-            Ok(_) => used::foul(exercise.kind, exercise.budget, used, &bench.borrow()).map(|text| Foul {
-                text,
-                line: None,
-                own: false,
-            }),
+            Ok(_) => used::foul(exercise.kind, exercise.budget, used, &bench.borrow(), boots)
+                .map(|text| Foul { text, line: None, own: false }),
         };
         let answers = answers::take(&exercise.answers, &student.interpreter.scope);
         drop(student);
@@ -179,6 +179,10 @@ impl Trial {
         if let Some(machine) = kept {
             // Not `put`: handles the author made in `setup` stay good.
             bench.borrow_mut().machine = machine;
+        }
+        // A variable that `setup` left behind hides no answer.
+        for name in answers.keys() {
+            while author.interpreter.scope.remove::<Dynamic>(name).is_some() {}
         }
         let known =
             answers.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or(Dynamic::UNIT)));
@@ -208,6 +212,11 @@ impl Foul {
             Ended::Interrupted => {
                 format!("Your script ran for more than {} s and was stopped.", PATIENCE.as_secs())
             }
+            Ended::Panic => format!(
+                "{}\n  help: GFP_KERNEL goes on until somebody can be killed, and nobody was left; GFP_NOWAIT gives up in time, \
+                 and __GFP_NORETRY does, too",
+                render::complaint(complaint, Theme::PLAIN).trim_end()
+            ),
             _ if complaint.what.starts_with("too many operations") => format!(
                 "Your script took more than {} steps and was stopped: is there a loop that does not end?",
                 limits.operations

@@ -29,7 +29,7 @@ pub struct Used {
 impl Used {
     /// The numbers of a machine now.
     pub fn now(machine: &Machine) -> Used {
-        let allocated = |&kind: &ZoneType| machine.vmstat.get_zone(ZoneEvent::Pgalloc, kind);
+        let allocated = |&kind: &ZoneType| machine.zone_event(ZoneEvent::Pgalloc, kind);
         Used {
             pages: ZoneType::ALL.iter().map(allocated).sum(),
             faults: machine.vmstat.get(VmEvent::Pgfault),
@@ -98,10 +98,10 @@ impl Used {
     }
 }
 
-/// Why what a script did to its bench is not allowed in a lab.
-pub fn foul(kind: Kind, budget: Budget, used: Used, desk: &Desk) -> Option<String> {
+/// Why what a script did to its bench is not allowed in a lab; the author had booted `boots` machines before.
+pub fn foul(kind: Kind, budget: Budget, used: Used, desk: &Desk, boots: u32) -> Option<String> {
     // A machine that was booted again, or can be gone back to, has counters that prove nothing.
-    if desk.boots > 0 {
+    if desk.boots > boots {
         return Some("A lab's machine is given: your script may not call boot() or reset().".into());
     }
     if !desk.snapshots.is_empty() {

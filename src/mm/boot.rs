@@ -12,14 +12,20 @@
 //! Gorman chapter 5, 2.2. Kernel: `mm/mm_init.c`, `mm/page_alloc.c`, `mm/khugepaged.c`.
 //! Fidelity: faithful — moments and formulas; every number of the captured boots follows. Imported — occupancy.
 
+pub mod early;
+mod handover;
 mod layout;
 
-use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
-use crate::mm::config::{Config, NodeConfig, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
+use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
+use crate::mm::memblock::Memblock;
+use crate::mm::mm_init::report::{self, LargeHash};
+use crate::mm::mm_init::{limits_of, memory_of};
 use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
+use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
@@ -57,7 +63,7 @@ impl fmt::Display for BootError {
 
 impl std::error::Error for BootError {}
 
-/// The pid of the first task; init is 1, the script's kernel thread 2.
+/// The pid of the first task; init is 1, kthreadd 2.
 const FIRST_PID: u32 = 3;
 /// Frames a machine can have: 16 TiB, less the number that ends lists.
 const MAX_FRAMES: u64 = u32::MAX as u64 - 1;
@@ -69,8 +75,15 @@ impl Machine {
     /// When the spec contradicts itself: zones overlap, more pages managed than present, no memory, no CPU.
     pub fn boot(config: Config) -> Result<Machine, BootError> {
         validate(&config)?;
+        if config.stop == Some(Stop::Memblock) {
+            return Ok(Machine::stop_at_memblock(config));
+        }
         let mut machine = Machine::assemble(config);
+        machine.free_area_init_lines();
         machine.build_all_zonelists();
+        machine.print_fallback_orders();
+        machine.print_zonelists_and_tables();
+        machine.print_memory_of_spec();
         machine.init_per_zone_wmark_min();
         machine.start_thp();
         machine.free_late_memory();
@@ -78,15 +91,59 @@ impl Machine {
         machine.adopt_shown_state();
         machine.choose_zero_page();
         machine.adopt_anonymous_pages();
-        machine.apply_spec_sysctls()?;
-        machine.apply_spec_swap()?;
+        apply(&mut machine)?;
+        machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();
         machine.clock = 0;
         Ok(machine)
     }
 
+    /// The zones as `free_area_init` tells them.
+    fn free_area_init_lines(&mut self) {
+        let memory = memory_of(&self.config);
+        let lines = report::free_area_lines(&self.config, &limits_of(&self.config), &memory);
+        lines.into_iter().for_each(|line| self.printk(line));
+    }
+
+    /// The kernel's estimate of its memory, and the tables that it sizes by it.
+    fn print_zonelists_and_tables(&mut self) {
+        let config = &self.config;
+        let dma = |n: &NodeConfig| {
+            n.zones.iter().find(|z| z.kind == ZoneType::Dma).map_or(0, |z| z.present - z.managed)
+        };
+        let taken: u64 = config.nodes.iter().map(dma).sum();
+        let estimate = report::estimate(config, if config.arch == Arch::X86_64 { taken } else { 0 });
+        let mut lines = report::zonelist_lines(config, estimate);
+        if config.nodes.len() == 1 {
+            lines.extend(LargeHash::early(config.arch, estimate).iter().map(LargeHash::line));
+        }
+        lines.into_iter().for_each(|line| self.printk(line));
+    }
+
+    /// What memblock would show of a machine that was not stopped there: memory, and the frames it never handed over.
+    fn memblock_of_spec(&self) -> Memblock {
+        let mut memblock = Memblock::new(self.config.arch);
+        let mut known = Ok(());
+        for range in memory_of(&self.config) {
+            let (base, end) = (range.start << PAGE_SHIFT, range.end << PAGE_SHIFT);
+            known = known.and(memblock.add(base, end - base, Some(range.nid)));
+            for &(start, end) in self.mem_map.reserved() {
+                let (start, end) = (range.start.max(start.into()), range.end.min(end.into()));
+                if start < end {
+                    known = known.and(memblock.reserve(start << PAGE_SHIFT, (end - start) << PAGE_SHIFT));
+                }
+            }
+        }
+        memblock
+    }
+
     /// Nodes and zones as the firmware describes them, with nothing computed yet.
     fn assemble(config: Config) -> Machine {
+        Machine::assemble_with(config, None)
+    }
+
+    /// The same, with the frames that the buddy allocator does not get where they are known.
+    fn assemble_with(config: Config, known: Option<Vec<(u32, u32)>>) -> Machine {
         let mut zones = Vec::new();
         let mut nodes = Vec::new();
         let cpus = config.nodes.iter().flat_map(|n| &n.cpus).map(|c| usize::from(*c) + 1).max().unwrap_or(1);
@@ -117,7 +174,7 @@ impl Machine {
                 zone.managed_pages -= late.pages.min(zone.managed_pages);
             }
         }
-        let mem_map = MemMap::new(spans, reserved);
+        let mem_map = MemMap::new(spans, known.unwrap_or(reserved));
         // A hole at the end has pageblocks, too.
         let end_pfn = zones.iter().map(Zone::end_pfn).max().unwrap_or(0).max(mem_map.end_pfn());
         let first_cpu = config.nodes.iter().flat_map(|n| &n.cpus).min().copied().unwrap_or(0);
@@ -132,6 +189,7 @@ impl Machine {
             vmstat: Vmstat::default(),
             trace: Trace::default(),
             last_alloc: AllocRecord::default(),
+            lane: Lane::default(),
             clock: 0,
             cpu: Cpu(first_cpu),
             home: config.nodes.iter().position(|n| n.cpus.contains(&first_cpu)).unwrap_or(0),
@@ -164,6 +222,9 @@ impl Machine {
             isolated: Vec::new(),
             ooms: Vec::new(),
             panicked: None,
+            memblock: Memblock::new(config.arch),
+            early: None,
+            origin: None,
             config,
         }
     }
@@ -173,16 +234,22 @@ impl Machine {
         let mut load = vec![0u64; self.nodes.len()];
         for local in 0..self.nodes.len() {
             let order = self.fallback_order(local, &mut load);
-            let nids: Vec<String> = order.iter().map(|n| self.nodes[*n].nid.to_string()).collect();
-            let line = format!("Fallback order for Node {}: {} ", self.nodes[local].nid, nids.join(" "));
-            if self.config.arch.has_numa() {
-                self.printk(line);
-            }
             for kind in ZoneType::ALL {
                 let (list, here) = (self.zonelist_of(&order, kind), self.zonelist_of(&[local], kind));
                 self.nodes[local].zonelists[kind as usize] = list;
                 self.nodes[local].this_node[kind as usize] = here;
             }
+        }
+    }
+
+    /// `Fallback order for Node 0: 0 1`, for every node of a NUMA kernel.
+    fn print_fallback_orders(&mut self) {
+        let nodes = if self.config.arch.has_numa() { self.nodes.len() } else { 0 };
+        let mut load = vec![0u64; nodes];
+        for local in 0..nodes {
+            let order = self.fallback_order(local, &mut load);
+            let nids: Vec<String> = order.iter().map(|n| self.nodes[*n].nid.to_string()).collect();
+            self.printk(format!("Fallback order for Node {}: {} ", self.nodes[local].nid, nids.join(" ")));
         }
     }
 
@@ -268,8 +335,10 @@ impl Machine {
             for pcp in &mut zone.pageset {
                 pcp.high = shown.pcp_high;
                 pcp.batch = shown.pcp_batch.max(1);
+                pcp.set_full(false);
             }
         }
+        self.close_lane();
         self.calculate_totalreserve_pages();
         let shown = |n: &NodeConfig| n.zones.iter().any(|z| z.shown.is_some());
         if self.config.nodes.iter().any(shown) {
@@ -321,6 +390,12 @@ impl Machine {
             self.set_recommended_min_free_kbytes();
         }
     }
+}
+
+/// The spec's own settings come last.
+fn apply(machine: &mut Machine) -> Result<(), BootError> {
+    machine.apply_spec_sysctls()?;
+    machine.apply_spec_swap()
 }
 
 fn assemble_zone(config: &ZoneConfig, id: ZoneId, node: &NodeConfig, pgdat: usize, cpus: usize) -> Zone {

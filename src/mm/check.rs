@@ -9,7 +9,8 @@ use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::Zone;
 use crate::mm::page::PageFlags;
-use crate::mm::page_alloc::pcp::NR_PCP_LISTS;
+use crate::mm::page_alloc::pcp::PcpList;
+use crate::mm::page_alloc::{AllocContext, Lane};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -55,6 +56,7 @@ impl Machine {
             census.free += zone.free_pages();
             census.pcp += zone.pcp_pages();
         }
+        self.check_lane()?;
         self.check_buddies(&free)?;
         census.used = self.check_frames()?;
         let sum = census.free + census.pcp + census.used;
@@ -64,6 +66,9 @@ impl Machine {
                 census.free, census.pcp, census.used, census.managed
             );
             return broken("no page is lost or made", what);
+        }
+        if let Some(what) = self.memblock.first_wrong() {
+            return broken("memblock's regions are sorted, disjoint and merged", what);
         }
         self.check_vm()?;
         Ok(census)
@@ -147,28 +152,33 @@ impl Machine {
         Ok(())
     }
 
+    /// What the hot path computed once is what it would compute now.
+    fn check_lane(&self) -> Result<(), Broken> {
+        let lane = self.lane;
+        let Some(highest) = lane.gfp.zone(self.config.arch).filter(|_| lane != Lane::default()) else {
+            return Ok(());
+        };
+        let (gfp, migratetype) = (lane.gfp, lane.gfp.migratetype());
+        let ac = AllocContext { gfp, order: Order::ZERO, node: self.home, highest, migratetype };
+        let now = self.zonelist(&ac).first().and_then(|first| self.lane_to(&ac, *first));
+        if now == Some(lane) {
+            return Ok(());
+        }
+        broken("the lane of the hot path stands on the numbers of now", format!("{lane:?}, now {now:?}"))
+    }
+
     fn check_pcp(&self, zone: &Zone) -> Result<(), Broken> {
         for (cpu, pcp) in zone.pageset.iter().enumerate() {
             let mut pages = 0;
-            for list in 0..NR_PCP_LISTS {
-                let mut count = 0;
-                for pfn in pcp.lists[list].iter(&self.mem_map) {
-                    let page = self.mem_map.page(pfn);
-                    if !page.is_pcp() || page.zone() != zone.id || page.refcount != 0 {
-                        return broken(
-                            "a page on a per-CPU list is marked so",
-                            format!("{} cpu {cpu} pfn {pfn}", zone.kind),
-                        );
-                    }
-                    pages += u64::from(page.order().pages());
-                    count += 1;
-                }
-                if count != pcp.lists[list].len {
+            for pfn in pcp.lists.iter().flat_map(PcpList::iter) {
+                let page = self.mem_map.page(pfn);
+                if !page.is_pcp() || page.zone() != zone.id || page.refcount != 0 {
                     return broken(
-                        "a per-CPU list has the length it counts",
-                        format!("{} cpu {cpu} list {list}", zone.kind),
+                        "a page on a per-CPU list is marked so",
+                        format!("{} cpu {cpu} pfn {pfn}", zone.kind),
                     );
                 }
+                pages += u64::from(page.order().pages());
             }
             if pages != pcp.count {
                 return broken(

@@ -5,6 +5,7 @@
 //! per-CPU counts, owners. Computed by `boot` — watermarks, lowmem_reserve, per-CPU high and batch.
 
 use crate::mm::addr::{Nid, Order};
+use crate::mm::mm_init::Core;
 use std::fmt;
 
 /// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.
@@ -105,14 +106,6 @@ impl Arch {
         match self {
             Arch::X86_64 | Arch::I386Pae | Arch::Arm64 => Order::PAGEBLOCK,
             Arch::I386 | Arch::Arm | Arch::Uml => Order::MAX,
-        }
-    }
-
-    /// Pages of a memory section; `None` where one array describes all frames, holes as well (`CONFIG_FLATMEM`).
-    pub fn section_pages(self) -> Option<u32> {
-        match self {
-            Arch::X86_64 | Arch::Arm64 => Some(1 << 15),
-            Arch::I386 | Arch::I386Pae | Arch::Arm | Arch::Uml => None,
         }
     }
 
@@ -493,6 +486,43 @@ impl Default for Costs {
     }
 }
 
+/// The kernel's image, as the boot log and iomem show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KernelImage {
+    /// Its first frame.
+    pub start_pfn: u64,
+    /// The frame after its last.
+    pub end_pfn: u64,
+    /// Instructions, in kB.
+    pub code: u64,
+    /// Data that is written, in kB.
+    pub rwdata: u64,
+    /// Constants, in kB.
+    pub rodata: u64,
+    /// Freed at the end of the boot, in kB.
+    pub init: u64,
+    /// Data that begins as zeros, in kB.
+    pub bss: u64,
+}
+
+/// What the boot allocator is told before anybody allocates.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EarlyMemory {
+    /// The kernel's image, when it is known.
+    pub image: Option<KernelImage>,
+    /// The initial RAM disk: first frame, and the one after the last.
+    pub ramdisk: Option<(u64, u64)>,
+    /// Pages freed before the watermarks were computed: `Freeing SMP alternatives memory`.
+    pub alternatives: u64,
+}
+
+/// Where a boot is stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// While memblock is the only allocator.
+    Memblock,
+}
+
 /// Everything `Machine::boot` needs: nodes, tunables, seed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -524,6 +554,14 @@ pub struct Config {
     pub seed: u64,
     /// Makes the n-th page allocation fail (anomaly tests).
     pub fail_nth: Option<u64>,
+    /// The image, the RAM disk, what was freed early.
+    pub early: EarlyMemory,
+    /// What the command line says about `ZONE_MOVABLE`.
+    pub core: Core,
+    /// Print what memblock does (`memblock=debug`).
+    pub memblock_debug: bool,
+    /// Where the boot is stopped, if anywhere.
+    pub stop: Option<Stop>,
 }
 
 impl Config {
@@ -544,6 +582,10 @@ impl Config {
             inferred: Vec::new(),
             seed: 1,
             fail_nth: None,
+            early: EarlyMemory::default(),
+            core: Core::default(),
+            memblock_debug: false,
+            stop: None,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::mm::machine::{Comm, Machine};
 use crate::mm::mmap::TASK_SIZE;
 use crate::mm::page::PageType;
 use crate::mm::pgtable::{LEVELS, Pte, TableId};
-use crate::mm::task::{Exit, INIT_PID, Mm, MmId, PID_MAX, Pid, Rlimits, Rss, State, Task};
+use crate::mm::task::{Exit, INIT_PID, KTHREADD_PID, Mm, MmId, PID_MAX, Pid, Rlimits, Rss, State, Task};
 use crate::mm::trace::Event;
 use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaName};
 use crate::mm::vmstat::NodeStat;
@@ -135,8 +135,9 @@ impl Machine {
             }
             return Err(Errno::EAGAIN);
         }
-        let pid = self.next_pid;
-        self.next_pid += 1;
+        // Numbers that are taken are passed over, as the kernel does once it has counted round.
+        let pid = (self.next_pid..).find(|pid| !self.is_kthread_pid(*pid)).unwrap_or(self.next_pid);
+        self.next_pid = pid + 1;
         Ok(pid)
     }
 
@@ -379,7 +380,7 @@ impl Machine {
     /// `EAGAIN`.
     pub fn kthread(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid()?;
-        let task = self.new_task(pid, crate::mm::machine::SCRIPT_PID, comm, None);
+        let task = self.new_task(pid, KTHREADD_PID, comm, None);
         self.add_task(task);
         Ok(pid)
     }

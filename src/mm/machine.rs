@@ -4,11 +4,13 @@
 //! Fidelity: simplified — one clock, one foreground; kernel threads run at known points. No state lives elsewhere.
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
-use crate::mm::config::{Config, ThpMode};
+use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::gfp::Gfp;
+use crate::mm::memblock::Memblock;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
+use crate::mm::page_alloc::Lane;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
@@ -19,7 +21,7 @@ use crate::mm::task::{Mm, Pid, Task};
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
 use crate::mm::vma::Vma;
-use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat};
+use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
@@ -77,12 +79,12 @@ pub struct Current {
     pub oom_victim: bool,
     /// In an interrupt: it may not sleep.
     pub in_interrupt: bool,
-    /// Flags that `PF_MEMALLOC_NOIO` and `PF_MEMALLOC_NOFS` leave of a mask.
+    /// Flags that `PF_MEMALLOC_NOIO` and `PF_MEMALLOC_NOFS` leave of a mask; who narrows them closes the lane.
     pub gfp_allowed: Gfp,
 }
 
-/// The pid of the kernel thread in whose name scripts call.
-pub const SCRIPT_PID: u32 = 2;
+/// The pid of the kernel thread in whose name scripts call: one that no thread of a real boot keeps.
+pub const SCRIPT_PID: u32 = 24;
 
 impl Default for Current {
     fn default() -> Current {
@@ -191,6 +193,11 @@ impl Serials {
         self.live.remove(&pfn.0);
     }
 
+    /// All frames changed: every handle is stale from now on.
+    pub(crate) fn bump_all(&mut self) {
+        self.live.clear();
+    }
+
     fn watch(&mut self, pfn: Pfn) -> u32 {
         let next = &mut self.next;
         *self.live.entry(pfn.0).or_insert_with(|| {
@@ -237,8 +244,10 @@ pub struct Machine {
     pub vmstat: Vmstat,
     /// Events.
     pub trace: Trace,
-    /// The last allocation with its arithmetic.
-    pub last_alloc: AllocRecord,
+    /// The last allocation; read it with [`Machine::last_alloc`].
+    pub(crate) last_alloc: AllocRecord,
+    /// The way that the last request's mask takes.
+    pub(crate) lane: Lane,
     /// Virtual time in nanoseconds since boot.
     pub clock: u64,
     /// The CPU on which the foreground runs.
@@ -277,6 +286,12 @@ pub struct Machine {
     pub ooms: Vec<OomRecord>,
     /// The kernel's last words, after a panic.
     pub panicked: Option<String>,
+    /// The boot allocator; after the hand-over, what it was.
+    pub memblock: Memblock,
+    /// The next step of the boot, while memblock is the only allocator.
+    pub(crate) early: Option<u8>,
+    /// What was booted, when `config` no longer says it.
+    pub(crate) origin: Option<Rc<Config>>,
     /// The address whose fault is being handled.
     pub(crate) faulting: Option<u64>,
     /// Tasks that have not ended (`nr_threads`).
@@ -324,6 +339,7 @@ impl Machine {
     /// Chooses the CPU on which the foreground goes on; `None` when there is no such CPU.
     pub fn set_cpu(&mut self, cpu: u16) -> Option<()> {
         self.home = self.node_of(Cpu(cpu))?;
+        self.close_lane();
         self.cpu = Cpu(cpu);
         Some(())
     }
@@ -335,6 +351,7 @@ impl Machine {
             cpu: self.cpu.0,
             pid: self.current.pid,
             comm: self.current.comm,
+            irq: self.current.in_interrupt,
             event,
         };
         self.trace.push(stamped);
@@ -405,6 +422,13 @@ impl Machine {
     /// Makes the n-th page allocation from now on fail; 0 switches it off.
     pub fn set_fail_nth(&mut self, n: u64) {
         self.fail_in = (n > 0).then_some(n);
+        self.close_lane();
+    }
+
+    /// Records events of the hot paths too, or no longer.
+    pub fn record_hot_events(&mut self, on: bool) {
+        self.trace.hot = on;
+        self.close_lane();
     }
 
     /// Page allocations until the one that is made to fail; `None` when none is.
@@ -425,8 +449,18 @@ impl Machine {
     /// Goes back to a snapshot; serials of page handles do not go back.
     pub fn restore(&mut self, snapshot: &Machine) {
         let next = self.serials.next;
+        // An interrupt handler that goes back is still one.
+        let in_interrupt = self.current.in_interrupt;
         *self = snapshot.clone();
         self.serials.next = next.max(self.serials.next);
+        self.current.in_interrupt = in_interrupt;
+    }
+
+    /// How often something happened in zones of a kind.
+    pub fn zone_event(&self, event: ZoneEvent, kind: ZoneType) -> u64 {
+        let singles =
+            self.zones.iter().filter(|z| event == ZoneEvent::Pgalloc && z.kind == kind).map(|z| z.singles);
+        self.vmstat.get_zone(event, kind) + singles.sum::<u64>()
     }
 
     /// A vmstat event by its name in /proc/vmstat.

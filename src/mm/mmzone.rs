@@ -110,8 +110,10 @@ pub struct Zone {
     pub pageset: Vec<PerCpuPages>,
     /// Pages by state.
     pub stat: [u64; ZoneStat::COUNT],
-    /// NUMA events.
-    pub numa: [u64; NumaStat::COUNT],
+    /// NUMA events; read them with [`Zone::numa`].
+    pub(in crate::mm) numa: [u64; NumaStat::COUNT],
+    /// Single pages that the lane gave: each counts as `pgalloc`, `numa_hit` and `numa_local`.
+    pub(in crate::mm) singles: u64,
 }
 
 impl Zone {
@@ -140,6 +142,7 @@ impl Zone {
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],
+            singles: 0,
         }
     }
 
@@ -170,6 +173,12 @@ impl Zone {
     #[inline]
     pub fn stat(&self, item: ZoneStat) -> u64 {
         self.stat[item as usize]
+    }
+
+    /// How often something happened that has to do with nodes.
+    pub fn numa(&self, item: NumaStat) -> u64 {
+        let both = matches!(item, NumaStat::Hit | NumaStat::Local);
+        self.numa[item as usize] + if both { self.singles } else { 0 }
     }
 
     /// Changes a counter of pages.
@@ -378,7 +387,10 @@ impl Machine {
         let spanned = self.zones.iter().any(|z| z.is_populated() && z.spans(pfn));
         match self.config.arch.section_pages() {
             // A section with any memory has descriptors for all of its frames.
-            Some(pages) => spanned && self.mem_map.touches_span(pfn.0 & !(pages - 1), pfn.0 | (pages - 1)),
+            Some(pages) => {
+                let last = pages as u32 - 1;
+                spanned && self.mem_map.touches_span(pfn.0 & !last, pfn.0 | last)
+            }
             None => spanned,
         }
     }

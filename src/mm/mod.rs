@@ -8,7 +8,9 @@
 //! | [`config`] | what a boot loader and the firmware hand over | 2 |
 //! | [`page`] | `include/linux/mm_types.h`, `page-flags.h` | 2 |
 //! | [`mmzone`] | `include/linux/mmzone.h` | 2 |
-//! | [`boot`] | `mm/mm_init.c`, `mm/page_alloc.c` | 5 |
+//! | [`memblock`] | `mm/memblock.c` | 5 |
+//! | [`mm_init`] | `mm/mm_init.c` | 2, 5 |
+//! | [`boot`] | `init/main.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
 //! | [`printk`] | `lib/ratelimit.c`, `lib/dump_stack.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
@@ -48,8 +50,10 @@ pub mod fork;
 pub mod gfp;
 pub mod lru;
 pub mod machine;
+pub mod memblock;
 pub mod memory;
 pub mod migrate;
+pub mod mm_init;
 pub mod mmap;
 pub mod mmzone;
 pub mod oom_kill;

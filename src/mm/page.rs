@@ -16,6 +16,7 @@
 //! kernel has 64; the order of an allocated block is kept in `private`. Absent — folios as a type of their own.
 
 use crate::mm::addr::{Order, Pfn, ZoneId};
+use crate::mm::config::MigrateType;
 use std::fmt;
 use std::rc::Rc;
 
@@ -130,8 +131,18 @@ const TYPE_PCP: u32 = 1 << 30;
 const TYPE_TABLE: u32 = 1 << 29;
 const TYPES: u32 = TYPE_BUDDY | TYPE_PCP | TYPE_TABLE;
 
+/// A zone's number, where a page's flags have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ZoneBits(u32);
+
+impl ZoneBits {
+    /// No page lies there.
+    pub const NOWHERE: ZoneBits = ZoneBits(u32::MAX);
+}
+
 /// One page frame's descriptor. All zero bytes mean *untouched*.
 #[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
 pub struct Page {
     /// `PG_*` flags below, the zone's number above.
     flags: u32,
@@ -141,12 +152,12 @@ pub struct Page {
     mapcount: u32,
     /// The order of a block; the swap slot of a page in the swap cache.
     pub private: u32,
+    /// What it belongs to: 0, or the number and kind of an `anon_vma`, a file, a slab cache.
+    pub mapping: u32,
     /// The page before it on the list it is on; stale in the first one.
     pub prev: Pfn,
     /// The page after it; stale in the last one.
     pub next: Pfn,
-    /// What it belongs to: 0, or the number and kind of an `anon_vma`, a file, a slab cache.
-    pub mapping: u32,
     /// Its place there, in pages, modulo 2^32.
     pub index: u32,
 }
@@ -301,13 +312,42 @@ impl Page {
         self.mapping = 0;
     }
 
+    /// The first page of a block that waited on a per-CPU list has a new owner; its order stands already.
+    #[inline(always)]
+    pub(crate) fn leave_pcp(&mut self) {
+        debug_assert!(self.is_pcp() && self.mapping == 0);
+        (self.refcount, self.mapcount) = (1, 0);
+    }
+
+    /// A page that is [ready to be freed](Page::is_ready_to_free) begins to wait on a per-CPU list of its zone.
+    #[inline(always)]
+    pub(crate) fn become_pcp(&mut self, zone: ZoneBits, migratetype: MigrateType) {
+        self.flags = zone.0;
+        (self.refcount, self.mapcount) = (0, TYPE_PCP);
+        self.index = migratetype as u32;
+    }
+
     /// True when dropping a reference frees a block of this order, nothing speaks against it (`page_expected_state`),
     /// and nothing else ends with it.
     #[inline]
     pub fn is_ready_to_free(&self, order: Order) -> bool {
-        let wrong =
-            (self.refcount ^ 1) | self.mapcount | self.mapping | (self.private ^ u32::from(order.get()));
-        wrong | self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
+        self.is_ready_to_free_in(order, Page::in_zone(self.zone()))
+    }
+
+    /// The same for a page of this zone.
+    #[inline(always)]
+    pub(crate) fn is_ready_to_free_in(&self, order: Order, zone: ZoneBits) -> bool {
+        const WRONG: u32 = CHECK_AT_FREE.0 | SPECIAL;
+        // Neighbours are compared together.
+        let both = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        self.flags & (WRONG | !FLAG_MASK) == zone.0
+            && both(self.refcount, self.mapcount) == 1
+            && both(self.private, self.mapping) == u64::from(order.get())
+    }
+
+    /// The flags of a page of this zone that has no others.
+    pub(crate) fn in_zone(zone: ZoneId) -> ZoneBits {
+        ZoneBits(u32::from(zone.0) << ZONE_SHIFT)
     }
 
     /// Makes a new page anonymous memory, mapped once.
@@ -462,6 +502,13 @@ impl MemMap {
             Some(Some(pages)) => Some(&pages[pfn.0 as usize % SECTION_PAGES]),
             _ => self.shared_page(pfn),
         }
+    }
+
+    /// The page, to be changed, if its section is this machine's own already.
+    #[inline(always)]
+    pub fn own_page_mut(&mut self, pfn: Pfn) -> Option<&mut Page> {
+        let pages = self.owned.get_mut(pfn.0 as usize / SECTION_PAGES)?.as_mut()?;
+        Some(&mut pages[pfn.0 as usize % SECTION_PAGES])
     }
 
     fn shared_page(&self, pfn: Pfn) -> Option<&Page> {

@@ -12,6 +12,7 @@
 //! Simplified — a block freed with another order than it was allocated with is always noticed.
 //! Absent — cpusets, memory cgroups, deferred initialisation, shuffling.
 
+mod context;
 mod exact;
 pub mod fallback;
 pub mod pcp;
@@ -23,9 +24,9 @@ use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
-use crate::mm::mmzone::{Zone, Zonelist};
-use crate::mm::page::{MemMap, PageFlags, PageType};
-use crate::mm::trace::{Event, Path, Verdict};
+use crate::mm::mmzone::{Wmark, Zone, Zonelist};
+use crate::mm::page::{MemMap, Page, PageFlags, PageType, ZoneBits};
+use crate::mm::trace::{Brief, Event, Path, Verdict};
 use crate::mm::vmstat::{NumaStat, VmEvent, ZoneEvent, ZoneStat};
 use watermark::AllocFlags;
 
@@ -44,6 +45,34 @@ pub struct AllocContext {
     pub migratetype: MigrateType,
 }
 
+/// The way of requests with one mask while nothing is short: which zone's low watermark they must leave, computed once.
+///
+/// It holds until one of the numbers changes ([`Machine::close_lane`]); `check()` compares it with a new one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Lane {
+    pub gfp: Gfp,
+    pub zone: ZoneId,
+    /// What the flags of the zone's pages begin with.
+    pub zone_bits: ZoneBits,
+    pub kind: ZoneType,
+    pub migratetype: MigrateType,
+    /// The low watermark with its boost.
+    pub mark: u64,
+    /// `lowmem_reserve` against the mask.
+    pub reserve: u64,
+    /// Free pages from which on a single page is given: more than both, and than what is kept for others.
+    pub least: u64,
+}
+
+impl Default for Lane {
+    /// No mask and no zone is like these.
+    fn default() -> Lane {
+        let (zone, kind, migratetype) = (ZoneId(u16::MAX), ZoneType::Normal, MigrateType::Unmovable);
+        let zone_bits = ZoneBits::NOWHERE;
+        Lane { gfp: Gfp(u32::MAX), zone, zone_bits, kind, migratetype, mark: 0, reserve: 0, least: 0 }
+    }
+}
+
 /// Where a freed block goes on its list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FreeTo {
@@ -58,7 +87,7 @@ impl Machine {
     ///
     /// # Errors
     /// `ENOMEM` when no zone could give it, `EINVAL` for a mask that contradicts itself.
-    #[inline]
+    #[inline(always)]
     pub fn alloc_pages(&mut self, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
         self.alloc_pages_at(self.mem_node(), gfp, order)
     }
@@ -82,24 +111,118 @@ impl Machine {
     }
 
     /// Allocates near the node with this index (`__alloc_pages`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn alloc_pages_at(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
         // Nearly all requests are for one page: the compiler makes them a path of their own.
         if order == Order::ZERO {
             self.alloc_block(node, gfp, Order::ZERO)
         } else {
-            self.alloc_block(node, gfp, order)
+            self.alloc_larger_block(node, gfp, order)
         }
+    }
+
+    #[inline(never)]
+    fn alloc_larger_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        self.alloc_block(node, gfp, order)
     }
 
     #[inline(always)]
     fn alloc_block(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
-        let ac = self.prepare_alloc_pages(node, gfp, order)?;
-        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
-        let pfn = match self.alloc_nearby(&ac, flags) {
-            Some(pfn) => pfn,
-            None => self.alloc_pages_further(&{ ac }, flags)?,
+        match self.alloc_by_lane(node, gfp, order) {
+            Some(pfn) => Ok(pfn),
+            None => self.alloc_pages_further(node, gfp, order),
+        }
+    }
+
+    /// The usual case: a request like the one before, nothing is short, and a block lies at hand on this CPU's list or
+    /// among the free blocks.
+    ///
+    /// `None` has taken nothing: the long way begins anew, and says what stood in the way.
+    #[inline(always)]
+    fn alloc_by_lane(&mut self, node: usize, gfp: Gfp, order: Order) -> Option<Pfn> {
+        let from_pcp = self.pcp_allowed_order(order);
+        let lane = &self.lane;
+        if lane.gfp != gfp || node != self.home {
+            return None;
+        }
+        let zone = self.zones.get_mut(lane.zone.index())?;
+        let free = zone.free_pages();
+        if free < lane.least + u64::from(order.pages() - 1) || !zone.has_block_for_all(order) {
+            return None;
+        }
+        let (pfn, from) = if from_pcp {
+            let pcp = zone.pageset.get_mut(self.cpu.index())?;
+            let pfn = pcp.lists[pcp::pindex(lane.migratetype, order)].pop()?;
+            pcp.count -= u64::from(order.pages());
+            pcp.free_factor >>= 1;
+            self.mem_map.page_mut(pfn).leave_pcp();
+            (pfn, None)
+        } else {
+            let (pfn, from) = zone.rmqueue_smallest(&mut self.mem_map, order, lane.migratetype)?;
+            self.mem_map.page_mut(pfn).prep(order);
+            self.vmstat.count(VmEvent::BuddySplit, u64::from(from.get() - order.get()));
+            (pfn, Some(from))
         };
+        if order == Order::ZERO {
+            zone.singles += 1;
+        } else {
+            zone.count_hit(self.home);
+            self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(order.pages()));
+        }
+        self.last_alloc.brief = Some(Brief { free, pfn, order, from });
+        self.prep_new_page(pfn, gfp, order);
+        self.charge(self.config.costs.alloc);
+        Some(pfn)
+    }
+
+    /// Remembers where this request's pages come from while nothing is short: the next one like it is quick.
+    fn open_lane(&mut self, ac: &AllocContext) {
+        let Some(&first) = self.zonelist(ac).first() else { return };
+        self.lane = self.lane_to(ac, first).unwrap_or_default();
+    }
+
+    /// The lane of a request whose preferred zone this is; none to memory of another node, while the zone is boosted, or
+    /// while somebody wants to see every allocation.
+    pub(crate) fn lane_to(&self, ac: &AllocContext, preferred: ZoneId) -> Option<Lane> {
+        let zone = &self.zones[preferred.index()];
+        let watched = self.trace.hot || self.fail_in.is_some();
+        if watched || ac.node != self.home || zone.pgdat != self.home || zone.boosted_watermark {
+            return None;
+        }
+        let (mark, reserve) = (zone.wmark(Wmark::Low), zone.lowmem_reserve[ac.highest as usize]);
+        Some(Lane {
+            gfp: ac.gfp,
+            zone: preferred,
+            zone_bits: Page::in_zone(preferred),
+            kind: zone.kind,
+            migratetype: ac.migratetype,
+            mark,
+            reserve,
+            least: mark + reserve + zone.nr_reserved_highatomic + zone.cma_pages + 1,
+        })
+    }
+
+    /// The numbers that the lane stands on are about to change.
+    pub(crate) fn close_lane(&mut self) {
+        self.last_alloc = self.last_alloc();
+        self.lane = Lane::default();
+    }
+
+    /// The long way: the whole zonelist, then the slow path.
+    #[inline(never)]
+    fn alloc_pages_further(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
+        let ac = self.prepare_alloc_pages(node, gfp, order)?;
+        self.last_alloc.begin(&ac);
+        if self.fail_nth() {
+            self.last_alloc.fail(Path::Injected);
+            return Err(Errno::ENOMEM);
+        }
+        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
+        let pfn = match self.get_page_from_freelist(&ac, flags) {
+            Some(pfn) => pfn,
+            None => self.alloc_pages_slowpath(&ac)?,
+        };
+        self.open_lane(&ac);
         if self.trace.hot {
             self.emit(Event::PageAlloc { pfn, order, gfp: ac.gfp, migratetype: ac.migratetype });
         }
@@ -117,70 +240,67 @@ impl Machine {
         Ok(AllocContext { gfp, order, node, highest, migratetype })
     }
 
-    /// The usual case, all in one place: the preferred zone is above its watermark and has a block at hand, on this
-    /// CPU's list or among its free blocks.
-    ///
-    /// `None` has taken nothing: the long way begins anew.
-    #[inline(always)]
-    fn alloc_nearby(&mut self, ac: &AllocContext, flags: AllocFlags) -> Option<Pfn> {
-        let (here, preferred) = (self.cpu_node(), *self.zonelist(ac).first()?);
-        let from_pcp = self.pcp_allowed_order(ac.order);
-        let zone = &mut self.zones[preferred.index()];
-        let tried = zone.try_watermark(ac, flags);
-        if tried.verdict != Verdict::Allowed || zone.boosted_watermark || self.fail_in.is_some() {
-            return None;
-        }
-        self.last_alloc.begin(self.clock, ac);
-        self.last_alloc.tried(tried);
-        let pfn = if from_pcp {
-            let pcp = &mut zone.pageset[self.cpu.index()];
-            let (pfn, page) = pcp.pop(&mut self.mem_map, ac.migratetype, ac.order)?;
-            page.prep(ac.order);
-            pcp.free_factor >>= 1;
-            pfn
-        } else {
-            let pfn = self.rmqueue_smallest(preferred, ac.order, ac.migratetype)?;
-            self.mem_map.page_mut(pfn).prep(ac.order);
-            pfn
-        };
-        let zone = &mut self.zones[preferred.index()];
-        self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(ac.order.pages()));
-        zone.count_hit(here);
-        self.prep_new_page(pfn, ac);
-        self.last_alloc.found(pfn, preferred);
-        Some(pfn)
-    }
-
-    /// The long way: the whole zonelist, then the slow path.
-    #[inline(never)]
-    fn alloc_pages_further(&mut self, ac: &AllocContext, flags: AllocFlags) -> Result<Pfn, Errno> {
-        self.last_alloc.begin(self.clock, ac);
-        if self.fail_nth() {
-            self.last_alloc.fail(Path::Injected);
-            return Err(Errno::ENOMEM);
-        }
-        match self.get_page_from_freelist(ac, flags) {
-            Some(pfn) => Ok(pfn),
-            None => self.alloc_pages_slowpath(ac),
-        }
-    }
-
     /// Frees a block: drops one reference, and gives the pages back when it was the last (`__free_pages`).
     ///
     /// # Errors
     /// The kernel's `BUG: Bad page state` when the page is free, reserved, in use, or of another order.
-    #[inline]
+    #[inline(always)]
     pub fn free_pages(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
         if order == Order::ZERO {
             self.free_the_block(pfn, Order::ZERO)
         } else {
-            self.free_the_block(pfn, order)
+            self.free_the_larger_block(pfn, order)
         }
+    }
+
+    #[inline(never)]
+    fn free_the_larger_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+        if self.pcp_allowed_order(order) {
+            return self.free_the_block(pfn, order);
+        }
+        let ready = self.mem_map.own_page_mut(pfn).is_some_and(|page| page.is_ready_to_free(order));
+        if !ready || self.free_is_watched() {
+            return self.free_pages_further(pfn, order);
+        }
+        self.free_pages_ok(pfn, order);
+        Ok(())
     }
 
     #[inline(always)]
     fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        if !self.mem_map.page(pfn).is_ready_to_free(order) || self.free_is_watched() {
+        if self.free_by_lane(pfn, order) { Ok(()) } else { self.free_pages_further(pfn, order) }
+    }
+
+    /// The usual case: a page of the lane that nobody else holds and nothing hangs on. `false` has done nothing.
+    ///
+    /// To compare with the lane and then to go its way is quicker than to look up the zone: the next allocation need
+    /// not wait for what this page says.
+    #[inline(always)]
+    fn free_by_lane(&mut self, pfn: Pfn, order: Order) -> bool {
+        let lane = &self.lane;
+        let Some(page) = self.mem_map.own_page_mut(pfn) else { return false };
+        let (theirs, list) = (self.pageblocks.get(pfn), pcp::pindex(lane.migratetype, order));
+        let fits = page.is_ready_to_free_in(order, lane.zone_bits) && theirs == lane.migratetype;
+        if !fits || !self.contents.is_empty() {
+            return false;
+        }
+        page.become_pcp(lane.zone_bits, lane.migratetype);
+        let zone = &mut self.zones[lane.zone.index()];
+        let pcp = &mut zone.pageset[self.cpu.index()];
+        pcp.lists[list].push(pfn);
+        pcp.count += u64::from(order.pages());
+        self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
+        let flush = order > Order::ZERO && pcp.free_factor > 0;
+        if pcp.count >= pcp.full || flush {
+            self.free_pcp_excess(lane.zone, order, list);
+        }
+        true
+    }
+
+    /// Frees a block of another zone or kind, or one that more hangs on.
+    #[inline(never)]
+    fn free_pages_further(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
+        if self.free_is_watched() || !self.mem_map.page(pfn).is_ready_to_free(order) {
             return self.free_pages_checked(pfn, order);
         }
         if self.pcp_allowed_order(order) {
@@ -264,6 +384,7 @@ impl Machine {
     }
 
     /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
+    #[inline(always)]
     pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
         let page = self.mem_map.page_mut(pfn);
         page.reset_flags(PageFlags::NONE);
@@ -289,7 +410,7 @@ impl Machine {
                 if tried.verdict == Verdict::Allowed || flags.has(AllocFlags::NO_WATERMARKS) {
                     if let Some(pfn) = self.rmqueue(ac, preferred, zone_id, flags) {
                         self.mem_map.page_mut(pfn).prep(ac.order);
-                        self.prep_new_page(pfn, ac);
+                        self.prep_new_page(pfn, ac.gfp, ac.order);
                         if ac.order > Order::ZERO && flags.has(AllocFlags::HARDER) {
                             self.reserve_highatomic_pageblock(pfn, zone_id);
                         }
@@ -414,15 +535,9 @@ impl Machine {
         migratetype: MigrateType,
     ) -> Option<Pfn> {
         let zone = &mut self.zones[zone_id.index()];
-        let from = zone.smallest_free(order, migratetype)?;
-        let pfn = zone.take_block(&mut self.mem_map, from, migratetype)?;
-        zone.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
-        if migratetype == MigrateType::Cma {
-            zone.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
-        }
+        let (pfn, from) = zone.rmqueue_smallest(&mut self.mem_map, order, migratetype)?;
         self.last_alloc.split(from, order);
         if from > order {
-            zone.expand(&mut self.mem_map, pfn, order, from, migratetype);
             self.vmstat.count(VmEvent::BuddySplit, u64::from(from.get() - order.get()));
             if self.trace.hot {
                 self.emit(Event::BuddySplit { pfn, from, to: order });
@@ -433,12 +548,12 @@ impl Machine {
 
     /// Makes a block whose first page is prepared ready for its new owner (`prep_new_page`).
     #[inline(always)]
-    fn prep_new_page(&mut self, pfn: Pfn, ac: &AllocContext) {
-        if ac.order > Order::ZERO && ac.gfp.has(Gfp::COMP) {
-            self.prep_compound_page(pfn, ac.order);
+    fn prep_new_page(&mut self, pfn: Pfn, gfp: Gfp, order: Order) {
+        if order > Order::ZERO && gfp.has(Gfp::COMP) {
+            self.prep_compound_page(pfn, order);
         }
-        if ac.gfp.has(Gfp::ZERO) {
-            self.charge(self.config.costs.clear_page * u64::from(ac.order.pages()));
+        if gfp.has(Gfp::ZERO) {
+            self.charge(self.config.costs.clear_page * u64::from(order.pages()));
         }
     }
 
@@ -467,6 +582,7 @@ impl Machine {
     }
 
     /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
+    #[inline(always)]
     pub(crate) fn free_one_page(
         &mut self,
         zone_id: ZoneId,
@@ -540,9 +656,33 @@ impl Zone {
         self.count_place(here);
     }
 
-    #[inline]
     fn count_place(&mut self, here: usize) {
         self.numa[if self.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
+    }
+
+    /// Takes the smallest block that is large enough and splits it; also says what was split.
+    #[inline(always)]
+    fn rmqueue_smallest(
+        &mut self,
+        map: &mut MemMap,
+        order: Order,
+        migratetype: MigrateType,
+    ) -> Option<(Pfn, Order)> {
+        let from = self.smallest_free(order, migratetype)?;
+        let pfn = self.take_block(map, from, migratetype)?;
+        self.mod_stat(ZoneStat::FreePages, -i64::from(order.pages()));
+        if migratetype == MigrateType::Cma {
+            self.mod_stat(ZoneStat::FreeCma, -i64::from(order.pages()));
+        }
+        self.expand(map, pfn, order, from, migratetype);
+        Some((pfn, from))
+    }
+
+    /// True when a block of this order or a larger one is free, of a type that every request may use.
+    #[inline(always)]
+    fn has_block_for_all(&self, order: Order) -> bool {
+        let [unmovable, movable, reclaimable, ..] = self.nonempty;
+        order == Order::ZERO || (unmovable | movable | reclaimable) >> order.get() != 0
     }
 
     /// Takes the first free block of exactly this order and type off its list.

@@ -6,7 +6,8 @@
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::errno::{Errno, Signal};
-use crate::mm::machine::{Comm, Current, Machine};
+use crate::mm::machine::{Comm, Current, Machine, SCRIPT_PID};
+use crate::mm::mmzone::Node;
 use crate::mm::pgtable::TableId;
 use crate::mm::slots::Id;
 use crate::mm::vma::{VmFlags, VmaId};
@@ -19,6 +20,10 @@ pub type MmId = Id<Mm>;
 
 /// The first process, whose anonymous pages are those the spec found.
 pub const INIT_PID: Pid = 1;
+/// The parent of all kernel threads.
+pub const KTHREADD_PID: Pid = 2;
+/// The first node's kswapd, as a boot of 6.1 on two CPUs numbers it; those of further nodes follow.
+pub const KSWAPD_PID: Pid = 43;
 /// Tasks a machine can have (`pid_max`).
 pub const PID_MAX: u32 = 32_768;
 /// Never killed by the OOM killer.
@@ -186,6 +191,19 @@ impl Machine {
     /// `ESRCH`.
     pub fn live_task(&self, pid: Pid) -> Result<&Task, Errno> {
         self.tasks.get(&pid).filter(|t| t.is_alive()).ok_or(Errno::ESRCH)
+    }
+
+    /// The pid of a node's kswapd, by the node's index; a node without memory has none.
+    pub fn kswapd_pid(&self, node: usize) -> Option<Pid> {
+        let with_memory = |n: &&Node| self.node_has_memory(n);
+        with_memory(&self.nodes.get(node)?)
+            .then(|| KSWAPD_PID + self.nodes[..node].iter().filter(with_memory).count() as Pid)
+    }
+
+    /// True for the pids of kernel threads that the machine keeps no task for.
+    pub fn is_kthread_pid(&self, pid: Pid) -> bool {
+        let kswapds = self.nodes.iter().filter(|n| self.node_has_memory(n)).count() as Pid;
+        pid == KTHREADD_PID || pid == SCRIPT_PID || (KSWAPD_PID..KSWAPD_PID + kswapds).contains(&pid)
     }
 
     /// The address space of a task that has not ended.

@@ -12,6 +12,7 @@ mod fault;
 mod record;
 
 pub use fault::{FaultKind, FaultRecord};
+pub(crate) use record::Brief;
 pub use record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};
 
 use crate::mm::addr::{Nid, Order, Pfn, VirtAddr};
@@ -377,6 +378,8 @@ pub struct Stamped {
     pub pid: u32,
     /// Its name.
     pub comm: Comm,
+    /// In an interrupt handler, which borrowed the CPU from the task.
+    pub irq: bool,
     /// What happened.
     pub event: Event,
 }
@@ -385,7 +388,7 @@ pub struct Stamped {
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     /// Hot events are recorded as well.
-    pub hot: bool,
+    pub(in crate::mm) hot: bool,
     ring: VecDeque<Stamped>,
     /// Events that the ring has forgotten.
     pub dropped: u64,

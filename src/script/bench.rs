@@ -124,17 +124,3 @@ impl Bench {
         self.stop.store(false, Ordering::Relaxed);
     }
 }
-
-/// Names that exist on the machine now, for completion: zones, pids, files of /proc, sysctls.
-pub fn live_names(bench: &Bench) -> Vec<String> {
-    let desk = bench.borrow();
-    let zones = desk.machine.zones.iter().map(|z| z.kind.name().to_string());
-    let sysctls = desk.machine.sysctl_names().into_iter().map(|name| format!("vm.{name}"));
-    let machines = crate::import::shipped::names().map(String::from);
-    let paths = crate::script::proc::paths(&desk.machine);
-    let pids = desk.machine.tasks.values().filter(|t| t.is_alive()).map(|t| t.pid.to_string());
-    let mut names: Vec<String> = zones.chain(sysctls).chain(machines).chain(paths).chain(pids).collect();
-    names.sort();
-    names.dedup();
-    names
-}

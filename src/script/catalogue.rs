@@ -10,6 +10,7 @@
 
 use crate::script::bench::Bench;
 use crate::script::constants::Constant;
+use crate::script::takes::{self, Takes};
 use rhai::{Engine, FuncMetadata, Module};
 
 /// A chapter of the language: one subject, one module.
@@ -67,6 +68,8 @@ pub struct Entry {
     pub chapter: &'static str,
     /// How it is called, one line for each form.
     pub signatures: Vec<String>,
+    /// What the parameters of each form take.
+    pub takes: Vec<Vec<Takes>>,
     /// The doc comment, without slashes.
     pub doc: String,
 }
@@ -85,6 +88,12 @@ impl Entry {
     /// The rest of the line that starts with `word:`, such as `Kernel:`.
     pub fn footer(&self, word: &str) -> Option<&str> {
         self.doc.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(':').map(str::trim))
+    }
+
+    /// The command lines of the lines `Command:`, without their quotes.
+    pub fn command_lines(&self) -> Vec<&str> {
+        let lines = self.doc.lines().filter_map(|line| line.strip_prefix("Command:"));
+        lines.flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
     }
 
     /// May the name start a command line at the prompt?
@@ -131,6 +140,7 @@ pub fn catalogue(chapters: Vec<Chapter>) -> Vec<Entry> {
             kind: Kind::Constant,
             chapter: name,
             signatures: vec![format!("{} = {}", c.name, c.shown)],
+            takes: Vec::new(),
             doc: c.doc.into(),
         }));
     }
@@ -144,6 +154,7 @@ fn merge(entries: Vec<Entry>) -> Vec<Entry> {
         match merged.last_mut().filter(|last| last.name == entry.name && last.owner == entry.owner) {
             Some(last) => {
                 last.signatures.extend(entry.signatures);
+                last.takes.extend(entry.takes);
                 if last.doc.is_empty() {
                     last.doc = entry.doc;
                 } else if !entry.doc.is_empty() && entry.doc != last.doc {
@@ -177,6 +188,7 @@ fn entry(chapter: &'static str, f: &FuncMetadata) -> Option<Entry> {
             kind: Kind::Property,
             chapter,
             signatures: vec![signature],
+            takes: Vec::new(),
             doc,
         });
     }
@@ -198,8 +210,13 @@ fn entry(chapter: &'static str, f: &FuncMetadata) -> Option<Entry> {
         kind: Kind::Function,
         chapter,
         signatures: vec![signature],
+        takes: vec![f.params_info.iter().map(|p| takes(p)).collect()],
         doc,
     })
+}
+
+fn takes(info: &str) -> Takes {
+    info.split_once(':').map_or(Takes::Other, |(_, of)| Takes::of_type(of))
 }
 
 fn parameter(info: &str) -> String {
@@ -231,7 +248,11 @@ pub fn type_name(rust: &str) -> String {
             };
         }
     }
-    match squeezed.rsplit("::").next().unwrap_or_default() {
+    let name = squeezed.rsplit("::").next().unwrap_or_default();
+    if let Some(shown) = takes::stands_for(name) {
+        return shown.into();
+    }
+    match name {
         "()" => "".into(),
         "i64" | "INT" => "int".into(),
         "f64" | "FLOAT" => "float".into(),
@@ -241,9 +262,7 @@ pub fn type_name(rust: &str) -> String {
         "Array" => "array".into(),
         "Map" => "map".into(),
         "FnPtr" => "function".into(),
-        "Who" => "task".into(),
-        "Address" | "Addr" => "addr".into(),
-        "GfpMask" | "Gfp" => "gfp".into(),
+        "Address" => "addr".into(),
         other => other.strip_suffix("Ref").unwrap_or(other).to_ascii_lowercase(),
     }
 }

@@ -34,7 +34,7 @@ pub fn explain(machine: &Machine, gfp: Gfp) -> Table {
             .line("  -> no zone: two zone flags contradict each other, so allocations answer EINVAL");
     };
     table = table.line(format!("  -> {}", zones(machine, highest)));
-    table = table.line(format!("  {}.", describe(gfp, highest)));
+    table = table.sentence(format!("  {}.", describe(gfp, highest)));
     watermarks(table, machine, gfp, highest)
 }
 
@@ -80,7 +80,7 @@ fn watermarks(table: Table, machine: &Machine, gfp: Gfp, highest: ZoneType) -> T
     let boost = zone.watermark_boost;
     let at_last = lowered(min + boost, flags) + reserve;
     let privileges = if how.is_empty() { String::new() } else { format!(", {}", how.join(", ")) };
-    table.line(format!(
+    table.sentence(format!(
         "  watermark: low first, then min{privileges} (in {}: {}, then {at_last})",
         zone.kind,
         low + boost + reserve

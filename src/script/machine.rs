@@ -10,7 +10,8 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
 use crate::script::handles::{MachineRef, cpu_list};
-use crate::script::table::{Column, Table};
+use crate::script::table::{Column, Table, WIDTH, wrap};
+use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
 use rhai::plugin::*;
 use rhai::{FnPtr, Map};
 
@@ -30,11 +31,13 @@ pub mod functions {
     /// > boot("x86_64-numa2")
     /// machine x86_64-numa2: x86_64, kernel 6.1
     ///   MEMORY: 2047 MB (2017048 kB managed)  NODES: 2  CPUS: 2  SEED: 1
-    ///   inferred: Node 0, zone DMA32: its free blocks hold 233576 pages, zoneinfo shows 233639; the files are of different moments, the blocks count.
+    ///   inferred: Node 0, zone DMA32: its free blocks hold 233576 pages, zoneinfo shows 233639;
+    ///     the files are of different moments, the blocks count.
     /// > boot(#{ arch: "x86_64", mem: "64M", cpus: 2 })
     /// machine custom: x86_64, kernel 6.1
     ///   MEMORY: 63 MB (49152 kB managed)  NODES: 1  CPUS: 2  SEED: 1
-    ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share, everything else is free.
+    ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share,
+    ///     everything else is free.
     /// > boot("x86_64-1T")
     /// error: x86_64-1T: there is no such machine among the 26 shipped ones
     ///   help: Did you mean x86_64-1G?
@@ -43,7 +46,7 @@ pub mod functions {
     /// Kernel: `start_kernel`, `init/main.c`.
     /// Command: `boot x86_64-numa2`
     #[rhai_fn(return_raw)]
-    pub fn boot(ctx: NativeCallContext, machine: Dynamic) -> ScriptResult<MachineRef> {
+    pub fn boot(ctx: NativeCallContext, machine: MachineSpec) -> ScriptResult<MachineRef> {
         let bench = Bench::of(&ctx);
         let host = bench.borrow().limits.host;
         let config = super::config(&machine, host)?;
@@ -70,7 +73,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn reset(ctx: NativeCallContext) -> ScriptResult<MachineRef> {
         let bench = Bench::of(&ctx);
-        let config = bench.borrow().machine.config.clone();
+        let config = bench.borrow().machine.spec().clone();
         super::put(&bench, config)
     }
 
@@ -120,18 +123,18 @@ pub mod functions {
     ///
     /// Kernel: `kernel/sysctl.c`, `Documentation/admin-guide/sysctl/vm.rst`.
     #[rhai_fn(return_raw)]
-    pub fn sysctl(ctx: NativeCallContext, name: &str) -> ScriptResult<Dynamic> {
-        let value = Bench::of(&ctx).borrow_mut().machine.sysctl(name);
+    pub fn sysctl(ctx: NativeCallContext, name: SysctlName) -> ScriptResult<Dynamic> {
+        let value = Bench::of(&ctx).borrow_mut().machine.sysctl(&name);
         match value {
             Ok(text) => Ok(text.parse::<i64>().map_or_else(|_| text.into(), Dynamic::from)),
-            Err(why) => misuse(super::advised(name, why.what)),
+            Err(why) => misuse(super::advised(&name, why.what)),
         }
     }
 
     #[rhai_fn(name = "sysctl", return_raw)]
-    pub fn set_sysctl(ctx: NativeCallContext, name: &str, value: Dynamic) -> ScriptResult<()> {
-        let written = Bench::of(&ctx).borrow_mut().machine.set_sysctl(name, &value.to_string());
-        written.or_else(|why| misuse(super::advised(name, why.what)))
+    pub fn set_sysctl(ctx: NativeCallContext, name: SysctlName, value: Dynamic) -> ScriptResult<()> {
+        let written = Bench::of(&ctx).borrow_mut().machine.set_sysctl(&name, &value.to_string());
+        written.or_else(|why| misuse(super::advised(&name, why.what)))
     }
 
     /// Shows tunables as the tool `sysctl` does: all of them, or those of the given names.
@@ -155,7 +158,7 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "sysctls", return_raw)]
-    pub fn sysctls_named(ctx: NativeCallContext, names: &str) -> ScriptResult<Table> {
+    pub fn sysctls_named(ctx: NativeCallContext, names: SysctlName) -> ScriptResult<Table> {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let mut values = Vec::new();
@@ -179,7 +182,7 @@ pub mod functions {
     ///
     /// Command: `on_cpu 1`
     #[rhai_fn(return_raw)]
-    pub fn on_cpu(ctx: NativeCallContext, cpu: i64) -> ScriptResult<()> {
+    pub fn on_cpu(ctx: NativeCallContext, cpu: CpuNumber) -> ScriptResult<()> {
         let bench = Bench::of(&ctx);
         let machine = &mut bench.borrow_mut().machine;
         let chosen = u16::try_from(cpu).ok().and_then(|cpu| machine.set_cpu(cpu));
@@ -206,17 +209,28 @@ pub mod functions {
         super::pass(&Bench::of(&ctx), ms)
     }
 
-    /// Lets one tick of the scheduler pass: 4 ms.
+    /// Lets one tick of the scheduler pass: 4 ms. On a machine stopped at memblock, does the boot's next step.
     ///
     /// ```vmlab
     /// > step()
     /// > now()
     /// 4.0
+    /// > boot(#{ machine: "tiny", stop: "memblock" });
+    /// > step()
+    /// > log
+    /// [    0.000000] NODE_DATA(0) allocated [mem 0xfd5000-0xffffff]
     /// ```
     ///
     /// Command: `step`
-    pub fn step(ctx: NativeCallContext) {
-        Bench::of(&ctx).borrow_mut().machine.charge(JIFFY);
+    #[rhai_fn(return_raw)]
+    pub fn step(ctx: NativeCallContext) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let machine = &mut bench.borrow_mut().machine;
+        if machine.is_early() {
+            return machine.early_step().map(|_| ()).or_else(|why| misuse(why.to_string()));
+        }
+        machine.charge(JIFFY);
+        Ok(())
     }
 
     /// Lets time pass until a condition holds, and answers the milliseconds it took.
@@ -236,6 +250,35 @@ pub mod functions {
             bench.borrow_mut().machine.charge(JIFFY);
         }
         misuse(format!("the condition did not come true within {PATIENCE} ticks"))
+    }
+
+    /// Runs a closure as an interrupt handler, on the CPU where the script is; answers what it answers.
+    ///
+    /// Whoever is interrupted cannot go on before the handler is done, so nothing in it may sleep.
+    ///
+    /// ```vmlab
+    /// > in_interrupt(|| alloc_page(GFP_ATOMIC))
+    /// page pfn=0x400 order=0 zone=DMA node=0
+    /// > in_interrupt(|| alloc_page(GFP_KERNEL))
+    /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
+    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it
+    ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
+    /// ```
+    ///
+    /// Kernel: `irq_enter`, `kernel/softirq.c`; `might_alloc`, `include/linux/sched/mm.h`.
+    #[rhai_fn(return_raw)]
+    pub fn in_interrupt(ctx: NativeCallContext, handler: FnPtr) -> ScriptResult<Dynamic> {
+        let bench = Bench::of(&ctx);
+        let (outer, boots) = {
+            let mut desk = bench.borrow_mut();
+            (desk.machine.irq_enter(), desk.boots)
+        };
+        let answer = handler.call_within_context(&ctx, ());
+        let mut desk = bench.borrow_mut();
+        if desk.boots == boots {
+            desk.machine.irq_exit(outer);
+        }
+        answer
     }
 
     /// The virtual time since boot, in milliseconds.
@@ -477,6 +520,13 @@ fn text(machine: &Machine) -> String {
         config.nr_cpus(),
         config.seed
     ));
-    lines.extend(config.inferred.iter().map(|sentence| format!("  inferred: {sentence}")));
+    if machine.is_early() {
+        let next = machine.next_early_step().map_or("memblock_free_all", |step| step.name());
+        lines.push(format!(
+            "  stopped at memblock: next is {next}; step() does it, memblock_free_all() does the rest"
+        ));
+    }
+    let inferred = config.inferred.iter().map(|sentence| format!("  inferred: {sentence}"));
+    lines.extend(inferred.flat_map(|sentence| wrap(&sentence, WIDTH)));
     lines.join("\n")
 }

@@ -25,6 +25,7 @@ pub mod handles;
 pub mod kmem;
 pub mod limits;
 pub mod machine;
+pub mod memblock;
 pub mod mmap;
 pub mod modules;
 pub mod objects;
@@ -41,6 +42,7 @@ pub mod suggest;
 pub mod swap;
 pub mod table;
 pub mod tables;
+pub mod takes;
 pub mod task;
 pub mod trace;
 pub mod values;
@@ -65,6 +67,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("values", values_module())
             .with([constants::sizes(), constants::errnos()].into_iter().flatten().collect()),
         Chapter::new("machine", exported_module!(machine::functions)),
+        Chapter::new("memblock", exported_module!(memblock::functions)),
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
         Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),

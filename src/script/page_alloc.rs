@@ -11,6 +11,7 @@ use crate::script::bench::{Bench, Desk};
 use crate::script::handles::PageRef;
 use crate::script::page::direct;
 use crate::script::table::Table;
+use crate::script::takes::NodeNumber;
 use rhai::plugin::*;
 
 /// Physical page allocation: the buddy system.
@@ -40,6 +41,7 @@ pub mod functions {
         let (gfp, order) = (args::gfp(&gfp)?, args::order(order)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages(gfp, order);
         super::page(&mut desk, found)
     }
@@ -71,7 +73,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn alloc_pages_node(
         ctx: NativeCallContext,
-        nid: i64,
+        nid: NodeNumber,
         gfp: GfpMask,
         order: i64,
     ) -> ScriptResult<OrErrno<PageRef>> {
@@ -79,6 +81,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let nid = crate::script::zone::nid(&desk, nid)?;
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_node(nid, gfp, order);
         super::page(&mut desk, found)
     }
@@ -268,6 +271,7 @@ pub mod functions {
         let (bytes, gfp) = (args::size("the size", &size)?, args::gfp(&gfp)?);
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        oops(desk.machine.might_alloc(gfp))?;
         let found = desk.machine.alloc_pages_exact(bytes, gfp.without(Gfp::HIGHMEM));
         super::address(&desk, found)
     }
@@ -310,8 +314,10 @@ pub mod functions {
     ///   __GFP_ATOMIC                 0x200  The caller cannot sleep and is important: it may go a quarter deeper below min.
     ///   __GFP_KSWAPD_RECLAIM         0x800  kswapd may be woken.
     ///   -> ZONE_NORMAL, here DMA
-    ///   may not sleep, may wake kswapd, may use half of min, and a quarter of the rest; unmovable pages, zones up to Normal.
-    ///   watermark: low first, then min, half of it for __GFP_HIGH, a quarter less for __GFP_ATOMIC (in DMA: 137, then 42)
+    ///   may not sleep, may wake kswapd, may use half of min, and a quarter of the rest;
+    ///     unmovable pages, zones up to Normal.
+    ///   watermark: low first, then min, half of it for __GFP_HIGH, a quarter less for __GFP_ATOMIC
+    ///     (in DMA: 137, then 42)
     /// > gfp GFP_KERNEL|__GFP_ZERO
     /// GFP_KERNEL|__GFP_ZERO = 0xdc0
     ///   FLAG                           BIT  MEANING
@@ -321,7 +327,8 @@ pub mod functions {
     ///   __GFP_DIRECT_RECLAIM         0x400  The caller may reclaim itself, so it may sleep.
     ///   __GFP_KSWAPD_RECLAIM         0x800  kswapd may be woken.
     ///   -> ZONE_NORMAL, here DMA
-    ///   may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
+    ///   may sleep and reclaim, may start IO, may enter the file system, may wake kswapd;
+    ///     unmovable pages, zones up to Normal.
     ///   watermark: low first, then min (in DMA: 137, then 110)
     /// > gfp(0xcc0).rows[0].flag
     /// __GFP_IO
@@ -378,8 +385,10 @@ pub mod functions {
     /// ENOMEM (Cannot allocate memory)
     /// > explain()
     /// alloc_pages(GFP_KERNEL, 0) wanted 1 page and was made to fail by fail_nth: the zones were not asked.
-    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
-    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()
+    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd;
+    ///     unmovable pages, zones up to Normal.
+    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast.
+    ///   Next: kmem -z, gfp(mask), events()
     /// ```
     ///
     /// Kernel: `should_fail_alloc_page`, `mm/page_alloc.c`.
@@ -394,17 +403,20 @@ pub mod functions {
 fn page(desk: &mut Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<PageRef>> {
     // With nobody left to kill the kernel has panicked: the run ends.
     super::task::alive(desk)?;
+    super::memblock::late(desk)?;
     Ok(answer(found.map(|pfn| PageRef::new(desk, pfn))))
 }
 
 fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Address>> {
     super::task::alive(desk)?;
+    super::memblock::late(desk)?;
     Ok(answer(found.map(|pfn| Address(desk.machine.phys_to_virt(pfn.phys()).0))))
 }
 
 /// `__get_free_pages` never takes a page without an address.
 fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> ScriptResult<OrErrno<Address>> {
     let mut desk = bench.borrow_mut();
+    oops(desk.machine.might_alloc(gfp))?;
     let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
     address(&desk, found)
 }

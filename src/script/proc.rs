@@ -24,6 +24,7 @@ use crate::script::bench::Bench;
 use crate::script::handles::cpu_list;
 use crate::script::suggest::nearest;
 use crate::script::table::Table;
+use crate::script::takes::{FilePath, WritablePath};
 use rhai::plugin::*;
 
 /// Files of /proc and /sys, as the kernel prints them.
@@ -54,8 +55,8 @@ pub mod functions {
     /// Kernel: `fs/proc/`, `mm/vmstat.c`.
     /// Command: `cat /proc/meminfo`
     #[rhai_fn(return_raw)]
-    pub fn cat(ctx: NativeCallContext, path: &str) -> ScriptResult<Table> {
-        super::read(&mut Bench::of(&ctx).borrow_mut().machine, path)
+    pub fn cat(ctx: NativeCallContext, path: FilePath) -> ScriptResult<Table> {
+        super::read(&mut Bench::of(&ctx).borrow_mut().machine, &path)
     }
 
     /// Writes a text into a file of the simulated machine's /proc or /sys, or prints it.
@@ -78,12 +79,12 @@ pub mod functions {
     /// Kernel: `kernel/sysctl.c`.
     /// Command: `echo 10 > /proc/sys/vm/swappiness`
     #[rhai_fn(return_raw)]
-    pub fn echo(ctx: NativeCallContext, text: Dynamic, path: &str) -> ScriptResult<Dynamic> {
+    pub fn echo(ctx: NativeCallContext, text: Dynamic, path: WritablePath) -> ScriptResult<Dynamic> {
         if !path.starts_with("/proc/") && !path.starts_with("/sys/") {
             // `echo a b` at the prompt: words, not a file.
             return Ok(format!("{text} {path}").into());
         }
-        super::write(&mut Bench::of(&ctx).borrow_mut().machine, path, text.to_string().trim())?;
+        super::write(&mut Bench::of(&ctx).borrow_mut().machine, &path, text.to_string().trim())?;
         Ok(Dynamic::UNIT)
     }
 
@@ -134,6 +135,8 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
+    ("/sys/kernel/debug/memblock/memory", crate::script::memblock::debugfs_memory),
+    ("/sys/kernel/debug/memblock/reserved", crate::script::memblock::debugfs_reserved),
     ("/sys/kernel/debug/extfrag/extfrag_index", extfrag::index),
     ("/sys/kernel/debug/extfrag/unusable_index", extfrag::unusable),
     (THP, thp),
@@ -163,6 +166,18 @@ pub fn paths(machine: &Machine) -> Vec<String> {
         );
     }
     paths.sort();
+    paths
+}
+
+/// Every file that can be written.
+pub fn writable_paths(machine: &Machine) -> Vec<String> {
+    let mut paths: Vec<String> =
+        machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")).collect();
+    paths.push("/proc/sys/vm/compact_memory".into());
+    paths.extend(machine.config.thp.map(|_| THP.to_string()));
+    paths.extend(pid::writable_paths(machine));
+    paths.sort();
+    paths.dedup();
     paths
 }
 

@@ -24,16 +24,17 @@ pub mod functions {
     /// > ps()
     ///       PID    PPID  CPU       TASK        ST  %MEM      VSZ      RSS  COMM
     ///         0       0   0  ffffffff82a1aa40  RU   0.0        0        0  [swapper/0]
-    ///         1       0   0  ffff888040001840  IN   0.0        0        0  init
-    /// >       2       0   0  ffff888040003080  RU   0.0        0        0  [script]
-    ///         3       1   0  ffff8880400048c0  IN   0.0      156        4  hog
-    ///     32768       2   0  ffff88804cccc8c0  IN   0.0        0        0  [kswapd0]
+    ///         1       0   0  ffff888000109840  IN   0.0        0        0  init
+    ///         2       0   0  ffff88800010b080  IN   0.0        0        0  [kthreadd]
+    ///         3       1   0  ffff88800010c8c0  IN   0.0      156        4  hog
+    /// >      24       2   0  ffff88800012e100  RU   0.0        0        0  [script]
+    ///        43       2   0  ffff88800014c8c0  IN   0.0        0        0  [kswapd0]
     /// > ps("-u").rows.map(|t| t.comm)
     /// "init"
     /// "hog"
     /// > ps("-S")
     ///   RU: 2
-    ///   IN: 3
+    ///   IN: 4
     /// > ps("nobody")
     /// error: ps: invalid task or pid value: nobody
     /// ```
@@ -61,7 +62,7 @@ pub mod functions {
     /// > set_context(p)
     ///     PID: 3
     /// COMMAND: "hog"
-    ///    TASK: ffff8880400048c0  [THREAD_INFO: ffff8880400048c0]
+    ///    TASK: ffff88800010c8c0  [THREAD_INFO: ffff88800010c8c0]
     ///     CPU: 0
     ///   STATE: TASK_INTERRUPTIBLE
     /// > vm().rows.len
@@ -91,7 +92,7 @@ pub mod functions {
     /// > task_struct(p).rows[0].comm
     /// hog
     /// > task 3 | head -4
-    /// PID: 3        TASK: ffff8880400048c0  CPU: 0    COMMAND: "hog"
+    /// PID: 3        TASK: ffff88800010c8c0  CPU: 0    COMMAND: "hog"
     /// struct task_struct {
     ///   __state = 1,
     ///   on_cpu = 0,
@@ -115,13 +116,13 @@ pub mod functions {
     /// > foreach("a b set")
     ///     PID: 3
     /// COMMAND: "a"
-    ///    TASK: ffff8880400048c0  [THREAD_INFO: ffff8880400048c0]
+    ///    TASK: ffff88800010c8c0  [THREAD_INFO: ffff88800010c8c0]
     ///     CPU: 0
     ///   STATE: TASK_INTERRUPTIBLE
     ///
     ///     PID: 4
     /// COMMAND: "b"
-    ///    TASK: ffff888040006100  [THREAD_INFO: ffff888040006100]
+    ///    TASK: ffff88800010e100  [THREAD_INFO: ffff88800010e100]
     ///     CPU: 0
     ///   STATE: TASK_INTERRUPTIBLE
     ///

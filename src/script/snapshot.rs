@@ -6,6 +6,7 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
 use crate::script::table::{Cell, Column, Table};
+use crate::script::takes::SnapshotNumber;
 use rhai::plugin::*;
 
 /// Keeping a machine, going back to it, and seeing what changed.
@@ -55,7 +56,7 @@ pub mod functions {
     ///
     /// Command: `restore 1`
     #[rhai_fn(return_raw)]
-    pub fn restore(ctx: NativeCallContext, number: i64) -> ScriptResult<()> {
+    pub fn restore(ctx: NativeCallContext, number: SnapshotNumber) -> ScriptResult<()> {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let desk = &mut *desk;
@@ -105,7 +106,7 @@ pub mod functions {
     ///
     /// Command: `diff 1`
     #[rhai_fn(return_raw)]
-    pub fn diff(ctx: NativeCallContext, number: i64) -> ScriptResult<Table> {
+    pub fn diff(ctx: NativeCallContext, number: SnapshotNumber) -> ScriptResult<Table> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         let number = args::within("the snapshot's number", number, i64::from(u32::MAX))?;

@@ -6,6 +6,7 @@ use crate::mm::config::SwapConfig;
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Size};
 use crate::script::bench::Bench;
+use crate::script::takes::{NodeNumber, SwapName};
 use rhai::plugin::*;
 
 /// Swap and reclaim: where pages go when memory is short.
@@ -57,9 +58,9 @@ pub mod functions {
     /// ```
     ///
     /// Kernel: `swapoff`, `try_to_unuse`. Gorman: 11.
-    pub fn swapoff(ctx: NativeCallContext, name: &str) -> OrErrno<()> {
+    pub fn swapoff(ctx: NativeCallContext, name: SwapName) -> OrErrno<()> {
         let bench = Bench::of(&ctx);
-        let result = bench.borrow_mut().machine.swapoff(name);
+        let result = bench.borrow_mut().machine.swapoff(&name);
         answer(result)
     }
 
@@ -73,7 +74,7 @@ pub mod functions {
     ///
     /// Kernel: `shrink_node`, `mm/vmscan.c`. Gorman: 10.
     #[rhai_fn(return_raw)]
-    pub fn reclaim(ctx: NativeCallContext, nid: i64, pages: i64) -> ScriptResult<i64> {
+    pub fn reclaim(ctx: NativeCallContext, nid: NodeNumber, pages: i64) -> ScriptResult<i64> {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let nid = crate::script::zone::nid(&desk, nid)?;
@@ -89,6 +90,8 @@ fn on(ctx: &NativeCallContext, name: &str, size: &Dynamic, priority: Option<i16>
     let pages = (bytes >> 12).saturating_sub(1);
     let area = SwapConfig { name: name.into(), pages, priority };
     let bench = Bench::of(ctx);
-    let result = bench.borrow_mut().machine.swapon(&area);
+    let mut desk = bench.borrow_mut();
+    crate::script::memblock::late(&desk)?;
+    let result = desk.machine.swapon(&area);
     Ok(answer(result.map(|_| ())))
 }

@@ -241,6 +241,16 @@ impl Table {
         Table::new().with(columns, rows, Style::Free)
     }
 
+    /// Sentences, each line cut where a terminal ends.
+    pub fn prose(text: &str) -> Table {
+        text.lines().fold(Table::new(), Table::sentence)
+    }
+
+    /// Adds a sentence, cut where a terminal ends.
+    pub fn sentence(self, line: impl AsRef<str>) -> Table {
+        wrap(line.as_ref(), WIDTH).into_iter().fold(self, Table::line)
+    }
+
     /// Lines as they stand; the data is the lines.
     pub fn lines(text: &str) -> Table {
         let mut table = Table::new();
@@ -368,9 +378,57 @@ fn cell(value: &Dynamic) -> Cell {
     if value.is_unit() { Cell::Empty } else { Cell::Text(value.to_string()) }
 }
 
+/// Columns that are read without moving one's head.
+pub const WIDTH: usize = 100;
+
+/// A line in pieces of at most `width` columns, cut at a space: before the last clause, when that then fits into one.
+/// What follows is indented one step more, or as far as the text of `1. …`; a table's row stays whole.
+pub fn wrap(line: &str, width: usize) -> Vec<String> {
+    /// A last piece below this looks lost.
+    const LOST: usize = 24;
+    let indent = line.len() - line.trim_start().len();
+    let digits = line[indent..].bytes().take_while(u8::is_ascii_digit).count();
+    let numbered = digits > 0 && line[indent + digits..].starts_with(". ");
+    let hang = " ".repeat(if numbered { indent + digits + 2 } else { indent + 2 });
+    let is_row = line.trim().contains("   ");
+    let mut pieces = Vec::new();
+    let mut rest = line.trim_end().to_string();
+    while let Some((end, _)) = rest.char_indices().nth(width).filter(|_| !is_row) {
+        let first = rest.len() - rest.trim_start().len();
+        let left = |at: usize| rest[at..].trim().chars().count();
+        let after = |mark: &str| rest[..end].rfind(mark).map(|at| at + mark.trim_end().len());
+        let fits = |at: &usize| *at > end / 2 && hang.len() + left(*at) <= width;
+        let clause = after(". ").max(after("; ")).max(after(" (")).filter(fits);
+        let space = if rest[end..].starts_with(' ') { Some(end) } else { rest[..end].rfind(' ') };
+        // A word longer than the line stays whole.
+        let space = space.filter(|at| *at > first).or_else(|| rest[end..].find(' ').map(|at| end + at));
+        let lost = space.is_some_and(|at| left(at) < LOST);
+        let Some(cut) = clause.or(after(", ").filter(|_| lost).filter(fits)).or(space) else { break };
+        let cut = if rest[..cut].ends_with(" (") { cut - 1 } else { cut };
+        pieces.push(rest[..cut].trim_end().to_string());
+        rest = format!("{hang}{}", rest[cut..].trim_start());
+    }
+    pieces.push(rest);
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_are_cut_where_they_read_well() {
+        assert_eq!(wrap("  short", 20), ["  short"]);
+        assert_eq!(wrap("  2. one two three four", 16), ["  2. one two", "     three four"]);
+        assert_eq!(wrap("Kernel: a, bcdefgh. Next: c, d", 24), ["Kernel: a, bcdefgh.", "  Next: c, d"]);
+        assert_eq!(wrap("a incomprehensibilities b", 8), ["a", "  incomprehensibilities", "  b"]);
+        assert_eq!(wrap("ééé ééé ééé", 7), ["ééé ééé", "  ééé"]);
+        assert_eq!(wrap("x        ", 4), ["x"]);
+        assert_eq!(wrap("one two three four (five)", 21), ["one two three four", "  (five)"]);
+        assert_eq!(wrap("one two; three four five", 20), ["one two; three four", "  five"]);
+        assert_eq!(wrap("one two three; four five", 20), ["one two three;", "  four five"]);
+        assert_eq!(wrap("hog    32,118 +    0   killed", 20), ["hog    32,118 +    0   killed"]);
+    }
 
     #[test]
     fn text_rows_and_json_come_from_one_value() {

@@ -8,6 +8,7 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Bench;
 use crate::script::suggest::nearest;
 use crate::script::table::{Record, Table};
+use crate::script::takes::CounterName;
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -20,17 +21,20 @@ pub mod functions {
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > explain()
     /// alloc_pages(GFP_KERNEL, 2) wanted 4 pages together and got pfn 0x400.
-    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd; unmovable pages, zones up to Normal.
+    ///   mask: may sleep and reclaim, may start IO, may enter the file system, may wake kswapd;
+    ///     unmovable pages, zones up to Normal.
     ///   zone                 free  must exceed
     ///   DMA                  3072  137 = low 137 + lowmem_reserve 0: allowed
-    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA, the last one out of a block of order 10.
+    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA,
+    ///     the last one out of a block of order 10.
     ///   No Unmovable block was free: one was taken from Movable; its pageblock changed hands.
-    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()
+    /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast.
+    ///   Next: kmem -z, gfp(mask), events()
     /// ```
     ///
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
-        Table::lines(&Bench::of(&ctx).borrow().machine.last_alloc.explain())
+        Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc().explain())
     }
 
     #[rhai_fn(name = "explain", return_raw)]
@@ -49,7 +53,7 @@ pub mod functions {
     /// > trace("kmem:mm_page_alloc");
     /// > alloc_page(GFP_KERNEL);
     /// > events()
-    ///           script-2       [000]     0.000000: mm_page_alloc: pfn=0x400 order=0 migratetype=0 gfp_flags=GFP_KERNEL
+    ///           script-24      [000]     0.000000: mm_page_alloc: pfn=0x400 order=0 migratetype=0 gfp_flags=GFP_KERNEL
     /// > trace("off")
     /// ```
     ///
@@ -61,7 +65,7 @@ pub mod functions {
         let words: Vec<String> =
             pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
         let off = matches!(pattern.trim(), "off" | "");
-        desk.machine.trace.hot = !off;
+        desk.machine.record_hot_events(!off);
         desk.traced = if off || words.is_empty() { vec!["*".into()] } else { words };
         Ok(())
     }
@@ -71,7 +75,7 @@ pub mod functions {
     /// ```vmlab
     /// > sysctl("vm.swappiness", 10);
     /// > events()
-    ///           script-2       [000]     0.000000: sysctl_write: vm.swappiness old=60 new=10
+    ///           script-24      [000]     0.000000: sysctl_write: vm.swappiness old=60 new=10
     /// > events("kmem:*").rows.len
     /// 0
     /// > events()[0].event
@@ -101,7 +105,25 @@ pub mod functions {
     ///   page dumped because: nonzero _refcount
     ///   order 1 given, allocated with 0
     /// > log()
+    /// [    0.000000] Zone ranges:
+    /// [    0.000000]   DMA      [mem 0x0000000000001000-0x0000000000ffffff]
+    /// [    0.000000]   DMA32    empty
+    /// [    0.000000]   Normal   empty
+    /// [    0.000000]   Device   empty
+    /// [    0.000000] Movable zone start for each node
+    /// [    0.000000] Early memory node ranges
+    /// [    0.000000]   node   0: [mem 0x0000000000001000-0x000000000009efff]
+    /// [    0.000000]   node   0: [mem 0x0000000000100000-0x0000000000ffffff]
+    /// [    0.000000] Initmem setup node 0 [mem 0x0000000000001000-0x0000000000ffffff]
+    /// [    0.000000] On node 0, zone DMA: 1 pages in unavailable ranges
+    /// [    0.000000] On node 0, zone DMA: 97 pages in unavailable ranges
+    /// [    0.000000] On node 0, zone DMA: 28672 pages in unavailable ranges
     /// [    0.000000] Fallback order for Node 0: 0
+    /// [    0.000000] Built 1 zonelists, mobility grouping on.  Total pages: 3008
+    /// [    0.000000] Policy zone: DMA
+    /// [    0.000000] Dentry cache hash table entries: 2048 (order: 2, 16384 bytes, linear)
+    /// [    0.000000] Inode-cache hash table entries: 1024 (order: 1, 8192 bytes, linear)
+    /// [    0.000000] Memory: 12288K/15992K available (658K kernel code, 107K rwdata, 418K rodata, 129K init, 797K bss, 3704K reserved, 0K cma-reserved)
     /// [    0.000000] BUG: Bad page state in process script  pfn:00400
     /// [    0.000000] page:0x400 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x400 flags:()
     /// [    0.000000] page dumped because: nonzero _refcount
@@ -138,18 +160,18 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "vmstat", return_raw)]
-    pub fn vmstat_counter(ctx: NativeCallContext, name: &str) -> ScriptResult<i64> {
+    pub fn vmstat_counter(ctx: NativeCallContext, name: CounterName) -> ScriptResult<i64> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         let counters = crate::script::proc::vmstat::counters(&desk.machine);
-        if let Some((_, n)) = counters.iter().find(|(counter, _)| counter == name) {
+        if let Some((_, n)) = counters.iter().find(|(counter, _)| *counter == name) {
             return Ok(*n as i64);
         }
         // Ours, which the kernel does not have.
-        if let Some(n) = desk.machine.vm_event(name) {
+        if let Some(n) = desk.machine.vm_event(&name) {
             return Ok(n as i64);
         }
-        let near = nearest(name, counters.iter().map(|(name, _)| name.as_str()));
+        let near = nearest(&name, counters.iter().map(|(name, _)| name.as_str()));
         let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         misuse(format!("there is no counter {name}{help}"))
     }
@@ -206,6 +228,7 @@ fn record(event: &Stamped) -> Record {
         ("cpu".into(), event.cpu.into()),
         ("comm".into(), event.comm.as_str().into()),
         ("pid".into(), event.pid.into()),
+        ("irq".into(), event.irq.into()),
         ("group".into(), event.event.group().into()),
         ("event".into(), event.event.name().into()),
         ("detail".into(), detail.into()),

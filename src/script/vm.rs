@@ -32,13 +32,13 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("hog");
     /// > vm(p)
-    /// PID: 3        TASK: ffff8880400048c0  CPU: 0    COMMAND: "hog"
+    /// PID: 3        TASK: ffff88800010c8c0  CPU: 0    COMMAND: "hog"
     ///        MM               PGD          RSS    TOTAL_VM
-    /// ffff888050000000  ffff888000400000    4k      156k
+    /// ffff888000248000  ffff888000400000    4k      156k
     ///       VMA           START       END     FLAGS FILE
-    /// ffff888060000098 7fffff6f8000 7fffff6fc000 c044411
-    /// ffff888060000130 7fffff6fc000 7fffff6fe000 8040075
-    /// ffff888060000000 7ffffffde000 7ffffffff000 100173
+    /// ffff888000270098 7fffff6f8000 7fffff6fc000 c044411
+    /// ffff888000270130 7fffff6fc000 7fffff6fe000 8040075
+    /// ffff888000270000 7ffffffde000 7ffffffff000 100173
     /// > vm(p, "-p").rows.filter(|page| page.pfn != ()).len
     /// 1
     /// > vm(99)
@@ -103,10 +103,10 @@ pub mod functions {
     /// 8000000000801867    801000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)
     ///
     ///       VMA           START       END     FLAGS FILE
-    /// ffff8880600001c8 7fffff6f6000 7fffff6f8000 8100073
+    /// ffff8880002701c8 7fffff6f6000 7fffff6f8000 8100073
     ///
     ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
-    /// ffffea0000020040   801000 ffff888070000069 7fffff6f6  1 7ffffc00a0014 uptodate,lru,anon_exclusive,swapbacked
+    /// ffffea0000020040   801000 ffff888000310069 7fffff6f6  1 7ffffc00a0014 uptodate,lru,anon_exclusive,swapbacked
     /// > vtop(p, a + 4096).lines[1]
     /// 7fffff6f7000  (not mapped)
     /// > vtop(addr(0xffff888000100000)).rows[0].physical
@@ -205,7 +205,7 @@ pub mod functions {
     /// > swapon("/dev/vdb", "256M");
     /// > swap()
     /// SWAP_INFO_STRUCT    TYPE       SIZE       USED     PCT  PRI  FILENAME
-    /// ffff88807f000000  PARTITION   262140k       0k      0%   -2  /dev/vdb
+    /// ffff888000360000  PARTITION   262140k       0k      0%   -2  /dev/vdb
     /// > swap().rows[0].used
     /// 0
     /// ```
@@ -222,7 +222,7 @@ pub mod functions {
     /// > let a = mmap(p, 0, "32k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > touch(p, a + 4096, "12k");
     /// > draw("vma", p)
-    /// PID: 3        TASK: ffff8880400048c0  CPU: 0    COMMAND: "app"
+    /// PID: 3        TASK: ffff88800010c8c0  CPU: 0    COMMAND: "app"
     /// 7fffff6f0000 rw-p      32K  |.###....|
     /// 7fffff6f8000 r--p      16K  |....| [vvar]
     /// 7fffff6fc000 r-xp       8K  |..| [vdso]

@@ -36,7 +36,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         let pid = args::who(&desk, &p)?;
-        Ok(Table::lines(&super::account(&desk.machine, pid)))
+        Ok(Table::prose(&super::account(&desk.machine, pid)))
     }
 
     #[rhai_fn(name = "why", return_raw)]
@@ -48,7 +48,7 @@ pub mod functions {
             _ => None,
         };
         match desk.machine.trace.events().rev().find_map(ended) {
-            Some(pid) => Ok(Table::lines(&super::account(&desk.machine, pid))),
+            Some(pid) => Ok(Table::prose(&super::account(&desk.machine, pid))),
             None => misuse("no task was killed on this machine; why(pid) tells about any task"),
         }
     }

@@ -5,11 +5,13 @@
 use crate::mm::addr::{Nid, Order};
 use crate::mm::config::ZoneType;
 use crate::mm::mmzone::Zone;
+use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{NodeRef, ZoneRef, node_text, zone_text};
-use rhai::Array;
+use crate::script::takes::{NodeNumber, ZoneName};
 use rhai::plugin::*;
+use rhai::{Array, Map};
 
 /// Nodes and zones: where memory lies, and the lines that must not be crossed.
 #[export_module]
@@ -42,7 +44,7 @@ pub mod functions {
     ///
     /// Kernel: `NODE_DATA`. Gorman: 2.1.
     #[rhai_fn(return_raw)]
-    pub fn node(ctx: NativeCallContext, nid: i64) -> ScriptResult<NodeRef> {
+    pub fn node(ctx: NativeCallContext, nid: NodeNumber) -> ScriptResult<NodeRef> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         Ok(NodeRef::new(&desk, super::nid(&desk, nid)?))
@@ -79,10 +81,10 @@ pub mod functions {
     ///
     /// Kernel: `struct zone`, `include/linux/mmzone.h`. Gorman: 2.2.
     #[rhai_fn(return_raw)]
-    pub fn zone(ctx: NativeCallContext, name: &str) -> ScriptResult<ZoneRef> {
+    pub fn zone(ctx: NativeCallContext, name: ZoneName) -> ScriptResult<ZoneRef> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
-        let kind = super::kind(&desk, name)?;
+        let kind = super::kind(&desk, &name)?;
         let mut found = desk.machine.zones.iter().filter(|z| z.kind == kind);
         // An empty zone is found only when no node has pages in it.
         match found.clone().find(|z| z.is_populated()).or_else(|| found.next()) {
@@ -92,10 +94,10 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "zone", return_raw)]
-    pub fn zone_of_node(ctx: NativeCallContext, nid: i64, name: &str) -> ScriptResult<ZoneRef> {
+    pub fn zone_of_node(ctx: NativeCallContext, nid: NodeNumber, name: ZoneName) -> ScriptResult<ZoneRef> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
-        let (node, kind) = (super::nid(&desk, nid)?, super::kind(&desk, name)?);
+        let (node, kind) = (super::nid(&desk, nid)?, super::kind(&desk, &name)?);
         match desk.machine.zones.iter().find(|z| z.kind == kind && z.node == node) {
             Some(zone) => Ok(ZoneRef::new(&desk, zone.id)),
             None => misuse(format!("node {nid} has no zone {name}")),
@@ -152,7 +154,7 @@ pub mod functions {
     ///
     /// Kernel: `node_distance`, `arch/x86/mm/numa.c`.
     #[rhai_fn(return_raw)]
-    pub fn distance(ctx: NativeCallContext, node: NodeRef, nid: i64) -> ScriptResult<i64> {
+    pub fn distance(ctx: NativeCallContext, node: NodeRef, nid: NodeNumber) -> ScriptResult<i64> {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         let to = super::nid(&desk, nid)?;
@@ -255,6 +257,19 @@ pub mod functions {
     #[rhai_fn(get = "pcp", pure, return_raw)]
     pub fn pcp(ctx: NativeCallContext, zone: &mut ZoneRef) -> ScriptResult<i64> {
         Ok(zone.of(&Bench::of(&ctx).borrow())?.pcp_pages() as i64)
+    }
+
+    /// The per-CPU lists, a map for each CPU: `count` pages are on them, `high` is their limit, `batch` moves at once.
+    #[rhai_fn(get = "pageset", pure, return_raw)]
+    pub fn pageset(ctx: NativeCallContext, zone: &mut ZoneRef) -> ScriptResult<Array> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let numbers = |pcp: &PerCpuPages| {
+            let fields = [("count", pcp.count), ("high", pcp.high), ("batch", pcp.batch)];
+            let fields = fields.into_iter().map(|(name, n)| (name.into(), (n as i64).into()));
+            Dynamic::from(fields.collect::<Map>())
+        };
+        Ok(zone.of(&desk)?.pageset.iter().map(numbers).collect())
     }
 
     #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]

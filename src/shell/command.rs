@@ -41,18 +41,23 @@ impl Session {
             return outcome;
         }
         let programs = if self.bench.borrow().limits.host { Programs::Host } else { Programs::BuiltIn };
+        // As in a shell: how the last of them ends is how the line ends.
+        let mut well = true;
         for filter in &parts.pipes {
             match filters::pipe(programs, filter, &text) {
-                Ok(filtered) => text = filtered,
+                Ok(filtered) => (text, well) = (filtered.text, filtered.well),
                 Err(why) => return self.complain(why),
             }
         }
         match &parts.redirect {
             None => {
                 self.bench.out.text(&text);
-                self.done()
+                if well { self.done() } else { Outcome::Failed }
             }
-            Some((file, append)) => self.redirect(&text, file, *append),
+            Some((file, append)) => match self.redirect(&text, file, *append) {
+                Outcome::Done if !well => Outcome::Failed,
+                outcome => outcome,
+            },
         }
     }
 
@@ -147,7 +152,9 @@ impl Session {
             return self.complain(format!("!{line}: a sandboxed session starts no programs"));
         }
         match filters::run(line) {
-            Ok(()) => Outcome::Done,
+            Ok(true) => Outcome::Done,
+            // It has said itself what was wrong.
+            Ok(false) => Outcome::Failed,
             Err(why) => self.complain(why),
         }
     }

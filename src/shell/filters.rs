@@ -15,23 +15,38 @@ pub enum Programs {
     BuiltIn,
 }
 
-/// Runs `line` with `input` on its standard input; answers what it wrote.
-pub fn pipe(programs: Programs, line: &str, input: &str) -> Result<String, String> {
+/// What a filter wrote, and whether it ended well: `grep` that finds nothing does not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filtered {
+    /// Its standard output.
+    pub text: String,
+    /// Its exit status was 0.
+    pub well: bool,
+}
+
+/// Runs `line` with `input` on its standard input.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn pipe(programs: Programs, line: &str, input: &str) -> Result<Filtered, String> {
     match programs {
         Programs::Host => host(line, input),
         Programs::BuiltIn => built_in(line, input),
     }
 }
 
-/// Runs a line of the host's shell on the terminal (`!ls`).
-pub fn run(line: &str) -> Result<(), String> {
+/// Runs a line of the host's shell on the terminal (`!ls`); answers whether it ended well.
+///
+/// # Errors
+/// When there is no shell.
+pub fn run(line: &str) -> Result<bool, String> {
     match Command::new("sh").args(["-c", line]).status() {
-        Ok(_) => Ok(()),
+        Ok(status) => Ok(status.success()),
         Err(why) => Err(format!("no shell to run {line:?}: {why}")),
     }
 }
 
-fn host(line: &str, input: &str) -> Result<String, String> {
+fn host(line: &str, input: &str) -> Result<Filtered, String> {
     let started = Command::new("sh").args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = started.map_err(|why| format!("no shell to run {line:?}: {why}"))?;
     let mut stdin = child.stdin.take();
@@ -46,12 +61,17 @@ fn host(line: &str, input: &str) -> Result<String, String> {
     });
     let answer = child.wait_with_output().map_err(|why| format!("{line:?}: {why}"));
     let _ = writer.join();
-    answer.map(|answer| String::from_utf8_lossy(&answer.stdout).into_owned())
+    answer.map(|answer| Filtered {
+        text: String::from_utf8_lossy(&answer.stdout).into_owned(),
+        well: answer.status.success(),
+    })
 }
 
-fn built_in(line: &str, input: &str) -> Result<String, String> {
+fn built_in(line: &str, input: &str) -> Result<Filtered, String> {
     let words = words::words(line)?;
-    let Some((program, args)) = words.split_first() else { return Ok(input.into()) };
+    let Some((program, args)) = words.split_first() else {
+        return Ok(Filtered { text: input.into(), well: true });
+    };
     let lines: Vec<&str> = input.lines().collect();
     let kept: Vec<String> = match program.as_str() {
         "grep" => grep(args, &lines)?,
@@ -61,7 +81,8 @@ fn built_in(line: &str, input: &str) -> Result<String, String> {
         "sort" => sort(args, &lines)?,
         other => return Err(format!("no {other} here; built in are grep, head, tail, sort and wc")),
     };
-    Ok(kept.into_iter().map(|line| line + "\n").collect())
+    let well = program != "grep" || kept.iter().any(|line| line != "0");
+    Ok(Filtered { text: kept.into_iter().map(|line| line + "\n").collect(), well })
 }
 
 fn count(args: &[String]) -> Result<usize, String> {
@@ -167,7 +188,7 @@ mod tests {
     #[test]
     fn the_built_in_filters_do_what_their_names_say() {
         let text = "b 2\na 10\nc 1\n";
-        let of = |line| built_in(line, text).unwrap();
+        let of = |line| built_in(line, text).unwrap().text;
         assert_eq!(of("grep a"), "a 10\n");
         assert_eq!(of("grep -v ^a"), "b 2\nc 1\n");
         assert_eq!(of("grep -c 1"), "2\n");
@@ -176,6 +197,8 @@ mod tests {
         assert_eq!(of("sort"), "a 10\nb 2\nc 1\n");
         assert_eq!(of("sort -k2 -n -r"), "a 10\nb 2\nc 1\n");
         assert_eq!(of("wc -l"), "3\n");
+        let well = |line| built_in(line, text).unwrap().well;
+        assert!(well("grep a") && !well("grep z") && !well("grep -c z") && well("head -n 0"));
         assert!(built_in("awk x", text).unwrap_err().contains("built in are grep"));
         assert!(built_in("head -n many", text).is_err());
     }

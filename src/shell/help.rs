@@ -6,6 +6,7 @@ use crate::script::suggest::nearest;
 use crate::script::table::Table;
 use crate::shell::crash::Spelled;
 use crate::shell::kit::Kit;
+use crate::shell::model;
 use std::rc::Rc;
 
 /// Everything that has a page.
@@ -27,6 +28,10 @@ impl Pages {
             ("apropos", []) => Err(Complaint::new("apropos what? for example: apropos watermark")),
             ("apropos", words) => self.apropos(&words.join(" ")),
             (_, []) => Ok(self.index()),
+            (_, [option, rooms @ ..]) if option == "--model" => match rooms {
+                [] => Ok(model::overview()),
+                rooms => model::room(&rooms.join(" ")),
+            },
             (_, [name]) => self.page(name),
             (_, words) => {
                 let mut all = Table::new();
@@ -81,7 +86,8 @@ impl Pages {
             }
         }
         page.line("")
-            .line("help NAME shows a page, apropos WORD finds one. A command line may be piped: kmem -i | grep FREE")
+            .line("help NAME shows a page, apropos WORD finds one; help --model says what is simulated, and how truly.")
+            .line("A command line may be piped: kmem -i | grep FREE")
             .line("Rhai and commands mix: let p = alloc_pages(GFP_KERNEL, 2)   then   kmem -f   then   undo")
     }
 

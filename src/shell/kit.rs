@@ -23,14 +23,16 @@ pub struct Kit {
 #[derive(Subcommand)]
 #[command(no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
 enum Line {
-    /// Lists the commands and functions, or shows the page of a name.
+    /// Lists the commands and functions, or shows the page of a name; `help --model` tells what is simulated.
     Help {
         /// A command, a function, a constant, a property
+        #[arg(value_name = "TOPIC", allow_hyphen_values = true)]
         name: Vec<String>,
     },
     /// Shows the page of a name, as help does.
     Man {
         /// A command, a function, a constant, a property
+        #[arg(value_name = "TOPIC")]
         name: Vec<String>,
     },
     /// Lists every page that mentions a word.
@@ -41,13 +43,13 @@ enum Line {
     /// Lists the aliases, or gives a command line a short name.
     Alias {
         /// The name, and the command line it stands for
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
     /// Repeats a command: `repeat -3 kmem -i`.
     Repeat {
         /// How often, and the command line
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
     /// Lists the lines typed so far.
@@ -55,16 +57,19 @@ enum Line {
     /// Writes a script that does the same again.
     Save {
         /// The file
+        #[arg(value_name = "FILE")]
         file: String,
     },
     /// Reads lines from a file, as if they were typed.
     Source {
         /// The file
+        #[arg(value_name = "FILE")]
         file: String,
     },
     /// Shows after each line how much virtual time it took: `timing on`.
     Timing {
         /// `on` or `off`
+        #[arg(value_name = "on|off")]
         switch: Option<String>,
     },
     /// Boots the machine afresh; variables stay.
@@ -110,6 +115,14 @@ impl Kit {
     pub fn pages() -> Vec<(String, String)> {
         let about = |c: &Command| c.get_about().map(ToString::to_string).unwrap_or_default();
         declared().get_subcommands().map(|c| (c.get_name().to_string(), about(c))).collect()
+    }
+
+    /// What the argument of one of them is called: `TOPIC`, `FILE`, `on|off`; empty when there is none.
+    pub fn argument(name: &str) -> Option<String> {
+        let declared = declared();
+        let command = declared.find_subcommand(name)?;
+        let argument = command.get_positionals().next().and_then(|arg| arg.get_value_names()?.first());
+        Some(argument.map(ToString::to_string).unwrap_or_default())
     }
 
     /// The line with its first word replaced, when that is an alias.

@@ -22,6 +22,7 @@ pub mod filters;
 pub mod help;
 pub mod interpreter;
 pub mod kit;
+pub mod model;
 pub mod reference;
 pub mod render;
 #[cfg(unix)]

@@ -48,6 +48,8 @@ pub struct Guest {
     pub name: &'static str,
     /// Obeys a line: the name, and the words after it.
     pub run: fn(&mut Session, &[String]) -> Outcome,
+    /// What could be typed after these words of its line, each with a remark.
+    pub complete: fn(&[&str]) -> Vec<(String, String)>,
 }
 
 /// A conversation with one machine.

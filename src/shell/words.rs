@@ -58,6 +58,32 @@ fn until_operator(text: &str, masks: bool) -> Result<(&str, &str), String> {
     }
 }
 
+/// Where a half-typed command line stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// In the command itself.
+    Command,
+    /// In what stands after a pipe.
+    Filter,
+    /// In the file after `>` or `>>`.
+    File,
+}
+
+/// The part a half-typed line ends in, and where that part begins.
+pub fn last_part(line: &str) -> (Part, usize) {
+    let (mut part, mut start) = (Part::Command, 0);
+    // An open quote is no complaint here: it is being typed.
+    while let Ok((before, rest)) = until_operator(&line[start..], part == Part::Command) {
+        let operator = rest.len() - rest.trim_start_matches(['|', '>']).len();
+        if operator == 0 {
+            break;
+        }
+        part = if rest.starts_with('|') { Part::Filter } else { Part::File };
+        start += before.len() + operator;
+    }
+    (part, start)
+}
+
 /// `GFP_KERNEL|__GFP_ZERO` is one word.
 fn is_mask(text: &str, at: usize) -> bool {
     let word = |c: char| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit();
@@ -132,6 +158,16 @@ mod tests {
         assert_eq!(split("log >> x").unwrap().redirect, Some(("x".into(), true)));
         assert!(split("kmem 'a").unwrap_err().contains("not closed"));
         assert!(split("kmem |").is_err() && split("kmem >").is_err());
+    }
+
+    #[test]
+    fn a_half_typed_line_ends_in_one_of_its_parts() {
+        assert_eq!(last_part("kmem -"), (Part::Command, 0));
+        assert_eq!(last_part("kmem -i | gr"), (Part::Filter, 9));
+        assert_eq!(last_part("echo 1 > /pr"), (Part::File, 8));
+        assert_eq!(last_part("echo 1 >> /pr"), (Part::File, 9));
+        assert_eq!(last_part("gfp GFP_KERNEL|__"), (Part::Command, 0));
+        assert_eq!(last_part("echo 'a | b"), (Part::Command, 0));
     }
 
     #[test]

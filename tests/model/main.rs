@@ -4,4 +4,5 @@ mod buddy;
 mod compact;
 mod failures;
 mod machines;
+mod memblock;
 mod vm;

@@ -352,7 +352,7 @@ impl Machine {
         }
     }
 
-    fn add_virgin(&mut self, id: ZoneId, mut blocks: Vec<u32>) {
+    pub(super) fn add_virgin(&mut self, id: ZoneId, mut blocks: Vec<u32>) {
         blocks.sort_unstable();
         let zone = &mut self.zones[id.index()];
         zone.mod_stat(ZoneStat::FreePages, blocks.len() as i64 * i64::from(Order::MAX.pages()));
@@ -445,9 +445,13 @@ impl Machine {
                 page.private = 0;
                 page.index = migratetype as u32;
                 let pcp = &mut self.zones[id.index()].pageset[Cpu(cpu as u16).index()];
-                pcp.lists[pindex(migratetype, Order::ZERO)].push_back(&mut self.mem_map, pfn);
+                pcp.lists[pindex(migratetype, Order::ZERO)].push(pfn);
                 pcp.count += 1;
             }
+        }
+        for list in self.zones[id.index()].pageset.iter_mut().flat_map(|pcp| &mut pcp.lists) {
+            // The first one found is the first one used.
+            list.reverse();
         }
     }
 
@@ -483,7 +487,7 @@ impl Machine {
 }
 
 /// Cuts a range into aligned blocks that are as large as possible.
-fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32, Order)> {
+pub(super) fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32, Order)> {
     let mut at = start;
     std::iter::from_fn(move || {
         if at >= end {

@@ -117,6 +117,7 @@ impl Machine {
         }
         if self.boost_watermark(zone_id) && flags.has(AllocFlags::KSWAPD) {
             self.zones[zone_id.index()].boosted_watermark = true;
+            self.close_lane();
         }
         if !whole {
             self.move_to_free_list(zone_id, pfn, order, start);
@@ -154,6 +155,7 @@ impl Machine {
             return false;
         }
         zone.watermark_boost = (zone.watermark_boost + pageblock).min(most.max(pageblock));
+        self.close_lane();
         true
     }
 
@@ -220,6 +222,7 @@ impl Machine {
         let old = self.pageblocks.get(pfn);
         if old.index() < MigrateType::PCPTYPES {
             self.zones[zone_id.index()].nr_reserved_highatomic += pageblock;
+            self.close_lane();
             self.pageblocks.set(pfn, MigrateType::HighAtomic);
             self.move_freepages_block(zone_id, pfn, MigrateType::HighAtomic);
         }
@@ -238,6 +241,7 @@ impl Machine {
             if self.pageblocks.get(pfn) == MigrateType::HighAtomic {
                 let zone = &mut self.zones[zone_id.index()];
                 zone.nr_reserved_highatomic -= pageblock.min(zone.nr_reserved_highatomic);
+                self.close_lane();
             }
             self.pageblocks.set(pfn, ac.migratetype);
             if self.move_freepages_block(zone_id, pfn, ac.migratetype) > 0 {

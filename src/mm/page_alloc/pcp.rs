@@ -6,22 +6,90 @@
 //!   free:  to the front;   count ≥ high → give the coldest (the tails) back, round robin
 //! ```
 //!
+//! The kernel threads these lists through the pages. Here they are stacks: taking a page or putting it back touches no
+//! other page.
+//!
 //! Gorman 6.6 (then: hot and cold lists). Kernel: `mm/page_alloc.c`, `include/linux/mmzone.h`.
 //! Fidelity: faithful — list layout, batch and high, bulk sizes, free_factor. Absent — the periodic drain of vmstat_update.
 
 use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
-use crate::mm::mmzone::Zone;
-use crate::mm::page::{List, MemMap, Page, PageFlags, PageType};
+use crate::mm::mmzone::{Pageblocks, Zone};
+use crate::mm::page::{MemMap, Page, PageFlags, PageType};
 use crate::mm::page_alloc::watermark::AllocFlags;
 use crate::mm::page_alloc::{AllocContext, FreeTo};
 use crate::mm::trace::Event;
-use crate::mm::vmstat::VmEvent;
+use crate::mm::vmstat::{VmEvent, ZoneStat};
 
 /// Lists of small orders, and one for huge pages (`NR_PCP_LISTS`).
 pub const NR_PCP_LISTS: usize = MigrateType::PCPTYPES * (Order::COSTLY.get() as usize + 1) + 1;
 const THP_LIST: usize = NR_PCP_LISTS - 1;
+
+/// First pages of blocks that wait, the last one to come being the first one to be used.
+///
+/// The top stands apart: a page that is freed and asked for again at once, as pages often are, meets no vector.
+#[derive(Clone, Debug)]
+pub struct PcpList {
+    /// The next one to be used, or [`Pfn::NIL`].
+    top: Pfn,
+    /// The others, the coldest first.
+    rest: Vec<Pfn>,
+}
+
+impl Default for PcpList {
+    fn default() -> PcpList {
+        PcpList { top: Pfn::NIL, rest: Vec::new() }
+    }
+}
+
+impl PcpList {
+    /// True without blocks.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.top == Pfn::NIL && self.rest.is_empty()
+    }
+
+    /// Puts a block where it is used next.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, pfn: Pfn) {
+        if self.top != Pfn::NIL {
+            self.rest.push(self.top);
+        }
+        self.top = pfn;
+    }
+
+    /// Takes the block that is used next.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Pfn> {
+        if self.top == Pfn::NIL {
+            return self.rest.pop();
+        }
+        Some(std::mem::replace(&mut self.top, Pfn::NIL))
+    }
+
+    /// Takes all blocks, the coldest first.
+    fn take(&mut self) -> Vec<Pfn> {
+        let mut all = std::mem::take(&mut self.rest);
+        if self.top != Pfn::NIL {
+            all.push(std::mem::replace(&mut self.top, Pfn::NIL));
+        }
+        all
+    }
+
+    /// The blocks in the order in which they are used.
+    pub fn iter(&self) -> impl Iterator<Item = Pfn> + '_ {
+        let top = (self.top != Pfn::NIL).then_some(self.top);
+        top.into_iter().chain(self.rest.iter().rev().copied())
+    }
+
+    /// Turns the order round.
+    pub(crate) fn reverse(&mut self) {
+        let mut all = self.take();
+        all.reverse();
+        self.rest = all;
+    }
+}
 
 /// One CPU's lists in one zone (`struct per_cpu_pages`).
 #[derive(Clone, Debug)]
@@ -30,17 +98,19 @@ pub struct PerCpuPages {
     pub count: u64,
     /// From this count on pages go back to the buddy lists.
     pub high: u64,
+    /// The same, less while reclaim works on the zone: see [`PerCpuPages::set_full`].
+    pub full: u64,
     /// Blocks moved at once.
     pub batch: u64,
     /// How often in a row frees overflowed: each time more is given back.
     pub free_factor: u32,
     /// The lists: see [`pindex`].
-    pub lists: [List; NR_PCP_LISTS],
+    pub lists: [PcpList; NR_PCP_LISTS],
 }
 
 impl Default for PerCpuPages {
     fn default() -> PerCpuPages {
-        PerCpuPages { count: 0, high: 0, batch: 1, free_factor: 0, lists: [List::default(); NR_PCP_LISTS] }
+        PerCpuPages { count: 0, high: 0, full: 0, batch: 1, free_factor: 0, lists: Default::default() }
     }
 }
 
@@ -68,19 +138,6 @@ pub fn batchsize(managed_pages: u64) -> u64 {
 }
 
 impl PerCpuPages {
-    /// Takes the first block of a list.
-    #[inline(always)]
-    pub(crate) fn pop<'a>(
-        &mut self,
-        map: &'a mut MemMap,
-        migratetype: MigrateType,
-        order: Order,
-    ) -> Option<(Pfn, &'a mut Page)> {
-        let block = self.lists[pindex(migratetype, order)].pop_front_mut(map)?;
-        self.count -= u64::from(order.pages());
-        Some(block)
-    }
-
     /// How many pages to give back at once (`nr_pcp_free`).
     fn nr_free(&mut self, high: u64, free_high: bool) -> u64 {
         if free_high {
@@ -97,15 +154,9 @@ impl PerCpuPages {
         wanted.clamp(least.min(most), most.max(least))
     }
 
-    /// The count from which pages go back (`nr_pcp_high`).
-    fn limit(&self, reclaim_active: bool, free_high: bool) -> u64 {
-        if self.high == 0 || free_high {
-            0
-        } else if reclaim_active {
-            (self.batch << 2).min(self.high)
-        } else {
-            self.high
-        }
+    /// Finds the count from which pages go back, as the zone is now (`nr_pcp_high`).
+    pub(crate) fn set_full(&mut self, reclaim_active: bool) {
+        self.full = if reclaim_active { (self.batch << 2).min(self.high) } else { self.high };
     }
 }
 
@@ -130,6 +181,7 @@ impl Machine {
         for pcp in &mut zone.pageset {
             pcp.high = high;
             pcp.batch = batch;
+            pcp.set_full(zone.reclaim_active);
         }
     }
 
@@ -146,8 +198,10 @@ impl Machine {
         if pcp.lists[pindex(ac.migratetype, ac.order)].is_empty() {
             self.refill(ac, zone_id, flags);
         }
-        let block = self.zones[zone].pageset[cpu].pop(&mut self.mem_map, ac.migratetype, ac.order)?;
-        Some(block.0)
+        let pcp = &mut self.zones[zone].pageset[cpu];
+        let pfn = pcp.lists[pindex(ac.migratetype, ac.order)].pop()?;
+        pcp.count -= u64::from(ac.order.pages());
+        Some(pfn)
     }
 
     /// Moves a batch of blocks from the buddy lists to this CPU's list (`rmqueue_bulk`).
@@ -157,21 +211,53 @@ impl Machine {
         let batch = self.zones[zone_id.index()].pageset[cpu].batch;
         // Larger blocks come in smaller numbers, but never singly.
         let blocks = if batch > 1 { (batch >> ac.order.get()).max(2) } else { batch };
-        let mut moved = 0;
-        for _ in 0..blocks {
-            let Some(pfn) = self.rmqueue_list(zone_id, ac.order, ac.migratetype, flags) else { break };
-            let page = self.mem_map.page_mut(pfn);
-            page.set_page_type(Some(PageType::Pcp));
-            page.private = u32::from(ac.order.get());
-            page.index = ac.migratetype as u32;
+        let mut left = blocks as u32;
+        while left > 0 {
+            let Some((first, n)) = self.rmqueue_run(ac, zone_id, flags, left) else { break };
             let pcp = &mut self.zones[zone_id.index()].pageset[cpu];
-            // At the tail: refilled blocks are used in the order in which they came.
-            page.prev = pcp.lists[list].tail;
-            pcp.lists[list].link_back(&mut self.mem_map, pfn);
-            pcp.count += u64::from(ac.order.pages());
-            moved += 1;
+            for block in 0..n {
+                let pfn = first.up(block << ac.order.get());
+                let page = self.mem_map.page_mut(pfn);
+                page.set_page_type(Some(PageType::Pcp));
+                page.private = u32::from(ac.order.get());
+                page.index = ac.migratetype as u32;
+                pcp.lists[list].push(pfn);
+            }
+            pcp.count += u64::from(n * ac.order.pages());
+            left -= n;
         }
-        self.last_alloc.refilled(moved);
+        // The list was empty, and refilled blocks are used in the order in which they came.
+        self.zones[zone_id.index()].pageset[cpu].lists[list].reverse();
+        self.last_alloc.refilled(blocks - u64::from(left));
+    }
+
+    /// Takes up to `most` blocks that lie side by side; the trace sees each of them split off.
+    ///
+    /// The smallest block that is large enough is split while it lasts, since what a split leaves is smaller still. So
+    /// many blocks in a row come out of one, lowest first, and only what is left of it goes back to the lists.
+    #[inline(always)]
+    fn rmqueue_run(
+        &mut self,
+        ac: &AllocContext,
+        zone_id: ZoneId,
+        flags: AllocFlags,
+        most: u32,
+    ) -> Option<(Pfn, u32)> {
+        let zone = &mut self.zones[zone_id.index()];
+        let from = zone.smallest_free(ac.order, ac.migratetype);
+        let Some(from) = from.filter(|_| !self.trace.hot) else {
+            return Some((self.rmqueue_list(zone_id, ac.order, ac.migratetype, flags)?, 1));
+        };
+        let first = zone.take_block(&mut self.mem_map, from, ac.migratetype)?;
+        let halvings = from.get() - ac.order.get();
+        let n = most.min(1 << halvings);
+        zone.give_rest(&mut self.mem_map, first, from, n << ac.order.get(), ac.migratetype);
+        zone.mod_stat(ZoneStat::FreePages, -i64::from(n << ac.order.get()));
+        // A block of 2^l of these blocks is split once for each that begins among the n.
+        let splits: u64 = (1..=halvings).map(|l| u64::from(n.div_ceil(1 << l))).sum();
+        self.vmstat.count(VmEvent::BuddySplit, splits);
+        self.last_alloc.split(from, ac.order);
+        Some((first, n))
     }
 
     /// Puts a freed small block on this CPU's list; too many go back to the buddy lists (`free_unref_page`).
@@ -193,15 +279,21 @@ impl Machine {
         let list = pindex(migratetype, order);
         let zone = &mut self.zones[zone_id.index()];
         let pcp = &mut zone.pageset[self.cpu.index()];
-        page.set_page_type(Some(PageType::Pcp));
         page.private = u32::from(order.get());
-        page.index = real as u32;
-        page.next = pcp.lists[list].head;
-        pcp.lists[list].link_front(&mut self.mem_map, pfn);
+        page.become_pcp(Page::in_zone(zone_id), real);
+        pcp.lists[list].push(pfn);
         pcp.count += u64::from(order.pages());
         self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
+        self.free_pcp_excess(zone_id, order, list);
+    }
+
+    /// Gives blocks back when this CPU's lists hold too many, after one of `order` came to a list.
+    #[inline(never)]
+    pub(crate) fn free_pcp_excess(&mut self, zone_id: ZoneId, order: Order, list: usize) {
+        let zone = &mut self.zones[zone_id.index()];
+        let pcp = &mut zone.pageset[self.cpu.index()];
         let free_high = order > Order::ZERO && order <= Order::COSTLY && pcp.free_factor > 0;
-        let limit = pcp.limit(zone.reclaim_active, free_high);
+        let limit = if free_high { 0 } else { pcp.full };
         if pcp.count >= limit {
             let count = pcp.nr_free(limit, free_high);
             self.free_pcppages_bulk(zone_id, self.cpu, count, list);
@@ -221,21 +313,25 @@ impl Machine {
                 list = (list + 1) % NR_PCP_LISTS;
             }
             let order = order_of(list, pageblocks.order());
-            while left > 0 {
-                let pcp = &mut zone.pageset[cpu.index()];
-                let Some((tail, page)) = pcp.lists[list].pop_back_mut(mem_map) else { break };
-                pcp.count -= u64::from(order.pages());
-                left -= i64::from(order.pages());
-                let migratetype = match pageblocks.get(tail) {
+            let mut waiting = zone.pageset[cpu.index()].lists[list].take();
+            let mut given = 0;
+            while left > 0 && given < waiting.len() {
+                let most = left.div_euclid(i64::from(order.pages())).max(1) as usize;
+                let run = Run::first_of(mem_map, &waiting[given..], order, pageblocks.order(), most);
+                given += run.blocks as usize;
+                left -= i64::from(run.blocks * order.pages());
+                let migratetype = match pageblocks.get(run.first) {
                     // The block may have been isolated while the page waited here.
                     MigrateType::Isolate => MigrateType::Isolate,
-                    _ => MigrateType::ALL[page.index as usize],
+                    _ => run.migratetype,
                 };
-                page.set_page_type(None);
-                let (merged, _) =
-                    zone.free_one_page(mem_map, pageblocks, tail, order, migratetype, FreeTo::Likely);
+                let merged = zone.free_run(mem_map, pageblocks, run.first, run.blocks, order, migratetype);
                 vmstat.count(VmEvent::BuddyMerge, merged);
             }
+            waiting.drain(..given);
+            let pcp = &mut zone.pageset[cpu.index()];
+            pcp.count -= given as u64 * u64::from(order.pages());
+            pcp.lists[list].rest = waiting;
             list = (list + 1) % NR_PCP_LISTS;
         }
     }
@@ -263,7 +359,84 @@ impl Machine {
     }
 }
 
+/// Blocks that lie side by side in one pageblock and go back together.
+struct Run {
+    first: Pfn,
+    blocks: u32,
+    migratetype: MigrateType,
+}
+
+impl Run {
+    /// The first of these blocks, and those after it while each lies right behind the one before; they wait no more.
+    #[inline(always)]
+    fn first_of(map: &mut MemMap, waiting: &[Pfn], order: Order, pageblock: Order, most: usize) -> Run {
+        let first = waiting[0];
+        let block = first.0 >> pageblock.get();
+        let page = map.page_mut(first);
+        page.set_page_type(None);
+        let index = page.index;
+        let mut blocks = 1;
+        for &pfn in waiting.iter().take(most).skip(1) {
+            let behind = pfn == first.up(blocks << order.get()) && pfn.0 >> pageblock.get() == block;
+            if !behind {
+                break;
+            }
+            let page = map.page_mut(pfn);
+            if page.index != index {
+                break;
+            }
+            page.set_page_type(None);
+            blocks += 1;
+        }
+        Run { first, blocks, migratetype: MigrateType::ALL[index as usize] }
+    }
+}
+
 impl Zone {
+    /// Reclaim begins to work on the zone, or ends (`ZONE_RECLAIM_ACTIVE`).
+    pub(crate) fn set_reclaim_active(&mut self, active: bool) {
+        self.reclaim_active = active;
+        self.pageset.iter_mut().for_each(|pcp| pcp.set_full(active));
+    }
+
+    /// Frees blocks that lie side by side, lowest first; answers how many merges that took.
+    ///
+    /// Freed one by one they would merge among themselves first, since none of them was free: so the largest aligned
+    /// blocks of the run are freed at once.
+    #[inline(always)]
+    fn free_run(
+        &mut self,
+        map: &mut MemMap,
+        pageblocks: &Pageblocks,
+        first: Pfn,
+        blocks: u32,
+        order: Order,
+        migratetype: MigrateType,
+    ) -> u64 {
+        let (mut at, mut left, mut merges) = (first, blocks, 0);
+        while left > 0 {
+            let aligned = (at.0 >> order.get()).trailing_zeros();
+            let doublings = aligned.min(left.ilog2()).min(u32::from(Order::MAX.get() - order.get()));
+            let whole = Order::new(order.get() + doublings as u8).unwrap_or(order);
+            let (merged, _) = self.free_one_page(map, pageblocks, at, whole, migratetype, FreeTo::Likely);
+            merges += merged + (1 << doublings) - 1;
+            left -= 1 << doublings;
+            at = at.up(whole.pages());
+        }
+        merges
+    }
+
+    /// Gives back what remains of a block of order `from` whose first `taken` pages are used.
+    #[inline(always)]
+    fn give_rest(&mut self, map: &mut MemMap, first: Pfn, from: Order, taken: u32, migratetype: MigrateType) {
+        let mut at = taken;
+        while at < from.pages() {
+            let order = Order::new(at.trailing_zeros() as u8).unwrap_or_default();
+            self.add_block(map, first.up(at), order, migratetype, false);
+            at += order.pages();
+        }
+    }
+
     /// Pages on the per-CPU lists of the zone (`free_pcp`).
     pub fn pcp_pages(&self) -> u64 {
         self.pageset.iter().map(|p| p.count).sum()

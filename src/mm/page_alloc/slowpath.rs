@@ -51,6 +51,10 @@ impl Machine {
     /// The slow path of an allocation (`__alloc_pages_slowpath`).
     #[cold]
     pub(crate) fn alloc_pages_slowpath(&mut self, ac: &AllocContext) -> Result<Pfn, Errno> {
+        if self.is_early() {
+            self.last_alloc.fail(Path::Early);
+            return Err(Errno::ENOMEM);
+        }
         let mut ac = *ac;
         let may_reclaim = ac.gfp.may_sleep();
         let costly = ac.order > Order::COSTLY;
@@ -179,10 +183,17 @@ impl Machine {
         if gfp.has(Gfp::NOMEMALLOC) {
             return None;
         }
-        if Machine::gfp_wants_reserves(gfp) || self.current.memalloc {
+        if Machine::gfp_wants_reserves(gfp) {
             return Some(AllocFlags::NO_WATERMARKS);
         }
-        (self.current.oom_victim && !self.current.in_interrupt).then_some(AllocFlags::OOM)
+        // An interrupt handler has no right of the task it interrupted.
+        if self.current.in_interrupt {
+            return None;
+        }
+        if self.current.memalloc {
+            return Some(AllocFlags::NO_WATERMARKS);
+        }
+        self.current.oom_victim.then_some(AllocFlags::OOM)
     }
 
     /// Wakes the kswapd of every node this request could use (`wake_all_kswapds`).

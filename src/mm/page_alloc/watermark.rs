@@ -200,6 +200,7 @@ impl Machine {
     ///
     /// It also clears boosts and gives the per-CPU lists their new size.
     pub fn setup_per_zone_wmarks(&mut self) {
+        self.close_lane();
         let pages_min = self.sysctl.min_free_kbytes >> 2;
         let scale = self.sysctl.watermark_scale_factor;
         let lowmem: u64 = self.zones.iter().filter(|z| !self.is_highmem(z)).map(|z| z.managed_pages).sum();
@@ -221,6 +222,7 @@ impl Machine {
 
     /// Computes what each zone keeps back from requests for higher zones (`setup_per_zone_lowmem_reserve`).
     pub fn setup_per_zone_lowmem_reserve(&mut self) {
+        self.close_lane();
         let kinds = self.config.arch.zone_types();
         for node in 0..self.nodes.len() {
             for low in 0..kinds.len() {

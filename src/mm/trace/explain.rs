@@ -43,6 +43,7 @@ impl AllocRecord {
             Path::Fast | Path::Slow => writeln!(text, "{wanted} and got pfn {}.", self.pfn),
             Path::Failed => writeln!(text, "{wanted} and failed: ENOMEM."),
             Path::Injected => writeln!(text, "{wanted} and was made to fail by fail_nth: the zones were not asked."),
+            Path::Early => writeln!(text, "{wanted} and failed: the buddy allocator has no memory before memblock_free_all()."),
         };
         let _ = writeln!(text, "  mask: {}.", describe(self.gfp, self.highest));
         self.explain_tries(&mut text);
@@ -50,7 +51,7 @@ impl AllocRecord {
         match self.path {
             Path::Failed => self.explain_remedy(&mut text),
             Path::Fast | Path::Slow => self.explain_source(&mut text),
-            Path::Begun | Path::Injected => {}
+            Path::Begun | Path::Injected | Path::Early => {}
         }
         text.push_str("Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()\n");
         text
@@ -82,7 +83,7 @@ impl AllocRecord {
             let line = match step {
                 SlowStep::WokeKswapd(nids) => {
                     let names: Vec<String> = nids.iter().map(|n| format!("kswapd{n}")).collect();
-                    format!("{} was woken: a zone was at or below low.", names.join(", "))
+                    format!("{} was woken: every zone had refused.", names.join(", "))
                 }
                 SlowStep::Retried(flags) => format!("The zones were tried again, {}.", held_to(*flags)),
                 SlowStep::CannotReclaim => {

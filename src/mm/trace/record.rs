@@ -5,9 +5,10 @@
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::gfp::Gfp;
+use crate::mm::machine::Machine;
 use crate::mm::mmzone::Wmark;
-use crate::mm::page_alloc::AllocContext;
 use crate::mm::page_alloc::watermark::AllocFlags;
+use crate::mm::page_alloc::{AllocContext, Lane};
 
 /// What the watermark check of a zone said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,6 +36,8 @@ pub enum Path {
     Failed,
     /// `fail_nth` asked for a failure here.
     Injected,
+    /// Memblock is the only allocator yet.
+    Early,
 }
 
 /// One zone that was tried, with the numbers of its check.
@@ -107,11 +110,21 @@ pub enum SlowStep {
 /// How many zones a record keeps.
 const TRIES: usize = 16;
 
+/// An allocation that had nothing to decide: it took the machine's [`Lane`], whose numbers are not repeated here.
+///
+/// Nearly all do, so the hot path notes only this; [`Machine::last_alloc`] makes the record of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brief {
+    pub free: u64,
+    pub pfn: Pfn,
+    pub order: Order,
+    /// The order of the free block it came from; none for a page of the per-CPU lists.
+    pub from: Option<Order>,
+}
+
 /// Everything decided during one allocation.
 #[derive(Clone, Debug)]
 pub struct AllocRecord {
-    /// When it began, in nanoseconds of virtual time.
-    pub at: u64,
     /// The mask.
     pub gfp: Gfp,
     /// The order.
@@ -136,12 +149,13 @@ pub struct AllocRecord {
     pub slow: Vec<SlowStep>,
     tries: [ZoneTry; TRIES],
     nr_tries: u8,
+    /// Stands for all of the above, when it is there.
+    pub(crate) brief: Option<Brief>,
 }
 
 impl Default for AllocRecord {
     fn default() -> AllocRecord {
         AllocRecord {
-            at: 0,
             gfp: Gfp::NONE,
             order: Order::ZERO,
             highest: ZoneType::Normal,
@@ -155,18 +169,16 @@ impl Default for AllocRecord {
             slow: Vec::new(),
             tries: [ZoneTry::NONE; TRIES],
             nr_tries: 0,
+            brief: None,
         }
     }
 }
 
 impl AllocRecord {
     /// Starts the record of a new allocation.
-    #[inline(always)]
-    pub fn begin(&mut self, at: u64, ac: &AllocContext) {
-        if !self.slow.is_empty() {
-            self.forget_steps();
-        }
-        self.at = at;
+    pub fn begin(&mut self, ac: &AllocContext) {
+        self.brief = None;
+        self.slow.clear();
         self.gfp = ac.gfp;
         self.order = ac.order;
         self.highest = ac.highest;
@@ -177,11 +189,6 @@ impl AllocRecord {
         self.refilled = 0;
         self.fallback = None;
         self.nr_tries = 0;
-    }
-
-    #[cold]
-    fn forget_steps(&mut self) {
-        self.slow.clear();
     }
 
     /// The zones tried, in order; a long slow path keeps the first and the last ones.
@@ -227,10 +234,12 @@ impl AllocRecord {
         self.path = path;
     }
 
-    /// A block was split.
+    /// A block was split; the first one of a refill is the one whose page the caller gets.
     #[inline]
     pub fn split(&mut self, from: Order, to: Order) {
-        self.split = Some((from, to));
+        if self.split.is_none() {
+            self.split = Some((from, to));
+        }
     }
 
     /// The per-CPU list was refilled.
@@ -247,13 +256,38 @@ impl AllocRecord {
         first
     }
 
-    /// A step of the slow path was taken.
+    /// A step of the slow path was taken; outside of an allocation nobody asks for it.
     pub fn step(&mut self, step: SlowStep) {
         const STEPS: usize = 64;
+        if self.brief.is_some() {
+            return;
+        }
         if self.slow.len() < STEPS {
             self.slow.push(step);
         } else if let Some(last) = self.slow.last_mut() {
             *last = step;
         }
+    }
+}
+
+impl Machine {
+    /// The last allocation with its arithmetic: what [`AllocRecord::explain`] tells.
+    pub fn last_alloc(&self) -> AllocRecord {
+        let Some(brief) = self.last_alloc.brief else { return self.last_alloc.clone() };
+        let Brief { free, pfn, order, from } = brief;
+        let Lane { gfp, zone, kind, migratetype, mark, reserve, .. } = self.lane;
+        let of = &self.zones[zone.index()];
+        let highest = gfp.zone(self.config.arch).unwrap_or(kind);
+        let ac = AllocContext { gfp, order, node: of.pgdat, highest, migratetype };
+        let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
+        let (nid, wmark, verdict) = (of.node, Wmark::Low, Verdict::Allowed);
+        let mut record = AllocRecord::default();
+        record.begin(&ac);
+        record.tried(ZoneTry { zone, kind, nid, wmark, flags, free, mark, reserve, verdict });
+        if let Some(from) = from {
+            record.split(from, order);
+        }
+        record.found(pfn, zone);
+        record
     }
 }

@@ -126,7 +126,8 @@ impl Machine {
     /// Gives kernel threads their share of time that has passed; the foreground sleeps or works.
     #[cold]
     pub(crate) fn run_background(&mut self, ns: u64, asleep: bool) {
-        if self.in_background {
+        // Nothing else runs on a CPU that handles an interrupt.
+        if self.in_background || (self.current.in_interrupt && self.config.nr_cpus() == 1) {
             return;
         }
         self.in_background = true;
@@ -139,10 +140,11 @@ impl Machine {
             let share = if elsewhere { ns } else { ns * self.config.costs.kthread_share / 100 };
             self.nodes[node].kswapd.credit += share as i64;
             let batch = (SWAP_CLUSTER_MAX * self.config.costs.scan_page) as i64;
+            let pid = self.kswapd_pid(node).unwrap_or(0);
             let outer = std::mem::replace(
                 &mut self.current,
                 Current {
-                    pid: 0,
+                    pid,
                     comm: Comm::new(&format!("kswapd{}", self.nodes[node].nid)),
                     memalloc: true,
                     ..Current::default()
@@ -197,7 +199,7 @@ impl Machine {
         (kswapd.boost, kswapd.raise_priority) = (boost, true);
         kswapd.sc = Some(sc);
         for zone in self.nodes[node].zones.clone() {
-            self.zones[zone.index()].reclaim_active = true;
+            self.zones[zone.index()].set_reclaim_active(true);
         }
         self.charge(self.config.costs.scan_page);
     }
@@ -269,9 +271,10 @@ impl Machine {
             self.nodes[node].stat(NodeStat::WorkingsetActivateFile),
         ];
         self.nodes[node].lruvec.refaults = refaults;
+        self.close_lane();
         for zone in self.nodes[node].zones.clone() {
             let zone = &mut self.zones[zone.index()];
-            zone.reclaim_active = false;
+            zone.set_reclaim_active(false);
             if zone.kind <= sc.reclaim_idx {
                 zone.watermark_boost = 0;
             }

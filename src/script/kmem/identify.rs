@@ -36,13 +36,13 @@ pub fn free_block(machine: &Machine, pfn: Pfn) -> Option<(Pfn, Order, MigrateTyp
 
 /// The page's row, and a sentence for each layer that knows it.
 pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
+    if let Some(object) = objects::find(machine, addr) {
+        let what = owner::of_object(machine, object);
+        let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), what.as_str().into())];
+        let table = Table::new().line(format!("{addr:x}: {what}"));
+        return Ok(table.note("kernel objects have made-up addresses so far").with_records(vec![record]));
+    }
     let Some(pfn) = pfn_of(machine, addr) else {
-        if let Some(object) = objects::find(machine, addr) {
-            let what = owner::of_object(machine, object);
-            let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), what.as_str().into())];
-            let table = Table::new().line(format!("{addr:x}: {what}"));
-            return Ok(table.note("kernel objects have made-up addresses so far").with_records(vec![record]));
-        }
         return misuse(format!(
             "cannot determine page for {addr:x}: no direct map, page structure or physical memory there"
         ));

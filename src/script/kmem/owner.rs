@@ -46,6 +46,7 @@ pub fn of_page(machine: &Machine, pfn: Pfn) -> Vec<String> {
 /// What a made-up address means.
 pub fn of_object(machine: &Machine, object: Object) -> String {
     match object {
+        Object::Idle(cpu) => format!("task_struct of the idle task of CPU {cpu}"),
         Object::Task(pid) => {
             let comm = crate::script::ps::list::one(machine, pid).map(|t| t.comm).unwrap_or_default();
             format!("task_struct of task {pid} ({comm})")

@@ -34,6 +34,9 @@ const FILES: &[(&str, Reader)] = &[
     ("status", status::status),
 ];
 
+/// The only one that can be written.
+const WRITABLE: &str = "oom_score_adj";
+
 /// The pid and the rest of a path below /proc, if it names a task's folder.
 pub fn split<'a>(machine: &Machine, path: &'a str) -> Option<(Pid, &'a str)> {
     let (folder, file) = path.strip_prefix("/proc/")?.split_once('/')?;
@@ -48,6 +51,12 @@ pub fn paths(machine: &Machine) -> Vec<String> {
     folders.flat_map(|pid| FILES.iter().map(move |(file, _)| format!("/proc/{pid}/{file}"))).collect()
 }
 
+/// Those of them that can be written.
+pub fn writable_paths(machine: &Machine) -> impl Iterator<Item = String> + '_ {
+    let alive = machine.tasks.values().filter(|t| t.is_alive());
+    alive.map(|t| format!("/proc/{}/{WRITABLE}", t.pid))
+}
+
 /// Reads a task's file; `None` when there is no such file.
 pub fn read(machine: &Machine, pid: Pid, file: &str) -> Option<Table> {
     let (_, reader) = FILES.iter().find(|(name, _)| *name == file)?;
@@ -58,7 +67,7 @@ pub fn read(machine: &Machine, pid: Pid, file: &str) -> Option<Table> {
 pub fn write(machine: &mut Machine, pid: Pid, file: &str, text: &str) -> Option<ScriptResult<()>> {
     read(machine, pid, file)?;
     let path = format!("/proc/{pid}/{file}");
-    if file != "oom_score_adj" {
+    if file != WRITABLE {
         return Some(misuse(format!("{path}: EACCES (Permission denied): the file cannot be written")));
     }
     let result = text.parse::<i64>().map_err(|_| Errno::EINVAL);

@@ -28,7 +28,7 @@ pub fn counters(machine: &Machine) -> Vec<(String, u64)> {
     }
     if arch.has_numa() {
         for &item in NumaStat::ALL {
-            all.push((item.name().into(), machine.zones.iter().map(|z| z.numa[item as usize]).sum()));
+            all.push((item.name().into(), machine.zones.iter().map(|z| z.numa(item)).sum()));
         }
     }
     for &item in node_items(arch) {
@@ -63,7 +63,7 @@ fn zone_events(machine: &Machine, all: &mut Vec<(String, u64)>) {
     for &event in ZoneEvent::ALL {
         for &kind in machine.config.arch.zone_types() {
             let suffix = if kind == ZoneType::HighMem { "high".into() } else { kind.name().to_lowercase() };
-            all.push((format!("{}_{suffix}", event.name()), machine.vmstat.get_zone(event, kind)));
+            all.push((format!("{}_{suffix}", event.name()), machine.zone_event(event, kind)));
         }
     }
 }

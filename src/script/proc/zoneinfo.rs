@@ -55,9 +55,7 @@ fn lines(machine: &Machine, zone: &Zone) -> Vec<String> {
     lines.extend(ZoneStat::ALL.iter().map(|&item| format!("      {:<12} {}", item.name(), zone.stat(item))));
     if arch.has_numa() {
         lines.extend(
-            NumaStat::ALL
-                .iter()
-                .map(|&item| format!("      {:<12} {}", item.name(), zone.numa[item as usize])),
+            NumaStat::ALL.iter().map(|&item| format!("      {:<12} {}", item.name(), zone.numa(item))),
         );
     }
     lines.push("  pagesets".into());

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!   pid 0      swapper/N   one a CPU, runs when nothing else does
-//!   pid 1, 3…  the machine's tasks, dead ones too
-//!   pid 2      script      in whose name the script calls the kernel
-//!   pid 32768… kswapdN     above every pid that a task can have
+//!   pid 1, 3…  the machine's tasks, dead ones too; they pass over the numbers below
+//!   pid 2      kthreadd    whose children all other kernel threads are
+//!   pid 24     script      in whose name the script calls the kernel
+//!   pid 43…    kswapdN     one a node
 //! ```
 
 use crate::mm::Machine;
 use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::machine::SCRIPT_PID;
-use crate::mm::task::{Pid, Task};
+use crate::mm::task::{KTHREADD_PID, Pid, Task};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Desk;
@@ -64,6 +65,7 @@ pub fn all(machine: &Machine) -> Vec<Listed> {
     cpus.sort_unstable();
     let mut list: Vec<Listed> = cpus.into_iter().map(|cpu| swapper(machine, cpu)).collect();
     let mut rest: Vec<Listed> = machine.tasks.values().map(|t| task(machine, t)).collect();
+    rest.push(kthreadd(machine));
     rest.push(script(machine));
     rest.extend((0..machine.nodes.len()).filter_map(|node| kswapd(machine, node)));
     rest.sort_by_key(|t| t.pid);
@@ -97,7 +99,7 @@ fn task(machine: &Machine, task: &Task) -> Listed {
         task: objects::task(machine, task.pid),
         st,
         comm: task.comm.to_string(),
-        kernel: task.parent == SCRIPT_PID,
+        kernel: task.parent == KTHREADD_PID,
         active,
         vsz: mm.map_or(0, |mm| kb(mm.total_vm)),
         rss: mm.map_or(0, |mm| kb(mm.resident())),
@@ -113,18 +115,23 @@ fn swapper(machine: &Machine, cpu: u16) -> Listed {
     Listed { st: "RU", active: cpu != machine.cpu.0, ..idle }
 }
 
+fn kthreadd(machine: &Machine) -> Listed {
+    let cpu = machine.nodes.iter().flat_map(|n| n.cpus.iter().copied()).min().unwrap_or(0);
+    thread(KTHREADD_PID, 0, cpu, objects::task(machine, KTHREADD_PID), "kthreadd".to_string())
+}
+
 fn script(machine: &Machine) -> Listed {
-    let script =
-        thread(SCRIPT_PID, 0, machine.cpu.0, objects::task(machine, SCRIPT_PID), "script".to_string());
+    let task = objects::task(machine, SCRIPT_PID);
+    let script = thread(SCRIPT_PID, KTHREADD_PID, machine.cpu.0, task, "script".to_string());
     if machine.current.pid == SCRIPT_PID { Listed { st: "RU", active: true, ..script } } else { script }
 }
 
 /// A node without memory has no kswapd.
 fn kswapd(machine: &Machine, node: usize) -> Option<Listed> {
-    let of = machine.nodes.get(node).filter(|n| machine.node_has_memory(n))?;
-    let pid = objects::kswapd_pid(of.nid);
+    let of = machine.nodes.get(node)?;
+    let pid = machine.kswapd_pid(node)?;
     let cpu = of.cpus.first().copied().unwrap_or(0);
-    let kswapd = thread(pid, SCRIPT_PID, cpu, objects::task(machine, pid), format!("kswapd{}", of.nid));
+    let kswapd = thread(pid, KTHREADD_PID, cpu, objects::task(machine, pid), format!("kswapd{}", of.nid));
     Some(if of.kswapd.awake { Listed { st: "RU", ..kswapd } } else { kswapd })
 }
 

@@ -14,6 +14,7 @@ mod ps;
 mod sysctl;
 mod vm;
 
+use crate::script::takes::Takes;
 use crate::shell::words;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -127,6 +128,19 @@ impl Spelled {
             .collect()
     }
 
+    /// What the next word after these words takes, by the name its declaration gives it: `PID`, `ADDRESS`.
+    pub fn takes(&self, before: &[&str]) -> Takes {
+        let last = before.last().copied().unwrap_or_default();
+        let valued = |arg: &&Arg| {
+            let named = arg.get_short().is_some_and(|short| last == format!("-{short}"));
+            named && arg.get_action().takes_values() && arg.get_num_args().is_none_or(|n| n.min_values() > 0)
+        };
+        let arg = self.command.get_arguments().find(valued);
+        let arg = arg.or_else(|| self.command.get_arguments().find(|arg| arg.is_positional()));
+        let name = arg.and_then(|arg| arg.get_value_names()?.first().map(ToString::to_string));
+        named(&name.unwrap_or_default())
+    }
+
     /// `kmem [-f|-F|-i] [-g FLAGS] [ADDRESS]`.
     pub fn synopsis(&self) -> String {
         let (mut flags, mut rest) = (Vec::new(), Vec::new());
@@ -174,6 +188,20 @@ impl Spelled {
     fn with_usage(&self, what: String) -> String {
         let usage = format!("Usage:\n  {}\nEnter \"help {}\" for details.", self.synopsis(), self.name);
         if what.is_empty() { usage } else { format!("{what}\n{usage}") }
+    }
+}
+
+/// What a word of this name takes.
+fn named(value: &str) -> Takes {
+    let word = |name: &str| value.split(['|', '.', ' ', '[', '=']).any(|word| word == name);
+    if word("PID") || word("TASK") {
+        Takes::Task
+    } else if word("ADDRESS") || word("VMA") {
+        Takes::Address
+    } else if word("SYSCTL") {
+        Takes::Sysctl
+    } else {
+        Takes::Other
     }
 }
 

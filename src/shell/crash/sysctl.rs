@@ -32,7 +32,7 @@ pub struct Sysctl {
     #[arg(short = 'w')]
     write: bool,
     /// `vm.swappiness`, or `vm.swappiness=10`
-    #[arg(value_name = "NAME[=VALUE]")]
+    #[arg(value_name = "SYSCTL[=VALUE]")]
     names: Vec<String>,
 }
 

@@ -1,0 +1,51 @@
+//! From where memory is asked for: a task may sleep, an interrupt handler may not.
+//!
+//! ```text
+//!   task        ── alloc_pages(GFP_KERNEL) ──► may sleep: reclaim, wait for a disk
+//!     ▲
+//!     └ interrupt ── alloc_pages(GFP_ATOMIC) ──► takes what is there, or is refused
+//! ```
+//!
+//! Gorman 6.4. Kernel: `include/linux/sched/mm.h` (`might_alloc`), `kernel/softirq.c`.
+//! Fidelity: faithful — which masks are wrong in an interrupt, the kernel's line (`CONFIG_DEBUG_ATOMIC_SLEEP`).
+//! Simplified — the kernel complains and goes on; here the call ends. Absent — softirqs and spinlocks as contexts.
+
+use crate::mm::errno::Oops;
+use crate::mm::gfp::Gfp;
+use crate::mm::machine::Machine;
+
+impl Machine {
+    /// An interrupt handler borrows the CPU from the current task (`irq_enter`); answers whether it was in one already.
+    pub fn irq_enter(&mut self) -> bool {
+        std::mem::replace(&mut self.current.in_interrupt, true)
+    }
+
+    /// The handler is done (`irq_exit`); `outer` is what [`irq_enter`](Machine::irq_enter) answered.
+    pub fn irq_exit(&mut self, outer: bool) {
+        self.current.in_interrupt = outer;
+    }
+
+    /// May memory be asked for with this mask, here? (`might_alloc`)
+    ///
+    /// # Errors
+    /// The kernel's `BUG: sleeping function called from invalid context`.
+    pub fn might_alloc(&mut self, gfp: Gfp) -> Result<(), Oops> {
+        if !self.current.in_interrupt || !gfp.may_sleep() {
+            return Ok(());
+        }
+        let line = "BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274";
+        self.printk(line);
+        self.printk(format!(
+            "in_atomic(): 1, irqs_disabled(): 1, non_block: 0, pid: {}, name: {}",
+            self.current.pid, self.current.comm
+        ));
+        self.printk("preempt_count: 10000, expected: 0");
+        Err(Oops::new(
+            line,
+            format!(
+                "{gfp} may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it\n  \
+                 GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without"
+            ),
+        ))
+    }
+}
