@@ -317,7 +317,7 @@ impl Machine {
             let mut given = 0;
             while left > 0 && given < waiting.len() {
                 let most = left.div_euclid(i64::from(order.pages())).max(1) as usize;
-                let run = Run::first_of(mem_map, &waiting[given..], order, pageblocks.order(), most);
+                let run = Run::first_of(mem_map, pageblocks.order(), &waiting[given..], order, most);
                 given += run.blocks as usize;
                 left -= i64::from(run.blocks * order.pages());
                 let migratetype = match pageblocks.get(run.first) {
@@ -369,15 +369,15 @@ struct Run {
 impl Run {
     /// The first of these blocks, and those after it while each lies right behind the one before; they wait no more.
     #[inline(always)]
-    fn first_of(map: &mut MemMap, waiting: &[Pfn], order: Order, pageblock: Order, most: usize) -> Run {
+    fn first_of(map: &mut MemMap, pageblock: Order, waiting: &[Pfn], order: Order, most: usize) -> Run {
         let first = waiting[0];
-        let block = first.0 >> pageblock.get();
+        let end = (first.0 | (pageblock.pages() - 1)) + 1;
         let page = map.page_mut(first);
         page.set_page_type(None);
         let index = page.index;
         let mut blocks = 1;
         for &pfn in waiting.iter().take(most).skip(1) {
-            let behind = pfn == first.up(blocks << order.get()) && pfn.0 >> pageblock.get() == block;
+            let behind = pfn == first.up(blocks << order.get()) && pfn.0 < end;
             if !behind {
                 break;
             }
