@@ -129,7 +129,7 @@ impl AllocRecord {
             ),
             (n, Some((from, to))) => writeln!(
                 text,
-                "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the last one out of a block of order {from}."
+                "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the first one out of a block of order {from}."
             ),
             (n, None) => {
                 writeln!(text, "  The per-CPU list was empty: {n} blocks were moved to it from zone {zone}.")
