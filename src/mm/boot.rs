@@ -175,9 +175,11 @@ impl Machine {
             }
         }
         let mem_map = MemMap::new(spans, known.unwrap_or(reserved));
+        // A hole at the end has pageblocks, too.
+        let end_pfn = zones.iter().map(Zone::end_pfn).max().unwrap_or(0).max(mem_map.end_pfn());
         let first_cpu = config.nodes.iter().flat_map(|n| &n.cpus).min().copied().unwrap_or(0);
         Machine {
-            pageblocks: Pageblocks::new(mem_map.end_pfn()),
+            pageblocks: Pageblocks::new(config.pageblock_order, end_pfn),
             mem_map,
             nodes,
             zones,

@@ -141,7 +141,7 @@ impl Machine {
                 continue;
             }
             let special = |p: Pfn| self.pageblocks.get(p).index() >= MigrateType::PCPTYPES;
-            let apart = o >= Order::PAGEBLOCK && (special(Pfn(pfn)) || special(buddy));
+            let apart = o >= self.pageblocks.order() && (special(Pfn(pfn)) || special(buddy));
             if self.mem_map.page(Pfn(pfn)).zone() == self.mem_map.page(buddy).zone() && !apart {
                 return broken(
                     "no two free buddies are apart",

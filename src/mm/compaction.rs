@@ -212,7 +212,8 @@ impl Machine {
             if !zone.free_area_empty(o, run.migratetype) {
                 return Some(CompactResult::Success);
             }
-            if let Some((_, true)) = find_suitable_fallback(zone, o, run.migratetype) {
+            if let Some((_, true)) = find_suitable_fallback(zone, self.pageblocks.order(), o, run.migratetype)
+            {
                 return Some(CompactResult::Success);
             }
         }

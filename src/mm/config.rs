@@ -91,6 +91,11 @@ impl Arch {
         !matches!(self, Arch::Uml | Arch::Arm)
     }
 
+    /// Built with `CONFIG_DEBUG_FS`: there is /sys/kernel/debug.
+    pub fn has_debugfs(self) -> bool {
+        self != Arch::Uml
+    }
+
     /// Built with `CONFIG_HIGHMEM`.
     pub fn has_highmem(self) -> bool {
         matches!(self, Arch::I386 | Arch::I386Pae | Arch::Arm)

@@ -8,6 +8,7 @@ use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
 use crate::mm::compaction::Deferral;
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::lru::Lruvec;
+use crate::mm::machine::Machine;
 use crate::mm::page::{List, MemMap};
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::vmscan::Kswapd;
@@ -336,24 +337,61 @@ impl Node {
 /// Pageblock types, one byte for each 2 MiB.
 #[derive(Clone, Debug, Default)]
 pub struct Pageblocks {
+    order: Order,
     types: Vec<MigrateType>,
 }
 
 impl Pageblocks {
-    /// All Movable, up to the frame `end`.
-    pub fn new(end: u32) -> Pageblocks {
-        let blocks = (end as usize).div_ceil(Order::PAGEBLOCK.pages() as usize);
-        Pageblocks { types: vec![MigrateType::Movable; blocks] }
+    /// All Movable, up to the frame `end`; blocks of `order`.
+    pub fn new(order: Order, end: u32) -> Pageblocks {
+        let blocks = (end as usize).div_ceil(order.pages() as usize);
+        Pageblocks { order, types: vec![MigrateType::Movable; blocks] }
+    }
+
+    /// How large a pageblock is (`pageblock_order`).
+    #[inline]
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Pages of a pageblock (`pageblock_nr_pages`).
+    #[inline]
+    pub fn pages(&self) -> u32 {
+        self.order.pages()
+    }
+
+    /// The first frame of the pageblock that holds a frame (`pageblock_start_pfn`).
+    #[inline]
+    pub fn start(&self, pfn: Pfn) -> Pfn {
+        Pfn(pfn.0 & !(self.pages() - 1))
     }
 
     /// The type of the pageblock that holds a frame (`get_pageblock_migratetype`).
     #[inline]
     pub fn get(&self, pfn: Pfn) -> MigrateType {
-        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()]
+        self.types[pfn.0 as usize >> self.order.get()]
     }
 
     /// Changes the type (`set_pageblock_migratetype`).
     pub fn set(&mut self, pfn: Pfn, migratetype: MigrateType) {
-        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] = migratetype;
+        self.types[pfn.0 as usize >> self.order.get()] = migratetype;
+    }
+}
+
+impl Machine {
+    /// Does the kernel keep a `struct page` for the frame, be it memory or a hole beside it (`pfn_to_online_page`)?
+    pub fn pfn_online(&self, pfn: Pfn) -> bool {
+        if self.mem_map.contains(pfn) {
+            return true;
+        }
+        let spanned = self.zones.iter().any(|z| z.is_populated() && z.spans(pfn));
+        match self.config.arch.section_pages() {
+            // A section with any memory has descriptors for all of its frames.
+            Some(pages) => {
+                let last = pages as u32 - 1;
+                spanned && self.mem_map.touches_span(pfn.0 & !last, pfn.0 | last)
+            }
+            None => spanned,
+        }
     }
 }

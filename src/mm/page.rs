@@ -476,6 +476,11 @@ impl MemMap {
         self.ground.zone_of(pfn)
     }
 
+    /// True when a zone has memory among the frames `first..=last`.
+    pub fn touches_span(&self, first: u32, last: u32) -> bool {
+        self.ground.spans.iter().any(|span| span.start <= last && first < span.end)
+    }
+
     /// Ranges that the buddy allocator never got, holes among them.
     pub fn reserved(&self) -> &[(u32, u32)] {
         &self.ground.reserved

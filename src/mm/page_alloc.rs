@@ -796,7 +796,7 @@ impl Zone {
             if !self.free_block(map, buddy, order) {
                 break;
             }
-            if order >= Order::PAGEBLOCK {
+            if order >= pageblocks.order() {
                 // Blocks of special pageblocks stay apart from others.
                 let theirs = pageblocks.get(buddy);
                 let mergeable = |m: MigrateType| m.index() < MigrateType::PCPTYPES;

@@ -63,6 +63,7 @@ pub enum Event {
         pfn: Pfn,
         alloc_order: Order,
         fallback_order: Order,
+        pageblock_order: Order,
         alloc: MigrateType,
         fallback: MigrateType,
         change_ownership: bool,
@@ -222,7 +223,9 @@ impl Event {
             Event::PcpuDrain { pages } => {
                 format!("{pages} pages went from the per-CPU lists back to the buddy lists.")
             }
-            Event::Extfrag { pfn, alloc_order, fallback_order, alloc, fallback, change_ownership } => {
+            Event::Extfrag {
+                pfn, alloc_order, fallback_order, alloc, fallback, change_ownership, ..
+            } => {
                 format!(
                     "A request of order {alloc_order} for {} memory found none and took a block of order {fallback_order} at pfn {pfn} from {}; the pageblock {}.",
                     alloc.name(),
@@ -303,12 +306,20 @@ impl fmt::Display for Event {
                 write!(f, "pfn={pfn} from={from} to={to}")
             }
             Event::PcpuDrain { pages } => write!(f, "pages={pages}"),
-            Event::Extfrag { pfn, alloc_order, fallback_order, alloc, fallback, change_ownership } => write!(
+            Event::Extfrag {
+                pfn,
+                alloc_order,
+                fallback_order,
+                pageblock_order,
+                alloc,
+                fallback,
+                change_ownership,
+            } => write!(
                 f,
-                "pfn={pfn} alloc_order={alloc_order} fallback_order={fallback_order} pageblock_order=9 alloc_migratetype={} fallback_migratetype={} fragmenting={} change_ownership={}",
+                "pfn={pfn} alloc_order={alloc_order} fallback_order={fallback_order} pageblock_order={pageblock_order} alloc_migratetype={} fallback_migratetype={} fragmenting={} change_ownership={}",
                 *alloc as u8,
                 *fallback as u8,
-                u8::from(fallback_order < &Order::PAGEBLOCK),
+                u8::from(fallback_order < pageblock_order),
                 u8::from(*change_ownership)
             ),
             Event::SetupWmarks { min_free_kbytes, lowmem } => {

@@ -147,9 +147,15 @@ const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 /// A file that is only written: each letter is a key.
 const SYSRQ_TRIGGER: &str = "/proc/sysrq-trigger";
 
+/// Was this machine's kernel built with what makes the file?
+fn exists(machine: &Machine, path: &str) -> bool {
+    !path.starts_with("/sys/kernel/debug/") || machine.config.arch.has_debugfs()
+}
+
 /// Every file that can be read or written, for completion and *did you mean*.
 pub fn paths(machine: &Machine) -> Vec<String> {
-    let mut paths: Vec<String> = FILES.iter().map(|(path, _)| path.to_string()).collect();
+    let mut paths: Vec<String> =
+        FILES.iter().map(|(path, _)| path.to_string()).filter(|path| exists(machine, path)).collect();
     paths.push(SYSRQ_TRIGGER.into());
     paths.extend(pid::paths(machine));
     paths.extend(machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")));
@@ -177,7 +183,7 @@ pub fn writable_paths(machine: &Machine) -> Vec<String> {
 
 /// Reads a file.
 pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
-    if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
+    if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path && exists(machine, path)) {
         return Ok(reader(machine));
     }
     if let Some(table) = pid::split(machine, path).and_then(|(pid, file)| pid::read(machine, pid, file)) {

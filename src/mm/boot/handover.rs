@@ -205,7 +205,7 @@ impl Machine {
     fn init_cma_reserved_areas(&mut self, spec: &Config) {
         let pages: u64 = spec.nodes.iter().flat_map(|n| &n.zones).map(|z| z.cma).sum();
         let Some(start) = self.cma_start().filter(|_| pages > 0) else { return };
-        for pfn in (start..start + pages).step_by(Order::PAGEBLOCK.pages() as usize) {
+        for pfn in (start..start + pages).step_by(spec.pageblock_order.pages() as usize) {
             self.pageblocks.set(Pfn(pfn as u32), MigrateType::Cma);
         }
         if let Some(zone) = self.mem_map.zone_of(Pfn(start as u32)) {

@@ -121,9 +121,9 @@ pub fn pindex(migratetype: MigrateType, order: Order) -> usize {
 }
 
 /// The order of a list's blocks (`pindex_to_order`).
-fn order_of(pindex: usize) -> Order {
+fn order_of(pindex: usize, pageblock: Order) -> Order {
     if pindex == THP_LIST {
-        Order::PAGEBLOCK
+        pageblock
     } else {
         Order::new((pindex / MigrateType::PCPTYPES) as u8).unwrap_or_default()
     }
@@ -164,7 +164,7 @@ impl Machine {
     /// True for orders that the per-CPU lists keep (`pcp_allowed_order`).
     #[inline]
     pub fn pcp_allowed_order(&self, order: Order) -> bool {
-        order <= Order::COSTLY || (order == Order::PAGEBLOCK && self.config.thp.is_some())
+        order <= Order::COSTLY || (order == self.pageblocks.order() && self.config.thp.is_some())
     }
 
     /// Gives each CPU's lists the size that fits the zone now (`zone_set_pageset_high_and_batch`).
@@ -312,12 +312,12 @@ impl Machine {
             while zone.pageset[cpu.index()].lists[list].is_empty() {
                 list = (list + 1) % NR_PCP_LISTS;
             }
-            let order = order_of(list);
+            let order = order_of(list, pageblocks.order());
             let mut waiting = zone.pageset[cpu.index()].lists[list].take();
             let mut given = 0;
             while left > 0 && given < waiting.len() {
                 let most = left.div_euclid(i64::from(order.pages())).max(1) as usize;
-                let run = Run::first_of(mem_map, &waiting[given..], order, most);
+                let run = Run::first_of(mem_map, pageblocks.order(), &waiting[given..], order, most);
                 given += run.blocks as usize;
                 left -= i64::from(run.blocks * order.pages());
                 let migratetype = match pageblocks.get(run.first) {
@@ -369,16 +369,15 @@ struct Run {
 impl Run {
     /// The first of these blocks, and those after it while each lies right behind the one before; they wait no more.
     #[inline(always)]
-    fn first_of(map: &mut MemMap, waiting: &[Pfn], order: Order, most: usize) -> Run {
+    fn first_of(map: &mut MemMap, pageblock: Order, waiting: &[Pfn], order: Order, most: usize) -> Run {
         let first = waiting[0];
-        let pageblock = first.0 >> Order::PAGEBLOCK.get();
+        let end = (first.0 | (pageblock.pages() - 1)) + 1;
         let page = map.page_mut(first);
         page.set_page_type(None);
         let index = page.index;
         let mut blocks = 1;
         for &pfn in waiting.iter().take(most).skip(1) {
-            let behind =
-                pfn == first.up(blocks << order.get()) && pfn.0 >> Order::PAGEBLOCK.get() == pageblock;
+            let behind = pfn == first.up(blocks << order.get()) && pfn.0 < end;
             if !behind {
                 break;
             }
