@@ -5,6 +5,7 @@ use vmlab::mm::Machine;
 use vmlab::mm::addr::{Order, Pfn, VirtAddr};
 use vmlab::mm::gfp::Gfp;
 use vmlab::mm::mmap::{map, prot};
+use vmlab::mm::page::PageFlags;
 use vmlab::mm::pgtable::{Pte, index};
 
 fn order(n: u8) -> Order {
@@ -71,7 +72,10 @@ fn a_reserved_or_free_page_is_a_bad_page() {
     let oops = machine.free_pages(pfn, Order::ZERO).unwrap_err();
     assert_eq!(oops.line, format!("BUG: Bad page state in process script  pfn:{:05x}", pfn.0));
     assert!(oops.advice.contains("page dumped because: nonzero _refcount"), "{oops}");
-    let oops = machine.free_pages(Pfn(5), Order::ZERO).unwrap_err();
+    let kept = machine.alloc_pages(Gfp::DMA, Order::ZERO).unwrap();
+    machine.mem_map.page_mut(kept).set(PageFlags::RESERVED);
+    let oops = machine.free_pages(kept, Order::ZERO).unwrap_err();
+    machine.mem_map.page_mut(kept).clear(PageFlags::RESERVED);
     assert!(oops.advice.contains("PAGE_FLAGS_CHECK_AT_FREE flag(s) set"), "{oops}");
     assert!(log(&machine).contains("(reserved|node=0|zone=0|lastcpupid=0x1fffff)\n"), "{}", log(&machine));
     machine.check().unwrap();
@@ -138,13 +142,12 @@ fn a_page_knows_who_asked_for_it() {
     );
     assert!(owner.gfp.has(Gfp::HIGHUSER_MOVABLE) && owner.ts >= 1_000_000);
     // The record goes where the page goes.
-    let block = pfn.0 & !511;
-    machine.alloc_contig_range(block..block + 512, Gfp::KERNEL).unwrap();
+    machine.alloc_contig_range(pfn.0..pfn.0 + 1, Gfp::KERNEL).unwrap();
     let moved = frame(&machine, pid, base);
     let owner = machine.page_owner.get(moved).unwrap();
     assert_eq!((owner.comm.as_str(), owner.migrate_reason.unwrap().name()), ("cc", "contig_range"));
     assert_ne!(moved, pfn);
-    machine.free_contig_range(Pfn(block), 512).unwrap();
+    machine.free_contig_range(pfn, 1).unwrap();
     machine.exit_task(pid, 0).unwrap();
     let owner = machine.page_owner.get(moved).unwrap();
     assert!(!owner.allocated && owner.free_ts > owner.ts);
