@@ -9,7 +9,8 @@
 //!
 //! Kernel: `mm/compaction.c`.
 //! Fidelity: faithful — what is looked at, in which order, what is passed over and why, the stride of asynchronous runs.
-//! Simplified — a page is not off its list between its isolation and its move.
+//! Simplified — a page is not off its list between its isolation and its move; only asynchronous runs sample pageblocks
+//! that have nothing to give, since nobody searches the free lists for better ones first.
 
 use super::{COMPACT_CLUSTER_MAX, CompactResult, Compaction, Mode, pageblock_end, pageblock_start};
 use crate::mm::addr::{Order, Pfn};
@@ -242,7 +243,9 @@ impl Machine {
                     // The watermark forbade to take more.
                     break;
                 }
-                stride = if taken > 0 { 1 } else { (stride << 1).min(COMPACT_CLUSTER_MAX as u32) };
+                if taken > 0 {
+                    stride = 1;
+                }
             }
             block -= Order::PAGEBLOCK.pages();
             start = block;

@@ -83,7 +83,7 @@ impl AllocRecord {
             let line = match step {
                 SlowStep::WokeKswapd(nids) => {
                     let names: Vec<String> = nids.iter().map(|n| format!("kswapd{n}")).collect();
-                    format!("{} was woken: every zone had refused.", names.join(", "))
+                    format!("{} was woken: no zone could give it and stay above low.", names.join(", "))
                 }
                 SlowStep::Retried(flags) => format!("The zones were tried again, {}.", held_to(*flags)),
                 SlowStep::CannotReclaim => {

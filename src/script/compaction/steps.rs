@@ -2,7 +2,7 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::Order;
-use crate::mm::trace::{CompactionEvent, Event, Scanned};
+use crate::mm::trace::{CompactionEvent, Event, Scanned, Stamped};
 use crate::script::table::{Cell, Column, Style, Table};
 
 /// Rows of a zone that are shown; a large one has more than anybody reads.
@@ -65,14 +65,16 @@ pub fn table(machine: &mut Machine) -> Table {
     machine.compact_memory();
     machine.trace.steps = steps;
     let kept = (machine.trace.total - from) as usize;
-    let mut recent: Vec<&Event> = machine.trace.events().rev().take(kept).map(|e| &e.event).collect();
+    let mut recent: Vec<&Stamped> = machine.trace.events().rev().take(kept).collect();
     recent.reverse();
     let forgotten = kept.saturating_sub(recent.len());
+    // kcompactd may have worked meanwhile: its steps are its own.
+    let mine = |stamped: &&Stamped| stamped.comm == machine.current.comm;
     let mut table = Table::new();
     let mut records = Vec::new();
     let mut rows: Vec<Row> = Vec::new();
-    for event in recent {
-        let Event::Compaction(event) = event else { continue };
+    for stamped in recent.into_iter().filter(mine) {
+        let Event::Compaction(event) = &stamped.event else { continue };
         match event {
             CompactionEvent::Begin { place, .. } => {
                 let (node, zone, start, end) = (place.nid, place.zone, place.start, place.end);
