@@ -1,13 +1,18 @@
 //! The command line: what is run, on which machine, under which limits.
 
+use crate::bench;
 use clap::{Parser, ValueEnum};
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 use vmlab::import;
+use vmlab::import::evidence::Evidence;
 use vmlab::mm::Machine;
+use vmlab::mm::config::Config;
 use vmlab::script::bench::Bench;
+use vmlab::script::imported;
 use vmlab::script::limits::Limits;
 use vmlab::script::out::Out;
+use vmlab::script::table::{WIDTH, wrap};
 use vmlab::shell::session::{Manners, Outcome, Session};
 use vmlab::shell::theme::Theme;
 
@@ -26,8 +31,8 @@ pub const INTERRUPTED: u8 = 130;
     name = "vmlab",
     version = concat!(env!("CARGO_PKG_VERSION"), " (rhai 1.27)"),
     max_term_width = 100,
-    override_usage = "vmlab [OPTIONS] [FILE [ARGS]...]\n       vmlab [OPTIONS] lab|import|reference ...",
-    after_help = "Instead of a file:\n  lab        exercises: list, start, check, hint\n  import     evidence from a real machine\n  reference  the reference of the language\n\nExamples:\n  vmlab                                      the prompt\n  vmlab scripts/oom.rhai                     a script\n  vmlab --machine x86_64-numa2 -e 'kmem -z'  one line, on another machine"
+    override_usage = "vmlab [OPTIONS] [FILE [ARGS]...]\n       vmlab [OPTIONS] lab|import|bench|reference ...",
+    after_help = "Instead of a file:\n  lab        exercises: list, start, check, hint\n  import     evidence from a real machine; - is standard input\n  bench      what the simulator costs on this host\n  reference  the reference of the language\n\nExamples:\n  vmlab                                      the prompt\n  vmlab scripts/oom.rhai                     a script\n  vmlab --machine x86_64-numa2 -e 'kmem -z'  one line, on another machine"
 )]
 struct Cli {
     #[command(flatten)]
@@ -133,13 +138,92 @@ pub fn run() -> u8 {
                 vmlab::lab::command::SHELL,
             ))
         }
-        Some(word @ ("import" | "bench")) => Err(format!("error: vmlab {word} is not built yet")),
+        Some("import") => imported(cli.options, &cli.args),
+        Some("bench") => measured(&cli.options, &cli.args),
         _ => session(cli.options, cli.file, &cli.args),
     };
     status.unwrap_or_else(|complaint| {
         complain(&complaint);
         USAGE
     })
+}
+
+/// Evidence from a real machine: the report, and then the prompt, if somebody sits at the terminal.
+fn imported(options: Options, files: &[String]) -> Result<u8, String> {
+    if files.iter().any(|word| word == "--help" || word == "-h") {
+        print(IMPORT);
+        return Ok(0);
+    }
+    if let Some(option) = files.iter().find(|word| word.starts_with('-') && word.len() > 1) {
+        return Err(format!(
+            "error: vmlab import {option}: options stand before the word: vmlab {option} import FILE"
+        ));
+    }
+    if files.is_empty() {
+        return Err(
+            "error: import what?\n  help: vmlab import FILE..., or - for standard input; --help says which"
+                .into(),
+        );
+    }
+    let stdin = || {
+        let mut bytes = Vec::new();
+        std::io::stdin().take(import::MAX_TEXT + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let evidence = Evidence::gather(files, stdin).map_err(|why| format!("error: {why}"))?;
+    let bench = put(&options, evidence.config.clone(), "the machine")?;
+    let mut session = open(bench, &options, &[]);
+    let report = imported::report(&evidence, &session.bench.borrow().machine);
+    session.show(report);
+    let outcome = lines(&mut session, &options.e);
+    let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if outcome == Outcome::Done && (options.interactive || (people && options.e.is_empty() && !options.json))
+    {
+        return prompt(session, &options);
+    }
+    Ok(status(outcome))
+}
+
+const IMPORT: &str = "\
+Evidence from a real machine: makes a machine of it, and reports.
+
+Usage: vmlab [OPTIONS] import FILE...
+
+  FILE  a capture, a folder of captures, a machine spec; `-` is standard input
+
+Captures are told by name or content: /proc/zoneinfo, alone or with others of the same machine:
+pagetypeinfo, buddyinfo, iomem, meminfo, swaps, the boot log (dmesg), `sysctl vm`, and for each node
+nodeN-distance and nodeN-cpulist.
+
+  vmlab import zoneinfo.txt dmesg.txt
+  cat /proc/zoneinfo | vmlab import -
+  vmlab -e 'kmem -f' import captures/
+";
+
+/// What the simulator's own operations cost here.
+fn measured(options: &Options, words: &[String]) -> Result<u8, String> {
+    if let Some(word) = words.first() {
+        return Err(format!(
+            "error: vmlab bench takes no {word}\n  help: the machine is chosen by --machine, JSON by --json"
+        ));
+    }
+    let config = config(options)?;
+    let rows = bench::measure(&config).map_err(|why| format!("error: {}: {why}", options.machine))?;
+    if options.json {
+        print(&format!("{}\n", bench::json(&rows, &config)));
+    } else {
+        let theme = options.manners().theme;
+        print(&vmlab::shell::render::draw(&bench::table(&rows, &config), theme));
+    }
+    Ok(0)
+}
+
+/// A session as the options want it.
+fn open(bench: Bench, options: &Options, args: &[String]) -> Session {
+    let mut session = Session::new(bench, options.manners());
+    session.interpreter.set_args(args);
+    session.guests.push(vmlab::lab::prompt::GUEST);
+    interruptible(&session);
+    session
 }
 
 /// The prompt, a script, `-e`, or standard input.
@@ -156,22 +240,11 @@ fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8
         Some("-") => Some(("-".to_string(), read_stdin()?)),
         Some(file) => Some((file.to_string(), read(file)?)),
     };
-    let bench = boot(&options)?;
-    let mut session = Session::new(bench, options.manners());
-    session.interpreter.set_args(args);
+    let mut session = open(boot(&options)?, &options, args);
     if let Some(name) = &options.help_topic {
         return Ok(status(session.obey(&format!("help {name}"))));
     }
-    session.guests.push(vmlab::lab::prompt::GUEST);
-    interruptible(&session);
-
-    let mut outcome = Outcome::Done;
-    for code in &options.e {
-        outcome = session.obey_lines(code, true);
-        if outcome != Outcome::Done {
-            break;
-        }
-    }
+    let mut outcome = lines(&mut session, &options.e);
     if let Some((name, text)) = script.filter(|_| outcome == Outcome::Done) {
         outcome = session.run_script(&name, &text);
         if options.log {
@@ -186,6 +259,17 @@ fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8
         return prompt(session, &options);
     }
     Ok(status(outcome))
+}
+
+/// The lines of `-e`, until one fails.
+fn lines(session: &mut Session, codes: &[String]) -> Outcome {
+    for code in codes {
+        let outcome = session.obey_lines(code, true);
+        if outcome != Outcome::Done {
+            return outcome;
+        }
+    }
+    Outcome::Done
 }
 
 /// Standard input that is no terminal: lines as at the prompt, without one.
@@ -229,17 +313,36 @@ fn status(outcome: Outcome) -> u8 {
     }
 }
 
-/// The machine the options name, with their seed and sysctls.
+/// The machine the options name.
 fn boot(options: &Options) -> Result<Bench, String> {
-    let mut config = import::machine(&options.machine).map_err(|why| format!("error: {why}"))?;
-    config.seed = options.seed.unwrap_or(config.seed);
+    let config = config(options)?;
     // What is shipped is known; what was captured or written elsewhere is worth a look.
-    if !options.quiet && import::shipped::text(&options.machine).is_none() {
-        for inferred in &config.inferred {
-            complain(&format!("note: {inferred}"));
-        }
+    let notes = !options.quiet && import::shipped::text(&options.machine).is_none();
+    if notes {
+        config.inferred.iter().for_each(|inferred| note(inferred));
     }
-    let mut machine = Machine::boot(config).map_err(|why| format!("error: {}: {why}", options.machine))?;
+    let bench = put(options, config, &options.machine)?;
+    if notes {
+        let found = import::differences(&options.machine, &bench.borrow().machine);
+        found.map_err(|why| format!("error: {why}"))?.iter().for_each(|found| note(&found.to_string()));
+    }
+    Ok(bench)
+}
+
+fn note(text: &str) {
+    for line in wrap(&format!("note: {text}"), WIDTH) {
+        complain(&line);
+    }
+}
+
+fn config(options: &Options) -> Result<Config, String> {
+    import::machine(&options.machine).map_err(|why| format!("error: {why}"))
+}
+
+/// A bench with the machine booted, and its sysctls as the options want them.
+fn put(options: &Options, mut config: Config, name: &str) -> Result<Bench, String> {
+    config.seed = options.seed.unwrap_or(config.seed);
+    let mut machine = Machine::boot(config).map_err(|why| format!("error: {name}: {why}"))?;
     for setting in &options.set {
         let Some((name, value)) = setting.split_once('=') else {
             return Err(format!("error: --set {setting}: a name and a value are expected, vm.swappiness=10"));

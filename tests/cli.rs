@@ -73,6 +73,11 @@ fn exit_statuses() {
         (vec!["--help-topic", "kmem"], 0),
         (vec!["--help-topic", "no_such_page"], 1),
         (vec!["reference"], 0),
+        (vec!["import"], 2),
+        (vec!["import", "--help"], 0),
+        (vec!["import", "/no/such/file"], 2),
+        (vec!["import", "Cargo.toml"], 2),
+        (vec!["bench", "faster"], 2),
     ] {
         let output = run(&args);
         assert_eq!(status(&output), want, "{args:?}\n{}{}", text(&output.stdout), text(&output.stderr));
@@ -112,6 +117,54 @@ fn a_folder_that_is_no_machine_is_named() {
         assert_eq!(status(&output), 2, "{complaint}");
         assert!(complaint.contains(machine) && complaint.contains("help:"), "{complaint}");
     }
+}
+
+#[test]
+fn evidence_becomes_a_machine_and_a_report() {
+    let folder = "tests/truth/boot/x86_64-256M";
+    let zoneinfo = std::fs::read_to_string(format!("{folder}/zoneinfo.txt")).unwrap();
+    // Alone on standard input, it is the state it shows.
+    let output = fed(&["import", "-"], &zoneinfo);
+    let report = text(&output.stdout);
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(report.starts_with("read: zoneinfo\n") && report.contains("are those that it shows"), "{report}");
+    assert!(report.contains("DMA32") && !report.contains("vmlab>"), "{report}");
+    // With others, what is computed is compared; -e asks the machine.
+    let files =
+        ["zoneinfo", "pagetypeinfo", "dmesg", "iomem", "sysctl-vm"].map(|f| format!("{folder}/{f}.txt"));
+    let mut args = vec!["-e", "kmem -f | tail -1", "import"];
+    args.extend(files.iter().map(String::as_str));
+    let output = run(&args);
+    let report = text(&output.stdout);
+    assert!(
+        report.contains("as computed, are those captured") && report.ends_with("(verified)\n"),
+        "{report}"
+    );
+    let output = run(&["--json", "import", folder]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["schema"], &report["rows"][0]["zone"]), (&1.into(), &"DMA".into()));
+    for (input, what) in
+        [("", "the text is empty"), ("Dear Sir", "looks like none"), ("MemTotal: 1 kB\n", "meminfo alone")]
+    {
+        let output = fed(&["import", "-"], input);
+        assert_eq!(status(&output), 2, "{input:?}");
+        assert!(text(&output.stderr).contains(what), "{input:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn the_simulator_says_what_it_costs() {
+    let output = run(&["--json", "bench"]);
+    let table: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rows = table["rows"].as_array().expect("rows");
+    assert_eq!((&table["machine"], rows.len()), (&"tiny".into(), 8));
+    for row in rows {
+        let [least, ns, most] = ["ns_least", "ns", "ns_most"].map(|key| row[key].as_f64().expect("a number"));
+        assert!(0.0 < least && least <= ns && ns <= most, "{row}");
+    }
+    let output = run(&["bench"]);
+    assert!(text(&output.stdout).contains("--manifest-path benches/Cargo.toml"), "{}", text(&output.stdout));
+    assert_eq!(text(&output.stdout).contains("debug build"), cfg!(debug_assertions));
 }
 
 #[test]
@@ -181,6 +234,7 @@ fn a_closed_pipe_is_a_quiet_end() {
 fn runaway_scripts_are_stopped() {
     for (script, what) in [
         ("loop {}", "too many operations (limit 200000)"),
+        ("let p = spawn(\"a\"); loop { fork(p); }", "too many operations (limit 200000)"),
         ("fn f(x) { 1 + f(x + 1) } f(0)", "calls go deeper than 64"),
         ("let s = \"x\"; loop { s += s; }", "too large: length of string"),
         ("let a = [1]; loop { a += a; }", "too large: size of array"),

@@ -180,8 +180,8 @@ fn paths_are_recognised_by_content() {
         assert!(error.to_string().contains(words), "{error}");
     }
     let files: Vec<PathBuf> = recordings(&boot).iter().map(|f| boot.join(f)).collect();
-    let evidence = import::evidence(&files).unwrap();
-    assert_eq!(Config { name: from_folder.name.clone(), ..evidence }, from_folder);
+    let evidence = import::evidence::Evidence::gather(&files, || Ok(Vec::new())).unwrap();
+    assert_eq!(Config { name: from_folder.name.clone(), ..evidence.config }, from_folder);
     let error = import::load(boot.join("buddyinfo.txt")).unwrap_err().to_string();
     assert!(error.contains("a line of buddyinfo or pagetypeinfo"), "{error}");
 }

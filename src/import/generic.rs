@@ -136,17 +136,25 @@ fn slice(map: &[Range<u64>], below: u64, frames: u64) -> Vec<Range<u64>> {
 /// Takes the kernel's own share: its image on the first node, page descriptors on each.
 fn reserve(arch: Arch, node: &mut NodeConfig, boot: bool) {
     let frames: u64 = node.zones.iter().map(|z| z.present).sum();
-    // Pages that image, hash tables and per-CPU areas took in the captures; bytes of `struct page` for each frame.
-    let (image, descriptor) = match arch {
-        Arch::X86_64 | Arch::Arm64 => (40 * MIB, 64),
-        Arch::I386 | Arch::I386Pae => (20 * MIB, 32),
-        Arch::Arm | Arch::Uml => (16 * MIB, 32),
+    // Pages that image, hash tables and per-CPU areas took in the captures.
+    let image = match arch {
+        Arch::X86_64 | Arch::Arm64 => 40 * MIB,
+        Arch::I386 | Arch::I386Pae | Arch::Arm | Arch::Uml => 16 * MIB,
     };
+    // Where all descriptors are one array, a hole has descriptors as well.
+    let described = if arch.section_pages().is_some() {
+        frames
+    } else {
+        let present = || node.zones.iter().filter(|z| z.present > 0);
+        let first = present().map(|z| z.start_pfn).min().unwrap_or(0);
+        present().map(|z| z.start_pfn + z.spanned).max().unwrap_or(0) - first
+    };
+    let memmap = (described * arch.page_struct_bytes()) >> PAGE_SHIFT;
     // A PC's kernel leaves the first MiB to the firmware.
     let pc = matches!(arch, Arch::X86_64 | Arch::I386 | Arch::I386Pae);
     let low = node.zones.iter_mut().filter(|z| pc && z.present > 0 && z.start_pfn < MIB);
     let low: u64 = low.map(below_a_mib).sum();
-    let share = ((frames * descriptor) >> PAGE_SHIFT) + if boot { image } else { 0 };
+    let share = memmap + if boot { image } else { 0 };
     // On a small machine a quarter is taken: 4 of 16 MiB.
     let share = share.min((frames + if low > 0 { MIB - low } else { 0 }) / 4).saturating_sub(if low > 0 {
         MIB

@@ -5,6 +5,7 @@
 //!               ├─ a zoneinfo text        bare      zoneinfo
 //!               └─ a machine spec (YAML)  spec      generic (a plain machine)
 //!   machine(name) ── shipped specs        shipped
+//!   Evidence      ── pastes and files     evidence
 //! ```
 //!
 //! | module | reads |
@@ -26,6 +27,7 @@ pub mod buddyinfo;
 pub mod check;
 pub mod dmesg;
 mod error;
+pub mod evidence;
 pub mod folder;
 pub mod generic;
 pub mod iomem;
@@ -48,7 +50,7 @@ use crate::mm::machine::Machine;
 use std::path::Path;
 
 /// A zoneinfo of the largest machines is below this.
-const MAX_TEXT: u64 = 64 << 20;
+pub const MAX_TEXT: u64 = 64 << 20;
 
 /// Makes a machine of what lies at `path`: a folder of captures, a zoneinfo text, or a machine spec, told by content.
 pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
@@ -91,18 +93,6 @@ pub fn machine(name_or_path: &str) -> Result<Config, ImportError> {
         return if is_path { load(name_or_path) } else { shipped::get(name_or_path) };
     }
     load(name_or_path)
-}
-
-/// Makes a machine of several captured files, whatever they are called; a single path is taken as [`load`] takes it.
-pub fn evidence(paths: &[impl AsRef<Path>]) -> Result<Config, ImportError> {
-    if let [path] = paths {
-        return load(path);
-    }
-    let mut captures = folder::Captures::default();
-    for path in paths.iter().map(AsRef::as_ref) {
-        captures.add_evidence(&path.display().to_string(), read(path, MAX_TEXT)?)?;
-    }
-    folder::machine("imported", &captures)
 }
 
 /// Where a machine booted from a folder of captures differs from them; nothing for any other source.

@@ -10,6 +10,7 @@
 //! Or, as captures are written, every zone of every node: see `machines/x86_64-256M.yaml`. JSON is YAML, so a map of a
 //! script is a spec as well. Fidelity: not of the kernel.
 
+mod brackets;
 mod build;
 mod form;
 mod many;
@@ -33,6 +34,10 @@ pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError
 
 /// A complaint of the YAML reader, with the line it is about and what to try.
 fn not_a_spec(file: &str, text: &str, error: &serde_yaml::Error) -> ImportError {
+    if let Some((line, column, what, advice)) = brackets::mistake(text) {
+        let source = text.lines().nth(line - 1).unwrap_or("");
+        return ImportError::new(file, what).at(line, source).column(column).advise(advice);
+    }
     let message = error.to_string();
     // The place stands in front, as everywhere: it need not be said twice.
     let problem = message.split(" at line ").next().unwrap_or(&message);
@@ -69,6 +74,13 @@ fn advice(problem: &str) -> String {
     if problem.contains("a machine spec") {
         return "A machine is a YAML spec such as `arch: x86_64` and `mem: 256M`, a zoneinfo text, or a folder of captures."
             .into();
+    }
+    // A complaint that ends in what could be written is its own advice.
+    if problem.contains(" is no ") || problem.starts_with("invalid ") {
+        return "Correct the value, or leave the key out where the rest says enough.".into();
+    }
+    if problem.contains("tab character") {
+        return "Indent with spaces: YAML takes no tabs.".into();
     }
     "Indentation and brackets make the structure; see the shipped machines for an example.".into()
 }
@@ -154,6 +166,14 @@ mod tests {
         let error = refused("arch: x86-64\n");
         assert!(error.contains("m.yaml:1:7: arch: \"x86-64\" is no architecture"), "{error}");
         assert!(error.contains("Did you mean x86_64?"), "{error}");
+        let error = refused("arch: vax\n");
+        assert!(error.contains("there are x86_64") && error.contains("help: Correct the value"), "{error}");
+        let error = refused("nodes: [512M, 512M\ncpus: 2\n");
+        assert!(
+            error.starts_with("m.yaml:1:8: [ is never closed\n") && error.contains("Close it with ]"),
+            "{error}"
+        );
+        assert!(refused("mem: 1G\n\tcpus: 2\n").contains("Indent with spaces"));
         let error = refused("mem: lots\n");
         assert!(error.contains("\"lots\" is no size"), "{error}");
         let error = refused("mem: 1M\n");

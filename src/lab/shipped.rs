@@ -31,6 +31,10 @@ labs! {
         "one-piece" "one-zone" "pages-for-kilobytes" "spanned-is-memory";
     "02-which-zone-pays":
         "help-from-above" "low-zones-first" "no-fallback" "the-name-says-it";
+    "03-mem-map-price":
+        "a-gap-costs-nothing" "high-memory-pays" "paid-twice" "sixty-four-everywhere";
+    "04-reserve-before-the-buddy":
+        "a-place-of-my-own" "after-the-hand-over" "anywhere" "keeps-the-picture" "not-aligned" "still-early" "the-kernel-first";
     "05-ten-splits":
         "always-a-large-block" "cut-off-the-front" "eleven-orders" "halves-are-gone" "upper-half-first";
     "06-merge-them-back":

@@ -17,6 +17,7 @@ mod handover;
 mod layout;
 
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
+use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
@@ -27,6 +28,8 @@ use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
+use crate::mm::page_owner::PageOwners;
+use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::slots::Slots;
@@ -95,6 +98,7 @@ impl Machine {
         machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();
         machine.clock = 0;
+        machine.set_alarm();
         Ok(machine)
     }
 
@@ -166,6 +170,7 @@ impl Machine {
                 stat: [0; NodeStat::COUNT],
                 lruvec: Lruvec::default(),
                 kswapd: Kswapd::default(),
+                kcompactd: Kcompactd::default(),
             });
         }
         for late in &config.late_freed {
@@ -217,7 +222,12 @@ impl Machine {
             swap_turn: 0,
             io: VecDeque::new(),
             device_free_at: 0,
-            background: false,
+            alarm: 0,
+            lumpy_reclaim: false,
+            page_owner: PageOwners::default(),
+            page_poison: PagePoison::default(),
+            stray_writes: false,
+            debug_pages: false,
             in_background: false,
             isolated: Vec::new(),
             ooms: Vec::new(),
@@ -373,6 +383,37 @@ impl Machine {
         Ok(())
     }
 
+    /// Obeys the kernel's command line, as far as its words are simulated (`parse_early_param`).
+    fn apply_cmdline(&mut self) {
+        let line = self.config.cmdline.clone();
+        if line.is_empty() {
+            return;
+        }
+        self.printk(format!("Kernel command line: {line}"));
+        let mut unknown = Vec::new();
+        for word in line.split_whitespace() {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let switch: fn(&mut Machine, bool) = match name {
+                "page_owner" => Machine::set_page_owner,
+                "page_poison" => Machine::set_page_poison,
+                _ => {
+                    unknown.push(word);
+                    continue;
+                }
+            };
+            match kstrtobool(value) {
+                Some(on) => switch(self, on),
+                None => self.printk(format!("Malformed early option '{name}'")),
+            }
+        }
+        if !unknown.is_empty() {
+            let unknown = unknown.join(" ");
+            self.printk(format!(
+                "Unknown kernel command line parameters \"{unknown}\", will be passed to user space."
+            ));
+        }
+    }
+
     /// True unless huge pages are absent or switched off.
     pub fn thp_enabled(&self) -> bool {
         self.config.thp.is_some() && self.thp != ThpMode::Never
@@ -395,7 +436,22 @@ impl Machine {
 /// The spec's own settings come last.
 fn apply(machine: &mut Machine) -> Result<(), BootError> {
     machine.apply_spec_sysctls()?;
-    machine.apply_spec_swap()
+    machine.apply_spec_swap()?;
+    machine.apply_cmdline();
+    Ok(())
+}
+
+/// Yes or no as a kernel parameter says it (`kstrtobool`).
+pub fn kstrtobool(word: &str) -> Option<bool> {
+    match word.get(..2).unwrap_or(word) {
+        "on" | "oN" | "On" | "ON" => Some(true),
+        "of" | "oF" | "Of" | "OF" => Some(false),
+        _ => match word.chars().next()? {
+            'y' | 'Y' | 't' | 'T' | '1' => Some(true),
+            'n' | 'N' | 'f' | 'F' | '0' => Some(false),
+            _ => None,
+        },
+    }
 }
 
 fn assemble_zone(config: &ZoneConfig, id: ZoneId, node: &NodeConfig, pgdat: usize, cpus: usize) -> Zone {

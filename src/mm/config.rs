@@ -540,6 +540,8 @@ pub struct Config {
     pub thp: Option<ThpMode>,
     /// Freed after the watermarks were computed, in the order of the log.
     pub late_freed: Vec<LateFreed>,
+    /// The kernel's command line: `page_owner=on page_poison=1`.
+    pub cmdline: String,
     /// Sysctls of the spec, written in this order after boot; the three values that reading shows come first.
     pub sysctl: Vec<(String, String)>,
     /// Swap areas switched on after boot.
@@ -575,6 +577,7 @@ impl Config {
             pageblock_order: arch.pageblock_order(),
             thp: None,
             late_freed: Vec::new(),
+            cmdline: String::new(),
             sysctl: Vec::new(),
             swap: Vec::new(),
             costs: Costs::default(),

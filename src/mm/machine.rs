@@ -11,6 +11,8 @@ use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
 use crate::mm::page_alloc::Lane;
+use crate::mm::page_owner::PageOwners;
+use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
@@ -301,13 +303,23 @@ pub struct Machine {
     pub(crate) swap_turn: u32,
     pub(crate) io: VecDeque<Io>,
     pub(crate) device_free_at: u64,
-    /// The device or a kernel thread has something to do as time passes.
-    pub(crate) background: bool,
+    /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
+    pub(crate) alarm: u64,
     pub(crate) in_background: bool,
     /// Room for isolated pages, kept to spare allocations.
     pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,
     pub(crate) ratelimits: Ratelimits,
+    /// Order > 0 is reclaimed as 2.6 did: neighbours of a victim go with it, and nothing is compacted.
+    pub lumpy_reclaim: bool,
+    /// Who allocated each page.
+    pub page_owner: PageOwners,
+    /// The pattern in freed pages.
+    pub page_poison: PagePoison,
+    /// A script wrote into a page that was free.
+    pub(crate) stray_writes: bool,
+    /// One of the three wants to see every page that is allocated or freed.
+    pub(crate) debug_pages: bool,
     /// Page allocations until one is made to fail.
     pub(crate) fail_in: Option<u64>,
 }

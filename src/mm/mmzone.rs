@@ -5,7 +5,7 @@
 //! Simplified — blocks of the largest order that nobody touched since boot are a range, not list entries.
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
-use crate::mm::compaction::Deferral;
+use crate::mm::compaction::{Kcompactd, Memory};
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::Machine;
@@ -104,8 +104,8 @@ pub struct Zone {
     pub nonempty: [u16; MigrateType::COUNT],
     /// Largest blocks untouched since boot, all Movable: ranges of frames, lowest first.
     pub virgin: VecDeque<(u32, u32)>,
-    /// What compaction remembers of its failures.
-    pub compaction: Deferral,
+    /// What compaction remembers of the zone.
+    pub compaction: Memory,
     /// Lists of each CPU.
     pub pageset: Vec<PerCpuPages>,
     /// Pages by state.
@@ -138,7 +138,7 @@ impl Zone {
             free_area: [FreeArea::default(); Order::COUNT],
             nonempty: [0; MigrateType::COUNT],
             virgin: VecDeque::new(),
-            compaction: Deferral::default(),
+            compaction: Memory::default(),
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],
@@ -207,6 +207,28 @@ impl Zone {
     /// Largest blocks that nobody touched since boot.
     pub fn virgin_blocks(&self) -> u64 {
         self.virgin.iter().map(|r| u64::from((r.1 - r.0) / Order::MAX.pages())).sum()
+    }
+
+    /// The block untouched since boot that holds a frame: its first frame.
+    pub fn virgin_block(&self, pfn: Pfn) -> Option<Pfn> {
+        self.virgin
+            .iter()
+            .find(|r| (r.0..r.1).contains(&pfn.0))
+            .map(|_| Pfn(pfn.0 & !(Order::MAX.pages() - 1)))
+    }
+
+    /// Takes the block that holds a frame out of those untouched since boot.
+    pub(crate) fn take_virgin_at(&mut self, pfn: Pfn) -> Option<Pfn> {
+        let at = self.virgin.iter().position(|r| (r.0..r.1).contains(&pfn.0))?;
+        let (start, end) = self.virgin[at];
+        let head = pfn.0 & !(Order::MAX.pages() - 1);
+        let parts = [(start, head), (head + Order::MAX.pages(), end)];
+        self.virgin.remove(at);
+        for part in parts.into_iter().rev().filter(|(start, end)| start < end) {
+            self.virgin.insert(at, part);
+        }
+        self.note_emptied(Order::MAX, MigrateType::Movable);
+        Some(Pfn(head))
     }
 
     /// Free blocks of an order and a migratetype.
@@ -312,6 +334,8 @@ pub struct Node {
     pub lruvec: Lruvec,
     /// Its reclaim thread.
     pub kswapd: Kswapd,
+    /// Its compaction thread.
+    pub kcompactd: Kcompactd,
 }
 
 impl Node {
@@ -334,18 +358,20 @@ impl Node {
     }
 }
 
-/// Pageblock types, one byte for each 2 MiB.
+/// Pageblock types, one byte for each 2 MiB, and whether compaction shall skip the pageblock.
 #[derive(Clone, Debug, Default)]
 pub struct Pageblocks {
     order: Order,
     types: Vec<MigrateType>,
+    /// One bit each (`PB_migrate_skip`); nothing while no bit was ever set.
+    skip: Vec<u64>,
 }
 
 impl Pageblocks {
     /// All Movable, up to the frame `end`; blocks of `order`.
     pub fn new(order: Order, end: u32) -> Pageblocks {
         let blocks = (end as usize).div_ceil(order.pages() as usize);
-        Pageblocks { order, types: vec![MigrateType::Movable; blocks] }
+        Pageblocks { order, types: vec![MigrateType::Movable; blocks], skip: Vec::new() }
     }
 
     /// How large a pageblock is (`pageblock_order`).
@@ -364,6 +390,31 @@ impl Pageblocks {
     #[inline]
     pub fn start(&self, pfn: Pfn) -> Pfn {
         Pfn(pfn.0 & !(self.pages() - 1))
+    }
+
+    /// Shall compaction skip the pageblock? (`get_pageblock_skip`)
+    pub fn skip(&self, pfn: Pfn) -> bool {
+        let block = pfn.0 as usize >> self.order.get();
+        self.skip.get(block / 64).is_some_and(|bits| bits & 1 << (block % 64) != 0)
+    }
+
+    /// Compaction shall skip the pageblock (`set_pageblock_skip`).
+    pub fn set_skip(&mut self, pfn: Pfn) {
+        let block = pfn.0 as usize >> self.order.get();
+        if self.skip.is_empty() {
+            self.skip = vec![0; self.types.len().div_ceil(64)];
+        }
+        self.skip[block / 64] |= 1 << (block % 64);
+    }
+
+    /// Compaction shall look again at the pageblocks from one frame to another (`clear_pageblock_skip`).
+    pub fn clear_skip(&mut self, start: u32, end: u32) {
+        let shift = self.order.get();
+        for block in start as usize >> shift..=(end.max(start + 1) as usize - 1) >> shift {
+            if let Some(bits) = self.skip.get_mut(block / 64) {
+                *bits &= !(1 << (block % 64));
+            }
+        }
     }
 
     /// The type of the pageblock that holds a frame (`get_pageblock_migratetype`).

@@ -13,6 +13,7 @@
 //! Absent — cpusets, memory cgroups, deferred initialisation, shuffling.
 
 mod context;
+mod contig;
 mod exact;
 pub mod fallback;
 pub mod pcp;
@@ -170,7 +171,7 @@ impl Machine {
             self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(order.pages()));
         }
         self.last_alloc.brief = Some(Brief { free, pfn, order, from });
-        self.prep_new_page(pfn, gfp, order);
+        self.prep_unwatched_page(pfn, gfp, order);
         self.charge(self.config.costs.alloc);
         Some(pfn)
     }
@@ -185,7 +186,7 @@ impl Machine {
     /// while somebody wants to see every allocation.
     pub(crate) fn lane_to(&self, ac: &AllocContext, preferred: ZoneId) -> Option<Lane> {
         let zone = &self.zones[preferred.index()];
-        let watched = self.trace.hot || self.fail_in.is_some();
+        let watched = self.trace.hot || self.debug_pages || self.fail_in.is_some();
         if watched || ac.node != self.home || zone.pgdat != self.home || zone.boosted_watermark {
             return None;
         }
@@ -311,10 +312,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Somebody wants to know about every page that is freed: the trace, or the store of contents.
+    /// Somebody wants to know about every page that is freed: the trace, the store of contents, page owner, poison.
     #[inline]
     fn free_is_watched(&self) -> bool {
-        self.trace.hot || !self.contents.is_empty()
+        self.trace.hot || !self.contents.is_empty() || self.debug_pages
     }
 
     /// Frees a block with all checks apart: others may hold it, more may hang on it, or it may not be freed at all.
@@ -326,6 +327,7 @@ impl Machine {
         }
         if page.refcount > 1 {
             self.mem_map.page_mut(pfn).refcount -= 1;
+            self.free_behind(pfn, order);
             return Ok(());
         }
         let mut last = page;
@@ -342,14 +344,37 @@ impl Machine {
         Ok(())
     }
 
-    /// Drops one reference of a page; the last one frees it (`put_page`).
+    /// Whoever frees a plain block gives all of it back; another's reference keeps the first page alone (`__free_pages`).
+    fn free_behind(&mut self, pfn: Pfn, order: Order) {
+        if order == Order::ZERO || self.mem_map.page(pfn).is(PageFlags::HEAD) {
+            return;
+        }
+        self.mem_map.page_mut(pfn).private = 0;
+        let mut order = order;
+        while let Some(half) = order.down() {
+            order = half;
+            let rest = pfn.up(order.pages());
+            let page = self.mem_map.page_mut(rest);
+            page.prep(order);
+            page.refcount = 0;
+            self.free_unreferenced(rest, order);
+        }
+    }
+
+    /// Drops one reference of a page; the last one frees it, and the whole of a compound page (`put_page`).
     ///
     /// # Errors
     /// As [`Machine::free_pages`].
     #[inline]
     pub fn put_page(&mut self, pfn: Pfn) -> Result<(), Oops> {
-        let order = self.mem_map.page(pfn).order();
-        self.free_pages(pfn, order)
+        let head = self.compound_head(pfn);
+        let page = self.mem_map.page(head);
+        let order = page.order();
+        if page.refcount > 1 {
+            self.mem_map.page_mut(head).refcount -= 1;
+            return Ok(());
+        }
+        self.free_pages(head, order)
     }
 
     /// Gives back a block nobody holds any more (`free_the_page`).
@@ -377,6 +402,9 @@ impl Machine {
         }
         if !self.contents.is_empty() {
             self.contents.forget(pfn, order);
+        }
+        if self.page_owner.enabled {
+            self.reset_page_owner(pfn, order);
         }
         if self.trace.hot {
             self.emit(Event::PageFree { pfn, order });
@@ -547,8 +575,16 @@ impl Machine {
     }
 
     /// Makes a block whose first page is prepared ready for its new owner (`prep_new_page`).
-    #[inline(always)]
     fn prep_new_page(&mut self, pfn: Pfn, gfp: Gfp, order: Order) {
+        self.prep_unwatched_page(pfn, gfp, order);
+        if self.debug_pages {
+            self.post_alloc_hook(pfn, order, gfp);
+        }
+    }
+
+    /// The same while nobody looks at every page.
+    #[inline(always)]
+    fn prep_unwatched_page(&mut self, pfn: Pfn, gfp: Gfp, order: Order) {
         if order > Order::ZERO && gfp.has(Gfp::COMP) {
             self.prep_compound_page(pfn, order);
         }
@@ -600,45 +636,6 @@ impl Machine {
                 self.emit(Event::BuddyMerge { pfn, from: order, to: into });
             }
         }
-    }
-
-    #[cold]
-    fn bad_free(&mut self, pfn: Pfn, order: Order) -> Oops {
-        let page = self.mem_map.page(pfn);
-        let reason = if page.is(PageFlags::RESERVED) {
-            "PAGE_FLAGS_CHECK_AT_FREE flag(s) set"
-        } else {
-            "nonzero _refcount"
-        };
-        let advice = if page.is(PageFlags::RESERVED) {
-            "the frame is reserved: the buddy allocator never had it".to_string()
-        } else if page.is(PageFlags::TAIL) {
-            format!("the page is in the middle of a compound page; free its head, pfn {}", Pfn(page.private))
-        } else if page.refcount == 0 {
-            format!("page pfn={pfn} is not allocated, so it cannot be freed: freed twice, or never allocated")
-        } else {
-            format!("order {order} given, allocated with {}", page.order())
-        };
-        self.bad_page(pfn, reason, &advice)
-    }
-
-    /// The kernel's complaint about a page that must not be freed (`bad_page`).
-    pub(crate) fn bad_page(&mut self, pfn: Pfn, reason: &str, advice: &str) -> Oops {
-        let line = format!("BUG: Bad page state in process {}  pfn:{:05x}", self.current.comm, pfn.0);
-        let page = self.mem_map.page(pfn);
-        let dump = format!(
-            "page:{pfn} refcount:{} mapcount:{} mapping:{:#x} index:{:#x} pfn:{:#x} flags:({})",
-            page.refcount,
-            page.mapcount(),
-            page.mapping,
-            page.index,
-            pfn.0,
-            page.flags()
-        );
-        self.printk(line.clone());
-        self.printk(dump);
-        self.printk(format!("page dumped because: {reason}"));
-        Oops::new(line, format!("page dumped because: {reason}\n  {advice}"))
     }
 }
 
@@ -788,8 +785,8 @@ impl Zone {
     ) -> (u64, Order) {
         let first = order;
         self.mod_stat(ZoneStat::FreePages, i64::from(order.pages()));
-        if migratetype == MigrateType::Cma {
-            self.mod_stat(ZoneStat::FreeCma, i64::from(order.pages()));
+        if migratetype >= MigrateType::Cma {
+            self.count_special(migratetype, order);
         }
         while let Some(up) = order.up() {
             let buddy = pfn.buddy(order);
@@ -811,6 +808,17 @@ impl Zone {
         let tail = to == FreeTo::Tail || self.buddy_merge_likely(map, pfn, order);
         self.add_block(map, pfn, order, migratetype, tail);
         (u64::from(order.get() - first.get()), order)
+    }
+
+    /// Free pages of CMA are counted apart, isolated ones not at all (`__mod_zone_freepage_state`).
+    #[cold]
+    fn count_special(&mut self, migratetype: MigrateType, order: Order) {
+        let pages = i64::from(order.pages());
+        if migratetype == MigrateType::Cma {
+            self.mod_stat(ZoneStat::FreeCma, pages);
+        } else {
+            self.mod_stat(ZoneStat::FreePages, -pages);
+        }
     }
 
     /// True when a block of exactly this order begins at `pfn`, free and in this zone (`page_is_buddy`).

@@ -2,7 +2,8 @@
 //!
 //! Gorman 2.  Kernel: `mm/vmstat.c`, `include/linux/vm_event_item.h`, `include/linux/mmzone.h`.
 //! Fidelity: faithful — names and order of /proc/vmstat of 6.1. Simplified — exact at every moment; the kernel keeps
-//! differences per CPU and folds them every second.
+//! differences per CPU and folds them every second. Events, `numa_hit` and its kin among them, start at 0 on a booted
+//! machine: what the real boot counted is not imported.
 
 use crate::mm::config::ZoneType;
 

@@ -81,6 +81,8 @@ pub enum Ended {
     Closed,
     /// More output than the limit.
     TooMuchOutput(usize),
+    /// More operations than the limit, calls of the kernel among them.
+    TooManyOperations(u64),
     /// `exit(n)`.
     Exit(u8),
     /// No process is left to kill: the kernel's panic line.

@@ -117,11 +117,22 @@ pub fn gfp(value: &Dynamic) -> ScriptResult<Gfp> {
             None => {
                 let near = crate::script::suggest::nearest(word, names().map(|(name, ..)| *name));
                 let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                return misuse(format!("no such flag: {word}{help}"));
+                let advice =
+                    "a mask is flags with | between them: GFP_KERNEL|__GFP_ZERO; apropos GFP lists them";
+                let help = if help.is_empty() { format!("\n  help: {advice}") } else { help };
+                return misuse(format!("no such flag: {word:?}{help}"));
             }
         }
     }
     Ok(mask)
+}
+
+/// A mask that names two zones is a bug of whoever wrote it: the kernel stops there (`GFP_ZONE_BAD`).
+pub fn zones_agree(desk: &mut Desk, gfp: Gfp) -> ScriptResult<()> {
+    if gfp.zone(desk.machine.config.arch).is_some() {
+        return Ok(());
+    }
+    crate::script::answer::oops(Err(desk.machine.gfp_zone_bad(gfp)))
 }
 
 /// The pid that an argument means: a task's handle, or a number.

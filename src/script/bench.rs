@@ -11,7 +11,7 @@ use crate::script::out::Out;
 use crate::script::snapshots::Snapshots;
 use crate::script::table::Table;
 use rhai::NativeCallContext;
-use std::cell::{Ref, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,7 @@ pub struct Bench {
     /// Where results and complaints go.
     pub out: Out,
     stop: Arc<AtomicBool>,
+    calls: Rc<Cell<u64>>,
 }
 
 /// What lies on the bench.
@@ -69,7 +70,7 @@ impl Bench {
             traced: vec!["*".into()],
             context: SCRIPT_PID,
         };
-        Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default() }
+        Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default(), calls: Rc::default() }
     }
 
     /// A bench for transcripts: a shipped machine, nothing of the host, text only in replies.
@@ -90,7 +91,9 @@ impl Bench {
     /// When the engine was not made by [`engine`](crate::script::engine): a bug in vmlab.
     pub fn of(ctx: &NativeCallContext) -> Bench {
         let tag = ctx.tag().and_then(|tag| tag.read_lock::<Bench>().map(|bench| bench.clone()));
-        tag.expect("the engine carries its bench")
+        let bench: Bench = tag.expect("the engine carries its bench");
+        bench.calls.set(bench.calls.get() + 1);
+        bench
     }
 
     /// What lies on the bench, to look at.
@@ -119,8 +122,14 @@ impl Bench {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Calls of script functions since the line or the script began.
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
     /// Makes ready for the next line.
     pub fn rearm(&self) {
         self.stop.store(false, Ordering::Relaxed);
+        self.calls.set(0);
     }
 }

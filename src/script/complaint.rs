@@ -117,10 +117,15 @@ pub fn complain(
         }
     }
     calls.reverse();
-    let (kind, what, help) = words(error, engine, entries, variables);
+    let (kind, what, mut help) = words(error, engine, entries, variables);
+    // A message may carry its advice; the place stands between them.
+    let mut lines = what.split("\n  help: ");
+    let what = lines.next().unwrap_or_default().to_string();
+    help.extend(lines.map(String::from));
     let pos = error.position();
     let text = sources.text(&file);
-    let place = text.and_then(|text| place(sources.shown(&file), text, pos)).map(Box::new);
+    let place = text.and_then(|text| place(sources.shown(&file), text, pos));
+    let place = place.map(|place| Box::new(at_literal(place, &what)));
     if text.is_none() && !pos.is_none() {
         calls.insert(0, format!("at {}", spot(&file, pos)));
     }
@@ -141,6 +146,24 @@ fn place(source: &str, text: &str, pos: Position) -> Option<Place> {
     Some(Place { source: source.into(), line, column, width: word.max(1), text })
 }
 
+/// The engine points at the call; a complaint that quotes one of its literals means that.
+fn at_literal(place: Place, what: &str) -> Place {
+    let Some(literal) = what.find('"').and_then(|from| {
+        let length = what[from + 1..].find('"')?;
+        Some(&what[from..from + length + 2])
+    }) else {
+        return place;
+    };
+    let start = place.text.char_indices().nth(place.column - 1).map_or(place.text.len(), |(at, _)| at);
+    match place.text[start..].find(literal) {
+        Some(at) if literal.len() > 2 => {
+            let column = place.column + place.text[start..start + at].chars().count();
+            Place { column, width: literal.chars().count(), ..place }
+        }
+        _ => place,
+    }
+}
+
 type Words = (Kind, String, Vec<String>);
 
 fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &[String]) -> Words {
@@ -159,11 +182,7 @@ fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &
         ErrorFunctionNotFound(call, _) => unknown_call(call, engine, entries),
         ErrorDotExpr(text, _) => unknown_property(text, entries),
         ErrorPropertyNotFound(name, _) => script(format!("no such key in the map: {name}")),
-        ErrorTooManyOperations(_) => (
-            Kind::Script,
-            format!("too many operations (limit {})", engine.max_operations()),
-            vec!["raise the limit with --max-ops N; 0 is none".into()],
-        ),
+        ErrorTooManyOperations(_) => too_many_operations(engine.max_operations()),
         ErrorStackOverflow(_) => {
             let what = format!("calls go deeper than {}", engine.max_call_levels());
             (Kind::Script, what, vec!["does the recursion end?".into()])
@@ -199,6 +218,11 @@ fn words(error: &EvalAltResult, engine: &Engine, entries: &[Entry], variables: &
     }
 }
 
+fn too_many_operations(limit: u64) -> Words {
+    let what = format!("too many operations (limit {limit})");
+    (Kind::Script, what, vec!["raise the limit with --max-ops N; 0 is none".into()])
+}
+
 fn terminated(token: &rhai::Dynamic) -> Words {
     if let Some(oops) = token.read_lock::<Oops>() {
         let help = if oops.advice.is_empty() { vec![] } else { vec![oops.advice.clone()] };
@@ -211,6 +235,7 @@ fn terminated(token: &rhai::Dynamic) -> Words {
         Some(Ended::TooMuchOutput(limit)) => {
             (Kind::Script, format!("too much output (limit {limit} bytes)"), vec![])
         }
+        Some(Ended::TooManyOperations(limit)) => too_many_operations(*limit),
         Some(Ended::Panic(line)) => (Kind::Panic, line.clone(), vec![]),
         None => (Kind::Script, "the script was ended".into(), vec![]),
     }

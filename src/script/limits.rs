@@ -1,9 +1,12 @@
 //! The limits a script runs under: generous for a person's own work, tight for a stranger's.
 
+/// Operations that a call of the kernel counts as: it takes as long as so many steps of the interpreter.
+pub const CALL: u64 = 20;
+
 /// What a script may use up; 0 means no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Steps of the interpreter for one script or one typed line.
+    /// Steps of the interpreter for one script or one typed line; a call of the kernel counts as [`CALL`].
     pub operations: u64,
     /// Calls inside calls.
     pub call_levels: usize,

@@ -23,11 +23,15 @@ const PATIENCE: u32 = 1_000_000;
 /// The machine: booting one, tuning it, letting its time pass.
 #[export_module]
 pub mod functions {
-    /// Boots another machine: a shipped one by its name, a file, or a description.
+    /// Boots another machine: a shipped one by its name, a file, or a description; with a kernel command line, if given.
     ///
-    /// Handles and snapshots of the old machine are stale afterwards.
+    /// Handles and snapshots of the old machine are stale afterwards. Of the command line, `page_owner=on` and
+    /// `page_poison=1` have an effect.
     ///
     /// ```vmlab
+    /// > boot("tiny", "page_owner=on");
+    /// > cat /proc/cmdline
+    /// page_owner=on
     /// > boot("x86_64-numa2")
     /// machine x86_64-numa2: x86_64, kernel 6.1
     ///   MEMORY: 2047 MB (2017048 kB managed)  NODES: 2  CPUS: 2  SEED: 1
@@ -50,6 +54,15 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let host = bench.borrow().limits.host;
         let config = super::config(&machine, host)?;
+        super::put(&bench, config)
+    }
+
+    #[rhai_fn(name = "boot", return_raw)]
+    pub fn boot_with(ctx: NativeCallContext, machine: Dynamic, cmdline: &str) -> ScriptResult<MachineRef> {
+        let bench = Bench::of(&ctx);
+        let host = bench.borrow().limits.host;
+        let mut config = super::config(&machine, host)?;
+        config.cmdline = cmdline.into();
         super::put(&bench, config)
     }
 
@@ -238,6 +251,9 @@ pub mod functions {
     /// ```vmlab
     /// > run_until(|| now() >= 20.0)
     /// 20.0
+    /// > run_until(|| false)
+    /// error: the condition did not come true: waited 1000000 ticks, 4000 s; the clock stands at 4000 s
+    ///   help: time alone changes little: kernel threads work only when there is something to do; see events()
     /// ```
     #[rhai_fn(return_raw)]
     pub fn run_until(ctx: NativeCallContext, condition: FnPtr) -> ScriptResult<f64> {
@@ -249,7 +265,13 @@ pub mod functions {
             }
             bench.borrow_mut().machine.charge(JIFFY);
         }
-        misuse(format!("the condition did not come true within {PATIENCE} ticks"))
+        let now = bench.borrow().machine.clock;
+        misuse(format!(
+            "the condition did not come true: waited {PATIENCE} ticks, {:.0} s; the clock stands at {:.0} s\n  \
+             help: time alone changes little: kernel threads work only when there is something to do; see events()",
+            (now - start) as f64 / 1e9,
+            now as f64 / 1e9
+        ))
     }
 
     /// Runs a closure as an interrupt handler, on the CPU where the script is; answers what it answers.
@@ -354,14 +376,15 @@ pub mod functions {
     pub fn check(ctx: NativeCallContext) -> ScriptResult<String> {
         let census = Bench::of(&ctx).borrow().machine.check();
         match census {
-            Ok(c) => Ok(format!(
-                "pages {}: free {} + per-CPU {} + used {} = {} (verified)",
-                c.managed,
-                c.free,
-                c.pcp,
-                c.used,
-                c.free + c.pcp + c.used
-            )),
+            Ok(c) => {
+                let isolated =
+                    if c.isolated > 0 { format!(" + isolated {}", c.isolated) } else { String::new() };
+                let sum = c.free + c.pcp + c.isolated + c.used;
+                Ok(format!(
+                    "pages {}: free {} + per-CPU {}{isolated} + used {} = {sum} (verified)",
+                    c.managed, c.free, c.pcp, c.used
+                ))
+            }
             Err(broken) => misuse(format!("this is a bug in vmlab: an invariant is broken: {broken}")),
         }
     }
@@ -434,7 +457,7 @@ fn pass(bench: &Bench, ms: i64) -> ScriptResult<()> {
     let mut desk = bench.borrow_mut();
     match wanted.checked_mul(1_000_000).filter(|ns| *ns < END - desk.machine.clock.min(END)) {
         Some(ns) => {
-            desk.machine.charge(ns);
+            desk.machine.pass(ns);
             Ok(())
         }
         None => misuse(format!("{ms} ms is too long: the machine's clock ends after 292 years")),
@@ -508,7 +531,7 @@ fn advised(name: &str, what: String) -> String {
 }
 
 /// What a person wants to know of a machine first.
-fn text(machine: &Machine) -> String {
+pub fn text(machine: &Machine) -> String {
     let config = &machine.config;
     let mut lines =
         vec![format!("machine {}: {}, kernel {}", config.name, config.arch.name(), config.kernel)];

@@ -17,11 +17,14 @@ pub mod answer;
 pub mod args;
 pub mod bench;
 pub mod catalogue;
+pub mod compaction;
 pub mod complaint;
 pub mod constants;
+pub mod contig;
 pub mod fault;
 pub mod gfp;
 pub mod handles;
+pub mod imported;
 pub mod kmem;
 pub mod limits;
 pub mod machine;
@@ -32,6 +35,7 @@ pub mod objects;
 pub mod out;
 pub mod page;
 pub mod page_alloc;
+pub mod page_debug;
 pub mod proc;
 pub mod procps;
 pub mod program;
@@ -71,6 +75,9 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
         Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
+        Chapter::new("contig", exported_module!(contig::functions)),
+        Chapter::new("compaction", exported_module!(compaction::functions)),
+        Chapter::new("page_debug", exported_module!(page_debug::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
@@ -157,6 +164,8 @@ pub fn engine(bench: &Bench) -> Engine {
             Some(Dynamic::from(Ended::Interrupted))
         } else if watched.out.closed() {
             Some(Dynamic::from(Ended::Closed))
+        } else if limits.operations > 0 && operations + watched.calls() * limits::CALL > limits.operations {
+            Some(Dynamic::from(Ended::TooManyOperations(limits.operations)))
         } else if watched.out.overflowed() {
             Some(Dynamic::from(Ended::TooMuchOutput(limits.output)))
         } else {

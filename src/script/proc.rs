@@ -10,6 +10,7 @@
 pub mod buddyinfo;
 pub mod extfrag;
 pub mod meminfo;
+pub mod page_owner;
 pub mod pagetypeinfo;
 pub mod pid;
 pub mod swaps;
@@ -101,6 +102,10 @@ pub mod functions {
     /// 2
     /// > sysrq("q")
     /// error: sysrq("q"): only the key m is simulated: it shows memory
+    ///  --> 1:7
+    ///   |
+    /// 1 | sysrq("q")
+    ///   |       ^^^
     /// ```
     ///
     /// Kernel: `sysrq_handle_showmem`, `drivers/tty/sysrq.c`; `__show_mem`, `lib/show_mem.c`.
@@ -127,6 +132,7 @@ type Reader = fn(&Machine) -> Table;
 /// The files that a view makes.
 const FILES: &[(&str, Reader)] = &[
     ("/proc/buddyinfo", buddyinfo::table),
+    ("/proc/cmdline", cmdline),
     ("/proc/iomem", iomem),
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
@@ -159,6 +165,10 @@ pub fn paths(machine: &Machine) -> Vec<String> {
     paths.push(SYSRQ_TRIGGER.into());
     paths.extend(pid::paths(machine));
     paths.extend(machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")));
+    paths.extend(
+        crate::mm::sysctl::OURS.iter().map(|(name, _)| format!("/proc/sys/{}", name.replace('.', "/"))),
+    );
+    paths.extend(machine.page_owner.enabled.then(|| page_owner::PATH.to_string()));
     for node in &machine.nodes {
         paths.extend(
             ["cpulist", "distance", "meminfo"]
@@ -192,7 +202,16 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     if path == SYSRQ_TRIGGER {
         return misuse(format!("{path}: EIO (Input/output error): the file can only be written"));
     }
-    if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
+    if path == page_owner::PATH && machine.page_owner.enabled {
+        machine.drain_all_pages(None);
+        return Ok(page_owner::table(machine));
+    }
+    if path == page_owner::PATH {
+        return misuse(format!(
+            "{path}: no such file on this machine: page owner is off; boot(machine, \"page_owner=on\"), or page_owner(\"on\")"
+        ));
+    }
+    if let Some(name) = sysctl_of(path) {
         // Reading lowmem_reserve_ratio has an effect, as in the kernel.
         if let Ok(value) = machine.sysctl(name) {
             return Ok(Table::lines(&value));
@@ -222,7 +241,12 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
 
 /// Writes into a file.
 pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> {
-    if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
+    if let Some(node) = node_compact(machine, path) {
+        // Any text will do, as in the kernel.
+        machine.compact_node(node);
+        return Ok(());
+    }
+    if let Some(name) = sysctl_of(path) {
         match name {
             // Any number but 1 is refused, as in the kernel.
             "compact_memory" if text == "1" => {
@@ -263,6 +287,22 @@ pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> 
         true => misuse(format!("{path}: EACCES (Permission denied): the file cannot be written")),
         false => misuse(format!("{path}: no such file on this machine")),
     }
+}
+
+fn cmdline(machine: &Machine) -> Table {
+    Table::lines(&machine.config.cmdline)
+}
+
+/// The tunable behind a path: `swappiness` of `/proc/sys/vm/swappiness`; those of `vmlab` keep their prefix.
+fn sysctl_of(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/proc/sys/")?;
+    name.strip_prefix("vm/").or(name.starts_with("vmlab/").then_some(name))
+}
+
+/// The node behind `/sys/devices/system/node/node0/compact`.
+fn node_compact(machine: &Machine, path: &str) -> Option<usize> {
+    let nid = path.strip_prefix("/sys/devices/system/node/node")?.strip_suffix("/compact")?;
+    machine.node_index(crate::mm::addr::Nid(nid.parse().ok()?))
 }
 
 fn iomem(machine: &Machine) -> Table {

@@ -60,6 +60,10 @@ pub mod functions {
     /// 16
     /// > size("much")
     /// error: the size is "much", which is no size; write a number, or "64k", "256M", "2G"
+    ///  --> 1:6
+    ///   |
+    /// 1 | size("much")
+    ///   |      ^^^^^^
     /// ```
     #[rhai_fn(return_raw)]
     pub fn size(size: Size) -> ScriptResult<i64> {

@@ -77,6 +77,10 @@ pub mod functions {
     /// [0, 0, 0, 0, 0]
     /// > zone("HighMem")
     /// error: there is no zone "HighMem" on x86_64: zones are DMA, DMA32, Normal, Movable, Device
+    ///  --> 1:6
+    ///   |
+    /// 1 | zone("HighMem")
+    ///   |      ^^^^^^^^^
     /// ```
     ///
     /// Kernel: `struct zone`, `include/linux/mmzone.h`. Gorman: 2.2.

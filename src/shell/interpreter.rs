@@ -112,6 +112,18 @@ impl Interpreter {
         result
     }
 
+    /// Is this a name of the language, or of what was typed so far?
+    pub fn knows(&self, word: &str) -> bool {
+        let is_word = || {
+            let mut tokens = self.engine.lex([&word]).0;
+            !matches!(tokens.next(), Some((Token::Identifier(_), _)))
+        };
+        self.scope.contains(word)
+            || self.entries.iter().any(|e| e.name == word)
+            || self.functions.iter_functions().any(|f| f.name == word)
+            || is_word()
+    }
+
     /// Does the input end in the middle of something?
     pub fn is_incomplete(&self, text: &str) -> bool {
         let Err(error) = self.engine.compile_with_scope(&self.scope, text) else { return false };

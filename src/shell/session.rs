@@ -4,6 +4,7 @@ use crate::mm::Machine;
 use crate::mm::vmstat::VmEvent;
 use crate::script::bench::Bench;
 use crate::script::complaint::{Complaint, Kind};
+use crate::script::suggest::nearest;
 use crate::shell::command;
 use crate::shell::crash::{self, Spelled};
 use crate::shell::dispatch::{self, Typed};
@@ -276,8 +277,33 @@ impl Session {
                 }
                 self.done()
             }
-            Err(complaint) => self.fail(&complaint),
+            Err(complaint) => {
+                let complaint = self.no_command(line).unwrap_or(complaint);
+                self.fail(&complaint)
+            }
         }
+    }
+
+    /// A line such as `kmme -z` was meant as a command, and there is none of that name.
+    fn no_command(&self, line: &str) -> Option<Complaint> {
+        let (word, rest) = dispatch::first_word(line.trim());
+        let begins = |c: char| c.is_ascii_alphabetic() || c == '_';
+        let next = rest.trim_start().trim_start_matches('-');
+        let words =
+            rest.starts_with(' ') && next.starts_with(|c: char| begins(c) || c.is_ascii_digit() || c == '/');
+        // `a - 1` is a difference, of a name that is unknown.
+        let difference = rest.trim_start().starts_with("- ");
+        let known = self.interpreter.knows(word);
+        if !word.starts_with(begins) || !words || difference || known || line.contains(['\n', '=']) {
+            return None;
+        }
+        let names = self.pages.command_names();
+        let names = names.iter().map(String::as_str).chain(self.guests.iter().map(|guest| guest.name));
+        let complaint = Complaint::new(format!("no such command: {word}"));
+        Some(match nearest(word, names).as_slice() {
+            [] => complaint.help(format!("help lists the commands; apropos {word} looks inside their pages")),
+            near => complaint.help(format!("did you mean {}?", near.join(" or "))),
+        })
     }
 
     /// `let p = …` without a semicolon shows what `p` became.
@@ -303,6 +329,11 @@ impl Session {
         };
         self.interpreter.scope.set_or_push("it", value);
         self.bench.out.text(&text);
+    }
+
+    /// Shows a table that nobody typed for.
+    pub fn show(&mut self, table: crate::script::table::Table) {
+        self.answer(Dynamic::from(table));
     }
 
     /// A complaint in the session's own words.

@@ -67,7 +67,9 @@ impl Captures {
         let known = is_known(stem).then_some(stem).or_else(|| kind_of(&text));
         let Some(kind) = known else {
             let problem = "it looks like none of the files that tell about a machine's memory";
-            return Err(ImportError::new(file, problem).advise(format!("Known are {}.", FILES.join(", "))));
+            let known = FILES.join(", ");
+            return Err(ImportError::new(file, problem)
+                .advise(format!("Known are machine specs (YAML) and the captures {known}.")));
         };
         if self.files.contains_key(kind) {
             let problem = format!("it is a second {kind}");
@@ -77,6 +79,16 @@ impl Captures {
         }
         self.add(kind, text);
         Ok(())
+    }
+
+    /// Is there a zoneinfo, without which there is no machine?
+    pub fn has_zones(&self) -> bool {
+        self.files.contains_key("zoneinfo")
+    }
+
+    /// What is there, by name.
+    pub fn names(&self) -> Vec<String> {
+        self.files.keys().cloned().collect()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {

@@ -55,6 +55,7 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
         config.thp = mode;
     }
     config.late_freed = spec.late_freed.into_iter().map(|l| late_freed(file, l)).collect::<Result<_, _>>()?;
+    config.cmdline = spec.cmdline.unwrap_or_default();
     config.sysctl = spec.sysctl.0;
     config.swap = swap_areas(file, spec.swap)?;
     config.costs = spec.costs.into();

@@ -22,6 +22,7 @@ pub struct Spec {
     pub swap: Option<Many<SwapSpec>>,
     pub pageblock_order: Option<u8>,
     pub thp: Option<Thp>,
+    pub cmdline: Option<String>,
     #[serde(default)]
     pub late_freed: Vec<LateSpec>,
     #[serde(default)]

@@ -23,6 +23,9 @@ pub fn to_yaml(config: &Config) -> String {
         line(&mut out, 0, "pageblock_order", &config.pageblock_order.to_string());
     }
     line(&mut out, 0, "thp", config.thp.map_or("absent", |mode| mode.name()));
+    if !config.cmdline.is_empty() {
+        line(&mut out, 0, "cmdline", &quoted(&config.cmdline));
+    }
     if config.seed != defaults.seed {
         line(&mut out, 0, "seed", &config.seed.to_string());
     }

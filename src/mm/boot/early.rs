@@ -193,10 +193,21 @@ fn plain_image(spec: &Config) -> KernelImage {
     let below = |r: &MemRange| r.end.min(0x100).saturating_sub(r.start);
     let pc = matches!(spec.arch, Arch::X86_64 | Arch::I386 | Arch::I386Pae);
     let low: u64 = if pc { memory.iter().map(below).sum() } else { 0 };
-    let memmap = (frames * spec.arch.page_struct_bytes()).div_ceil(PAGE_SIZE);
+    let described = match spec.arch.section_pages() {
+        Some(_) => frames,
+        None => {
+            node.zones.iter().filter(|z| z.present > 0).map(|z| z.start_pfn + z.spanned).max().unwrap_or(0)
+        }
+    };
+    let memmap = (described * spec.arch.page_struct_bytes()).div_ceil(PAGE_SIZE);
     let pages = taken.saturating_sub(low + memmap) * 3 / 4;
-    let main =
-        memory.iter().max_by_key(|r| (r.nid == node.nid, r.end - r.start)).map_or(0..0, |r| r.start..r.end);
+    // A PC's kernel is loaded at 16 MiB, however much memory lies above 4 GiB.
+    let within_reach = |r: &&MemRange| !pc || r.start < 0x1000;
+    let main = memory
+        .iter()
+        .filter(within_reach)
+        .max_by_key(|r| (r.nid == node.nid, r.end - r.start))
+        .map_or(0..0, |r| r.start..r.end);
     let wanted = match spec.arch {
         _ if pc && main.end >= 0x4000 => 0x1000,
         _ if pc => 0x100,

@@ -3,6 +3,7 @@
 //! Fidelity: ours. It holds numbers, not references: by the time somebody asks, the machine has moved on.
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::compaction::Priority;
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
@@ -77,6 +78,33 @@ impl ZoneTry {
     };
 }
 
+/// Why there is no point in compacting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unsuitable {
+    /// Too few pages are free to move others to.
+    TooLittle {
+        /// The zone.
+        zone: ZoneType,
+        /// Free pages.
+        free: u64,
+        /// What they must exceed.
+        needed: u64,
+    },
+    /// Memory is scarce rather than scattered.
+    NotScattered {
+        /// The zone.
+        zone: ZoneType,
+        /// The fragmentation index, of 1000.
+        index: i64,
+        /// `vm.extfrag_threshold`.
+        threshold: i64,
+    },
+    /// The caller may not start IO.
+    NoIo,
+    /// The machine reclaims as 2.6 did.
+    Lumpy,
+}
+
 /// One step of the slow path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlowStep {
@@ -88,8 +116,23 @@ pub enum SlowStep {
     CannotReclaim,
     /// The caller is itself freeing memory: it may not reclaim again.
     Recursion,
-    /// Compaction was asked for a block; what came of it.
-    Compacted(&'static str),
+    /// Compaction was asked for a block; what came of it, and how hard it tried.
+    Compacted(&'static str, Priority),
+    /// A zone was compacted.
+    CompactedZone {
+        /// The zone.
+        zone: ZoneType,
+        /// Pages moved.
+        moved: u64,
+        /// Frames the migrate scanner looked at.
+        migrate_scanned: u64,
+        /// Frames the free scanner looked at.
+        free_scanned: u64,
+        /// How it ended.
+        result: &'static str,
+    },
+    /// A zone was not compacted, and the number that decided.
+    NotCompacted(Unsuitable),
     /// The caller reclaimed: pages looked at, pages freed, the last priority.
     Reclaimed {
         /// Pages looked at.
@@ -103,6 +146,8 @@ pub enum SlowStep {
     Drained(u64),
     /// The request's flags or size end the attempt here.
     GaveUp(&'static str),
+    /// `__GFP_NOFAIL`: after this many rounds it goes on, with part of the reserve.
+    NoFail(u32),
     /// The OOM killer was asked; the victim's pid, if there is one.
     OomKilled(Option<u32>),
 }

@@ -63,6 +63,17 @@ pub fn table(machine: &Machine) -> Table {
             types.iter().for_each(|mt| line += &format!("{:>12} ", counted[mt.index()]));
             table = table.line(line);
         }
+        if machine.page_owner.enabled {
+            let mut heading = format!("{:<23}", "Number of mixed blocks");
+            types.iter().for_each(|mt| heading += &format!("{:>12} ", mt.name()));
+            table = table.line("").line(heading);
+            for zone in zones() {
+                let counted = super::page_owner::mixed(machine, zone);
+                let mut line = format!("Node {}, zone {:>8} ", node.nid, zone.kind.name());
+                types.iter().for_each(|mt| line += &format!("{:>12} ", counted[mt.index()]));
+                table = table.line(line);
+            }
+        }
     }
     table.with_records(records)
 }
