@@ -131,6 +131,7 @@ const PROMISED: &[&str] = &[
     "foreach(\"vm -p\"); foreach(\"user\", \"set\")",
     "free(\"-m\")",
     "sysrq(\"m\")",
+    "page_types(); page_types(\"-r\"); page_types(\"-l\", 1)",
     "pmap(\"-x\", 1)",
     "draw(\"vma\", 1)",
     "cat(\"/proc/1/maps\"); cat(\"/proc/1/smaps\"); cat(\"/proc/1/status\"); cat(\"/proc/self/statm\")",
@@ -213,7 +214,6 @@ const LATER: &[&str] = &[
     "slabtop",
     "numactl",
     "numastat",
-    "page_types",
     "doctor",
 ];
 

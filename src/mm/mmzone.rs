@@ -435,14 +435,13 @@ impl Machine {
         if self.mem_map.contains(pfn) {
             return true;
         }
-        let spanned = self.zones.iter().any(|z| z.is_populated() && z.spans(pfn));
         match self.config.arch.section_pages() {
             // A section with any memory has descriptors for all of its frames.
             Some(pages) => {
                 let last = pages as u32 - 1;
-                spanned && self.mem_map.touches_span(pfn.0 & !last, pfn.0 | last)
+                self.mem_map.touches_span(pfn.0 & !last, pfn.0 | last)
             }
-            None => spanned,
+            None => self.zones.iter().any(|z| pfn.0 < z.end_pfn()),
         }
     }
 }

@@ -476,6 +476,11 @@ impl MemMap {
         self.ground.zone_of(pfn)
     }
 
+    /// The first frame of the next zone's part above a frame; `None` above the last.
+    pub fn next_span(&self, pfn: Pfn) -> Option<u32> {
+        self.ground.spans.iter().map(|span| span.start).find(|start| *start > pfn.0)
+    }
+
     /// True when a zone has memory among the frames `first..=last`.
     pub fn touches_span(&self, first: u32, last: u32) -> bool {
         self.ground.spans.iter().any(|span| span.start <= last && first < span.end)

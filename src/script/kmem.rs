@@ -4,7 +4,7 @@
 //! `zone_stats()` here.
 
 mod free;
-mod identify;
+pub mod identify;
 mod info;
 mod names;
 mod nodes;

@@ -1,8 +1,9 @@
-//! The everyday tools of a Linux user: `free` and `pmap`.
+//! The everyday tools of a Linux user: `free`, `pmap` and `page-types`.
 //!
 //! They read /proc, so their numbers are those of `cat`.
 
 mod free;
+mod page_types;
 mod pmap;
 
 use crate::script::answer::ScriptResult;
@@ -64,6 +65,53 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn pmap(ctx: NativeCallContext, p: Who) -> ScriptResult<Table> {
         pmap_as(ctx, "", p)
+    }
+
+    /// How many pages have which flags; with `-l` where they lie, with `-r` all flags; of the machine or of a task.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > sbrk(p, 65536); touch(p, brk(p, 0) - 65536, 65536);
+    /// > page_types()
+    ///              flags	page-count       MB  symbolic-flags			long-symbolic-flags
+    /// 0x0000000000000000	     29699      116  _____________________________________________
+    /// 0x0000000001000000	         1        0  ________________________z____________________	zero_page
+    /// 0x0000000004000000	         4        0  __________________________g__________________	pgtable
+    /// 0x0000000000000400	      3047       11  __________B__________________________________	buddy
+    /// 0x0000000000005828	        17        0  ___U_l_____Ma_b______________________________	uptodate,lru,mmap,anonymous,swapbacked
+    ///              total	     32768      128
+    /// > page_types("-l -r", p)
+    /// voffset	offset	len	flags
+    /// 555555559	801	10	___U_l_____Ma_b____________________f_d______1
+    /// 7fffffffe	800	1	___U_l_____Ma_b____________________f_d______1
+    ///
+    ///
+    ///              flags	page-count       MB  symbolic-flags			long-symbolic-flags
+    /// 0x8000810000005828	        17        0  ___U_l_____Ma_b____________________f_d______1	uptodate,lru,mmap,anonymous,swapbacked,softdirty,anon_exclusive,mmap_exclusive
+    ///              total	        17        0
+    /// > page-types | tail -1
+    ///              total	     32768      128
+    /// > page_types().rows[1].names
+    /// zero_page
+    /// ```
+    ///
+    /// Kernel: /proc/kpageflags, `stable_page_flags`, `fs/proc/page.c`.
+    #[rhai_fn(return_raw)]
+    pub fn page_types(ctx: NativeCallContext) -> ScriptResult<Table> {
+        page_types_as(ctx, "")
+    }
+
+    #[rhai_fn(name = "page_types", return_raw)]
+    pub fn page_types_as(ctx: NativeCallContext, options: &str) -> ScriptResult<Table> {
+        super::page_types::page_types(&Bench::of(&ctx).borrow().machine, None, options)
+    }
+
+    #[rhai_fn(name = "page_types", return_raw)]
+    pub fn page_types_of(ctx: NativeCallContext, options: &str, p: Who) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let task = list::who(&desk, "page_types", &p)?;
+        super::page_types::page_types(&desk.machine, Some(&task), options)
     }
 
     #[rhai_fn(name = "pmap", return_raw)]

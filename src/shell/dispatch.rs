@@ -50,6 +50,12 @@ pub fn classify<'a>(
     if let Some(name) = text.strip_suffix('?').filter(|name| !name.is_empty() && name.chars().all(is_word)) {
         return Typed::Help(name);
     }
+    // `page-types` is no name in Rhai, and no difference either while nothing is called `page` or `types`.
+    let (dashed, rest) = text.split_at(text.find(|c| !is_word(c) && c != '-').unwrap_or(text.len()));
+    if dashed.contains('-') && is_command(dashed) && reads_as_command(rest) {
+        let parts = dashed.split('-').any(&is_variable);
+        return if parts { Typed::Rhai } else { Typed::Command(text) };
+    }
     let (word, rest) = first_word(text);
     if !is_command(word) || !reads_as_command(rest) {
         return Typed::Rhai;
@@ -90,7 +96,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Typed<'_> {
-        let commands = ["kmem", "ps", "cat", "source", "why"];
+        let commands = ["kmem", "ps", "cat", "source", "why", "page-types", "ps-types"];
         classify(line, |word| commands.contains(&word), |word| word == "ps")
     }
 
@@ -106,6 +112,8 @@ mod tests {
             "cat /proc/meminfo",
             "%ps",
             "source ./x",
+            "page-types",
+            "page-types -r | tail -1",
         ] {
             assert!(matches!(of(line), Typed::Command(_)), "{line}");
         }
@@ -121,6 +129,9 @@ mod tests {
             "let kmem = 1",
             "cat / 2",
             "kmem || x",
+            "page-types + 1",
+            "page - types",
+            "ps-types",
         ] {
             assert_eq!(of(line), Typed::Rhai, "{line}");
         }

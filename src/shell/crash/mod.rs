@@ -92,6 +92,7 @@ pub fn commands() -> Vec<Spelled> {
         spelled::<ps::Swap>(),
         spelled::<procps::Free>(),
         spelled::<procps::Pmap>(),
+        spelled::<procps::PageTypes>(),
     ]
 }
 

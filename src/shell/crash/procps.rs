@@ -1,4 +1,4 @@
-//! `free` and `pmap`, as a Linux user types them.
+//! `free`, `pmap` and `page-types`, as a Linux user types them.
 
 use crate::shell::crash::{Spelling, task};
 use clap::Args;
@@ -37,6 +37,50 @@ impl Spelling for Free {
             _ => "",
         };
         Ok(format!("free({unit})"))
+    }
+}
+
+/// Shows how many pages have which flags.
+///
+/// ```vmlab
+/// > page-types -r | tail -1
+///              total	     32768      128
+/// > page-types -l | head -3
+/// offset	len	flags
+/// 0	1	_____________________________________________
+/// 1	1	________________________z____________________
+/// > page-types -p 1 --script
+/// page_types("", 1)
+/// ```
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct PageTypes {
+    /// All flags, those for kernel developers as well
+    #[arg(short = 'r', long = "raw")]
+    raw: bool,
+    /// Where the pages lie, too
+    #[arg(short = 'l', long = "list")]
+    list: bool,
+    /// The pages of a task
+    #[arg(short = 'p', long = "pid", value_name = "PID")]
+    pid: Option<String>,
+}
+
+impl Spelling for PageTypes {
+    const NAME: &'static str = "page-types";
+    const SEE_ALSO: &'static [&'static str] = &["kmem -p", "kmem -g", "cat /proc/pagetypeinfo"];
+
+    fn script(&self) -> Result<String, String> {
+        let options: Vec<&str> = [(self.raw, "-r"), (self.list, "-l")]
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, word)| *word)
+            .collect();
+        Ok(match &self.pid {
+            Some(pid) => format!("page_types({:?}, {})", options.join(" "), task(pid)),
+            None if options.is_empty() => "page_types()".into(),
+            None => format!("page_types({:?})", options.join(" ")),
+        })
     }
 }
 
