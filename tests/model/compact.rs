@@ -18,7 +18,9 @@ fn machine(seed: u64) -> Machine {
     config.cmdline = format!("page_owner={} page_poison={}", seed / 2 % 2, seed / 4 % 2);
     let mut machine = boot(config);
     machine.set_sysctl("vmlab.lumpy_reclaim", if seed / 8 % 4 == 3 { "1" } else { "0" }).unwrap();
-    machine.set_sysctl("vm.compaction_proactiveness", if seed / 8 % 2 == 0 { "100" } else { "20" }).unwrap();
+    machine
+        .set_sysctl("vm.compaction_proactiveness", if (seed / 8).is_multiple_of(2) { "100" } else { "20" })
+        .unwrap();
     machine
 }
 
