@@ -42,6 +42,10 @@ pub mod functions {
     ///
     /// > compact("--steps")
     /// error: compact("--steps"): there is `compact()` and `compact("--step")`
+    ///  --> 1:9
+    ///   |
+    /// 1 | compact("--steps")
+    ///   |         ^^^^^^^^^
     /// ```
     ///
     /// Kernel: `compact_nodes`, `mm/compaction.c`.

@@ -341,6 +341,9 @@ pub mod functions {
     /// > gfp(0xcc0).rows[0].flag
     /// __GFP_IO
     /// > gfp __GFP_MEMALLOC|__GFP_NOMEMALLOC|__GFP_THISNODE | tail -3
+    ///     unmovable pages, zones up to Normal.
+    ///   watermark: low first, then min (in DMA: 137, then 110)
+    ///   contradiction: __GFP_NOMEMALLOC is stronger than __GFP_MEMALLOC: no reserve is opened
     /// > gfp __GFP_WAIT|__GFP_HIGHIO | head -1
     /// GFP_NOFS = 0xc40
     /// > gfp("GFP_KERNL")

@@ -27,15 +27,15 @@ pub mod functions {
     /// > spawn("app");
     /// > page_owner()
     /// TIMES  PAGES  ORDER  PID  COMM    MASK
-    ///     1      4      2    2  script  GFP_KERNEL|__GFP_COMP
+    ///     1      4      2   24  script  GFP_KERNEL|__GFP_COMP
     ///     3      3      0    3  app     GFP_KERNEL_ACCOUNT|__GFP_ZERO
-    ///     1      2      1    2  script  GFP_KERNEL_ACCOUNT|__GFP_ZERO
+    ///     1      2      1   24  script  GFP_KERNEL_ACCOUNT|__GFP_ZERO
     ///     1      1      0    3  app     GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO
     /// > cat /sys/kernel/debug/page_owner | head -2
-    /// Page allocated via order 2, mask 0x40cc0(GFP_KERNEL|__GFP_COMP), pid 2, tgid 2 (script), ts 0 ns, free_ts 0 ns
+    /// Page allocated via order 2, mask 0x40cc0(GFP_KERNEL|__GFP_COMP), pid 24, tgid 24 (script), ts 0 ns, free_ts 0 ns
     /// PFN 1024 type Unmovable Block 2 type Unmovable Flags 0x7ffffc0010000(head|node=0|zone=0|lastcpupid=0x1fffff)
     /// > whatis ffff888000400000 | tail -1
-    ///   allocated by pid 2 "script" alloc_pages(GFP_KERNEL|__GFP_COMP, order 2) at tick 0
+    ///   allocated by pid 24 "script" alloc_pages(GFP_KERNEL|__GFP_COMP, order 2) at tick 0
     /// > page_owner("off");
     /// > cat /sys/kernel/debug/page_owner
     /// error: /sys/kernel/debug/page_owner: no such file on this machine: page owner is off; boot(machine, "page_owner=on"), or page_owner("on")

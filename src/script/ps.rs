@@ -28,13 +28,14 @@ pub mod functions {
     ///         2       0   0  ffff88800010b080  IN   0.0        0        0  [kthreadd]
     ///         3       1   0  ffff88800010c8c0  IN   0.0      156        4  hog
     /// >      24       2   0  ffff88800012e100  RU   0.0        0        0  [script]
+    ///        33       2   0  ffff88800013c8c0  IN   0.0        0        0  [kcompactd0]
     ///        43       2   0  ffff88800014c8c0  IN   0.0        0        0  [kswapd0]
     /// > ps("-u").rows.map(|t| t.comm)
     /// "init"
     /// "hog"
     /// > ps("-S")
     ///   RU: 2
-    ///   IN: 4
+    ///   IN: 5
     /// > ps("nobody")
     /// error: ps: invalid task or pid value: nobody
     /// ```

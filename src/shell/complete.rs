@@ -301,7 +301,7 @@ mod tests {
             ("alloc_pages(", &["GFP_ATOMIC"], "vm"),
             ("zone(\"DMA\").fre", &["free", "free_area"], "zone("),
             ("p.oom", &["oom_score_adj"], "free"),
-            ("let x = allo", &["alloc_page("], "kmem"),
+            ("let x = alloc_page", &["alloc_page("], "kmem"),
             ("print(\"", &[], "DMA"),
             ("vm = ", &[], "3"),
         ] {

@@ -5,6 +5,7 @@ use vmlab::mm::Machine;
 use vmlab::mm::addr::{Order, Pfn, VirtAddr};
 use vmlab::mm::gfp::Gfp;
 use vmlab::mm::mmap::{map, prot};
+use vmlab::mm::page::PageFlags;
 use vmlab::mm::pgtable::{Pte, index};
 
 fn order(n: u8) -> Order {
@@ -71,7 +72,8 @@ fn a_reserved_or_free_page_is_a_bad_page() {
     let oops = machine.free_pages(pfn, Order::ZERO).unwrap_err();
     assert_eq!(oops.line, format!("BUG: Bad page state in process script  pfn:{:05x}", pfn.0));
     assert!(oops.advice.contains("page dumped because: nonzero _refcount"), "{oops}");
-    let oops = machine.free_pages(Pfn(5), Order::ZERO).unwrap_err();
+    let reserved = machine.mem_map.touched().find(|pfn| machine.mem_map.page(*pfn).is(PageFlags::RESERVED));
+    let oops = machine.free_pages(reserved.unwrap(), Order::ZERO).unwrap_err();
     assert!(oops.advice.contains("PAGE_FLAGS_CHECK_AT_FREE flag(s) set"), "{oops}");
     assert!(log(&machine).contains("(reserved|node=0|zone=0|lastcpupid=0x1fffff)\n"), "{}", log(&machine));
     machine.check().unwrap();
@@ -129,7 +131,15 @@ fn a_page_knows_who_asked_for_it() {
     let base = machine
         .mmap(pid, VirtAddr(0), 1 << 20, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS)
         .unwrap();
-    machine.write_user(pid, base, 42).unwrap();
+    // A page whose pageblock holds nothing that must stay.
+    let pages = (0..256).map(|n| VirtAddr(base.0 + n * 4096)).collect::<Vec<_>>();
+    pages.iter().for_each(|at| machine.write_user(pid, *at, 42).unwrap());
+    let stays = |m: &Machine, pfn: u32| {
+        let page = m.mem_map.page(Pfn(pfn));
+        page.refcount > 0 && !page.is(PageFlags::LRU)
+    };
+    let movable = |m: &Machine, pfn: Pfn| (0..512).all(|n| !stays(m, (pfn.0 & !511) + n));
+    let base = *pages.iter().find(|at| movable(&machine, frame(&machine, pid, **at))).unwrap();
     let pfn = frame(&machine, pid, base);
     let owner = *machine.page_owner.get(pfn).unwrap();
     assert_eq!(
