@@ -67,6 +67,45 @@ fn every_chapter_lists_its_labs() {
     assert!(wrong.is_empty(), "\n{}\nUPDATE=1 cargo test writes the lists", wrong.join("\n"));
 }
 
+/// What a wrong answer believes: the first line of its script.
+fn belief(script: &str) -> &str {
+    script.lines().next().unwrap_or_default().trim_start_matches('/').trim()
+}
+
+/// For instructors: every lab, and the mistakes that it answers with a sentence of their own.
+#[test]
+fn instructors_see_all_labs() {
+    const PAGE: &str = "book/src/instructors.md";
+    let mut list = String::from("| lab | kind | chapter | minutes | points |\n|---|---|---|---|---|\n");
+    let labs = labs();
+    for lab in &labs {
+        let (number, exercise) = (lab.number(), &lab.exercise);
+        let row = [exercise.chapter, exercise.minutes, exercise.points].map(|n| n.to_string()).join(" | ");
+        list += &format!("| {number} *{}* | {} | {row} |\n", exercise.title, exercise.kind.name());
+    }
+    for lab in &labs {
+        list += &format!("\n**{} {}**\n\n", lab.number(), lab.exercise.title);
+        lab.wrong.iter().for_each(|(_, script)| list += &format!("* {}\n", belief(script)));
+    }
+    let text = fs::read_to_string(PAGE).unwrap();
+    let (before, rest) = text.split_once(START).expect("instructors.md has a place for the labs");
+    let (_, after) = rest.split_once(END).expect("and its end");
+    let fresh = format!("{before}{START}\n{list}\n{END}{after}");
+    if fresh != text && std::env::var_os("UPDATE").is_some() {
+        fs::write(PAGE, &fresh).unwrap();
+    } else {
+        assert_eq!(fresh, text, "UPDATE=1 cargo test --test book_labs writes it anew");
+    }
+    // A belief is a sentence, and no two wrong answers of a lab have the same.
+    for lab in &labs {
+        let mut beliefs: Vec<&str> = lab.wrong.iter().map(|(_, script)| belief(script)).collect();
+        assert!(beliefs.iter().all(|belief| belief.ends_with(['.', '?'])), "{}: {beliefs:?}", lab.name);
+        beliefs.sort_unstable();
+        beliefs.dedup();
+        assert_eq!(beliefs.len(), lab.wrong.len(), "{}", lab.name);
+    }
+}
+
 #[test]
 fn the_sections_that_labs_name_are_there() {
     let chapters = chapters();

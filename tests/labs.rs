@@ -341,3 +341,36 @@ fn a_broken_lab_is_told_from_a_wrong_answer() {
         }
     });
 }
+
+/// A lab may boot a machine of a size that depends on the seed; its student may not.
+#[test]
+fn the_author_boots_and_the_student_does_not() {
+    deep(|| {
+        let lab = own(
+            "kind: cause\npoints: 1\nsetup: 'boot(#{ mem: `${32 + random(32)}M` }); let s = snapshot(); restore(s);'\n\
+            goals: [{ that: 'used.pages == 1', points: 1, else: e }]\n",
+        );
+        assert!(check(&lab, "alloc_page(GFP_KERNEL);").is_full());
+        for back in ["boot(\"tiny\");", "restore(1);", "reset();"] {
+            let grade = check(&lab, &format!("alloc_page(GFP_KERNEL); {back}"));
+            assert!(grade.foul.is_some() && grade.score() == 0, "{back}");
+        }
+    });
+}
+
+/// What the author's scripts leave behind hides no answer, and a parameter that would is reported.
+#[test]
+fn an_answer_is_what_the_student_said() {
+    deep(|| {
+        let rest = "answers: [{ name: n, is: int, what: a number }]\n\
+            goals: [{ that: n == 7, points: 1, else: 'you said ${twice(n)}' }]\n";
+        let lab = own(&format!(
+            "kind: cause\npoints: 1\nsetup: let n = 3;\nexperiment: 'fn twice(said) {{ 2 * said }}'\n{rest}"
+        ));
+        assert!(check(&lab, "let n = 7;").is_full());
+        assert_eq!(check(&lab, "let n = 4;").goals[0].why[0], "you said 8");
+        let lab = own(&format!("kind: cause\npoints: 1\nexperiment: 'fn twice(n) {{ 2 * n }}'\n{rest}"));
+        let problems = author::problems(&lab).join("\n");
+        assert!(problems.contains("`twice` has a parameter n, which is an answer's name"), "{problems}");
+    });
+}

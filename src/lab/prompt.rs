@@ -1,8 +1,8 @@
 //! `lab …` at the prompt, and `lab try`: a lab's machine to try things on.
 
 use crate::lab::command::{self, Room};
-use crate::lab::student;
 use crate::lab::trial::Stage;
+use crate::lab::{report, student};
 use crate::shell::session::{Guest, Outcome, Session};
 use rhai::Dynamic;
 
@@ -39,9 +39,8 @@ fn put(session: &mut Session, asked: Option<&str>, seed: Option<u64>) -> Result<
     let machine = stage.bench.borrow_mut().machine.snapshot();
     session.bench.borrow_mut().put(machine);
     session.interpreter.scope.set_or_push("given", Dynamic::from(stage.given.clone()));
-    let given = student::given(&stage);
-    let rest = if given.is_empty() { given } else { format!("; {given}") };
-    room.say(&format!("the machine of lab {}, seed {seed}{rest}\n", lab.number()));
+    let given = report::given(&student::given(&stage));
+    room.say(&format!("the machine of lab {}, seed {seed}{given}", lab.number()));
     Ok(())
 }
 

@@ -74,7 +74,7 @@ fn printed(text: &str, theme: Theme) -> String {
 }
 
 /// The task, as `lab start` shows it; `setup` may have booted another machine than the one `lab.yaml` names.
-pub fn task(lab: &Lab, machine: &str, given: &str, theme: Theme) -> String {
+pub fn task(lab: &Lab, machine: &str, given: &[String], theme: Theme) -> String {
     let Exercise { title, chapter, kind, minutes, points, story, answers, .. } = &lab.exercise;
     let mut text = theme.heading(&format!("== {} {title} ==", lab.number()));
     text.push_str(&format!(
@@ -84,7 +84,7 @@ pub fn task(lab: &Lab, machine: &str, given: &str, theme: Theme) -> String {
     text.push_str(story.trim_end());
     text.push('\n');
     if !given.is_empty() {
-        text.push_str(&format!("\ngiven, on your machine: {given}\n"));
+        text.push_str(&format!("\ngiven, on your machine{}", self::given(given)));
     }
     if !answers.is_empty() {
         text.push_str("\nyour script sets\n");
@@ -95,6 +95,19 @@ pub fn task(lab: &Lab, machine: &str, given: &str, theme: Theme) -> String {
         text.push_str(&format!("  {}   {} ({})\n", theme.known(&name), answer.what, answer.is.name()));
     }
     text
+}
+
+/// Given numbers behind a line of text: on the same line if they fit there, else each on lines of its own.
+pub fn given(each: &[String]) -> String {
+    let line = each.join(", ");
+    if each.is_empty() {
+        return "\n".into();
+    }
+    if line.chars().count() <= 2 * WIDTH / 3 {
+        return format!(": {line}\n");
+    }
+    let set = each.iter().map(|text| indented(text, 2).replace("\n  ", "\n      "));
+    format!(":\n{}", set.collect::<String>())
 }
 
 /// What was shown, after passing.

@@ -51,6 +51,10 @@ labs! {
         "a-larger-min" "a-ratio-is-no-number-of-pages" "ends-the-programs" "everything-for-the-card" "the-default-will-do";
     "12-make-holes":
         "calls-the-oom-killer" "careful" "every-second-page" "hidden-on-lists" "one-order-too-far" "stops-at-the-watermark";
+    "13-compact-them":
+        "all-of-memory" "as-many-as-the-block" "cannot-wait" "only-compacts" "the-largest";
+    "14-movable-or-not":
+        "all-kernel-pages" "compaction-will-do" "ends-the-program" "everybody" "mapped-means-movable";
     "32-copy-on-write":
         "both-copy" "fork-copies-everything" "parent-keeps-its-pages" "reads-fault-too" "sharing-ends-by-itself";
     "46-who-gets-killed":

@@ -130,14 +130,13 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
     Ok(0)
 }
 
-/// The given numbers of a student's machine, as they are written.
-pub(crate) fn given(stage: &Stage) -> String {
+/// The given numbers of a student's machine, as they are written, one by one.
+pub(crate) fn given(stage: &Stage) -> Vec<String> {
     let shown = |value: &Dynamic| match value.read_lock::<Address>() {
         Some(address) => address.to_string(),
         None => format!("{value:?}"),
     };
-    let each = stage.given.iter().map(|(key, value)| format!("given.{key} = {}", shown(value)));
-    each.collect::<Vec<_>>().join(", ")
+    stage.given.iter().map(|(key, value)| format!("given.{key} = {}", shown(value))).collect()
 }
 
 /// Shows the next hint.
