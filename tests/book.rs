@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use vmlab::shell::transcript::refresh;
+use vmlab::shell::transcript::{pictures, refresh};
 
 const BOOK: &str = "book/src";
 
@@ -48,6 +48,44 @@ fn every_session_is_true() {
         }
     }
     assert!(wrong.is_empty(), "\n{}\nUPDATE=1 cargo test writes the answers: read them", wrong.join("\n"));
+}
+
+/// Pictures are drawn from the machine as it stands where the page asks for them, and no other picture is there.
+#[test]
+fn every_picture_is_drawn_from_the_machine() {
+    let folder = Path::new(BOOK).join("img");
+    let update = std::env::var_os("UPDATE").is_some();
+    let (mut wrong, mut drawn) = (Vec::new(), BTreeSet::new());
+    for page in pages().iter().filter(|page| !is_generated(page)) {
+        let text = fs::read_to_string(page).unwrap();
+        if !text.contains("<!-- picture ") {
+            continue;
+        }
+        for picture in pictures(&text) {
+            let place = format!("{}:{}: {}", page.display(), picture.line, picture.name);
+            let file = folder.join(format!("{}.svg", picture.name));
+            if !picture.text.starts_with("<svg ") {
+                wrong.push(format!("{place}: this is no picture: {}", picture.text));
+            } else if !drawn.insert(file.clone()) {
+                wrong.push(format!("{place}: there are two of this name"));
+            } else if !text.contains(&format!("](img/{}.svg)", picture.name)) {
+                wrong.push(format!("{place}: the page does not show it"));
+            } else if fs::read_to_string(&file).unwrap_or_default() != picture.text {
+                if update {
+                    fs::create_dir_all(&folder).unwrap();
+                    fs::write(&file, &picture.text).unwrap();
+                } else {
+                    wrong.push(format!("{place}: the machine draws another"));
+                }
+            }
+        }
+    }
+    for file in fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+        if !drawn.contains(&file) {
+            wrong.push(format!("{}: no page asks for it", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\nUPDATE=1 cargo test draws them", wrong.join("\n"));
 }
 
 /// A session in the book shows errors only where it says so: `should_fail`.

@@ -69,7 +69,11 @@ const PROMISED: &[&str] = &[
     "gfp(GFP_KERNEL)",
     "drain_pages()",
     "compact()",
+    "compact(\"--step\")",
+    "free_contig_range(alloc_contig_range(0x800, 0x810, GFP_KERNEL), 16)",
+    "let a = get_zeroed_page(GFP_KERNEL); kwrite(a, 7); kread(a)",
     "GFP_KERNEL | __GFP_ZERO | __GFP_WAIT",
+    "boot(#{ machine: \"tiny\", stop: \"memblock\" }); memblock_add(\"16M\", \"16M\"); memblock_reserve(\"16M\", 4096); memblock_free(memblock_alloc(4096, 4096), 4096); memblock_free_all(); alloc_page(GFP_KERNEL)",
     // I.6 tasks and address spaces
     "let p = spawn(\"a\"); [p.pid, p.comm, p.rss, p.total_vm, p.minflt, p.majflt, p.swap, p.oom_score_adj, p.alive, p.vmas]",
     "tasks()",
@@ -134,10 +138,6 @@ const PROMISED: &[&str] = &[
 
 /// Functions that are promised and not built yet.
 const LATER: &[&str] = &[
-    "memblock_add",
-    "memblock_reserve",
-    "memblock_alloc",
-    "memblock_free",
     "kmalloc",
     "kzalloc",
     "kcalloc",
@@ -173,8 +173,6 @@ const LATER: &[&str] = &[
     "mempool_create",
     "mempool_alloc",
     "mempool_free",
-    "kread",
-    "kwrite",
     "vfork",
     "execve",
     "mremap",

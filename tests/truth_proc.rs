@@ -15,7 +15,9 @@ const FILES: &[(&str, &str, &[&str])] = &[
     // Allocations before the capture are not replayed, and the machine's own first task takes some pages.
     ("zoneinfo", "/proc/zoneinfo", &["numa_", "nr_", "pages free", "count:"]),
     ("buddyinfo", "/proc/buddyinfo", &["Node"]),
-    ("pagetypeinfo", "/proc/pagetypeinfo", &["Node"]),
+    ("pagetypeinfo", "/proc/pagetypeinfo", &[]),
+    ("extfrag_index", "/sys/kernel/debug/extfrag/extfrag_index", &[]),
+    ("unusable_index", "/sys/kernel/debug/extfrag/unusable_index", &["Node"]),
     (
         "meminfo",
         "/proc/meminfo",
@@ -63,7 +65,7 @@ fn shape(line: &str) -> String {
     let mut shape = String::new();
     for word in line.split_whitespace() {
         let word = word.trim_matches(|c| c == '(' || c == ')' || c == ',');
-        shape += if word.parse::<u64>().is_ok() { "N" } else { word };
+        shape += if word.parse::<f64>().is_ok() { "N" } else { word };
         shape.push(' ');
     }
     shape

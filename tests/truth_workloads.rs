@@ -53,7 +53,7 @@ fn recorded(file: &str, phase: &str) -> BTreeMap<String, Vec<u64>> {
 fn counters(machine: &Machine) -> BTreeMap<String, u64> {
     let mut all: BTreeMap<String, u64> =
         VmEvent::ALL.iter().map(|e| (e.name().to_string(), machine.vmstat.get(*e))).collect();
-    let stalls = machine.vmstat.get_zone(ZoneEvent::Allocstall, ZoneType::Movable);
+    let stalls = machine.zone_event(ZoneEvent::Allocstall, ZoneType::Movable);
     all.insert("allocstall_movable".into(), stalls);
     all
 }

@@ -41,6 +41,28 @@ pub fn pc(gib: u64, cpus: u16) -> Config {
     config
 }
 
+/// A machine of `nodes` nodes with `gib` GiB and 8 CPUs each; the first one has the low zones.
+pub fn numa(nodes: u8, gib: u64) -> Config {
+    let mut config = pc(gib, 8);
+    config.name = format!("numa-{nodes}x{gib}G");
+    let distances = |here: u8| (0..nodes).map(|there| if here == there { 10 } else { 20 }).collect::<Vec<u8>>();
+    config.nodes[0].distances = distances(0);
+    for nid in 1..nodes {
+        let start = (gib + 1 + gib * (u64::from(nid) - 1)) * GIB;
+        let zones = vec![
+            ZoneConfig::empty(ZoneType::Dma),
+            ZoneConfig::empty(ZoneType::Dma32),
+            zone(ZoneType::Normal, start, start + gib * GIB, 20_000),
+            ZoneConfig::empty(ZoneType::Movable),
+            ZoneConfig::empty(ZoneType::Device),
+        ];
+        let cpus = (u16::from(nid) * 8..u16::from(nid) * 8 + 8).collect();
+        let (nid, distances) = (Nid(nid), distances(nid));
+        config.nodes.push(NodeConfig { nid, cpus, distances, zones, owners: Owners::default() });
+    }
+    config
+}
+
 /// That machine, booted.
 pub fn boot(gib: u64, cpus: u16) -> Machine {
     Machine::boot(pc(gib, cpus)).unwrap_or_else(|e| panic!("the benchmark's machine does not boot: {e}"))

@@ -20,6 +20,7 @@ const MAX_HOLES: usize = 4096;
 /// Checks what `boot` takes for granted. `file` is named in errors.
 pub fn config(config: &Config, file: &str) -> Result<(), ImportError> {
     spans(config, file)?;
+    pageblock_order(config, file)?;
     cpus(config, file)?;
     for node in &config.nodes {
         for zone in &node.zones {
@@ -28,6 +29,19 @@ pub fn config(config: &Config, file: &str) -> Result<(), ImportError> {
     }
     limits::config(config, file)?;
     late(config, file)
+}
+
+/// No kernel with 4 KiB pages groups smaller blocks by mobility.
+fn pageblock_order(config: &Config, file: &str) -> Result<(), ImportError> {
+    const LEAST: u8 = 5;
+    let order = config.pageblock_order;
+    if order.get() >= LEAST {
+        return Ok(());
+    }
+    let problem = format!("order {order} is below {LEAST}, the smallest here");
+    Err(ImportError::new(file, problem)
+        .field("pageblock_order")
+        .advise("Usually 9, the order of a huge page."))
 }
 
 /// Checks where zones lie.

@@ -5,6 +5,7 @@
 
 use crate::import::text::{hex_range, lines};
 use crate::mm::addr::PAGE_SIZE;
+use crate::mm::config::KernelImage;
 
 /// `Freeing initrd memory: 1664K`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +38,10 @@ pub struct BootLog {
     pub ramdisk: Option<(u64, u64)>,
     /// `Early memory node ranges`.
     pub memory: Vec<MemoryRange>,
+    /// Pages freed before the watermarks were computed: `SMP alternatives`.
+    pub alternatives: u64,
+    /// Sizes of the kernel's image, from the line `Memory: …`; its place stands in iomem.
+    pub image: Option<KernelImage>,
 }
 
 /// Reads a boot log; lines that say nothing about memory are passed over.
@@ -51,9 +56,12 @@ pub fn parse(text: &str) -> BootLog {
             if freed.what.contains("SMP alternatives") {
                 // Freed before the watermarks: whatever stands above it does not count as late.
                 log.freed.clear();
+                log.alternatives = freed.pages;
             } else if freed.pages > 0 {
                 log.freed.push(freed);
             }
+        } else if let Some(image) = image(line) {
+            log.image = Some(image);
         } else if let Some(range) = ramdisk(line) {
             log.ramdisk = Some(range);
         } else if let Some(range) = memory(line) {
@@ -74,6 +82,18 @@ fn freed(line: &str) -> Option<Freed> {
     let (what, size) = rest.split_once(" memory: ")?;
     let kilobytes: u64 = size[..size.find(['K', 'k'])?].trim().parse().ok()?;
     Some(Freed { what: what.to_string(), pages: kilobytes / (PAGE_SIZE / 1024) })
+}
+
+/// `Memory: …K/…K available (14343K kernel code, 2338K rwdata, 9116K rodata, 2820K init, 17356K bss, …)`.
+fn image(line: &str) -> Option<KernelImage> {
+    let rest = &line[line.find("Memory: ")?..];
+    let part = |name: &str| -> Option<u64> {
+        let before = rest[..rest.find(name)?].trim_end().strip_suffix(['K', 'k'])?;
+        before.rsplit([' ', '(']).next()?.parse().ok()
+    };
+    let (code, rwdata) = (part(" kernel code")?, part(" rwdata").unwrap_or(0));
+    let [rodata, init, bss] = [" rodata", " init", " bss"].map(|name| part(name).unwrap_or(0));
+    Some(KernelImage { code, rwdata, rodata, init, bss, ..KernelImage::default() })
 }
 
 /// `RAMDISK: [mem 0x…-0x…]`, `Allocated new RAMDISK: [mem …]`, `Move RAMDISK from [mem …] to [mem …]`.
@@ -122,7 +142,18 @@ mod tests {
         assert_eq!(freed, [("initrd", 380), ("unused kernel", 228)]);
         assert_eq!(log.ramdisk, Some((0x36a82000, 0x36bfdf63)));
         assert_eq!(log.memory, [MemoryRange { node: 0, first: 1, end: 0x9f }]);
+        assert_eq!((log.alternatives, log.image), (8, None));
         assert_eq!(log.version.as_deref(), Some("Linux version 6.1.0-50-amd64"));
+    }
+
+    #[test]
+    fn the_image_is_measured_by_the_line_about_memory() {
+        let line = "[    0.0] Memory: 71944K/130540K available (14343K kernel code, 2338K rwdata, 9116K rodata, 2820K init, 17356K bss, 58340K reserved, 0K cma-reserved)";
+        let image = parse(line).image.unwrap();
+        assert_eq!(
+            [image.code, image.rwdata, image.rodata, image.init, image.bss],
+            [14343, 2338, 9116, 2820, 17356]
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub use captures::Captures;
 use crate::import::zoneinfo::ZoneText;
 use crate::import::{ImportError, check, dmesg, iomem, nodes, profile, sysctl, sysfs};
 use crate::mm::addr::{Nid, PAGE_SIZE};
-use crate::mm::config::Config;
+use crate::mm::config::{Config, EarlyMemory, KernelImage};
 
 /// Makes a machine of captured files.
 pub fn machine(name: &str, captures: &Captures) -> Result<Config, ImportError> {
@@ -46,9 +46,25 @@ pub fn machine(name: &str, captures: &Captures) -> Result<Config, ImportError> {
     }
     config.sysctl = captures.get("sysctl-vm").map(|text| sysctl::changed(arch, text)).unwrap_or_default();
     config.swap = captures.get("swaps").map_or(Ok(Vec::new()), |text| sysfs::swaps("swaps.txt", text))?;
+    config.early = early(&log, &map);
     config.iomem = map.lines;
     check::config(&config, FILE)?;
     Ok(config)
+}
+
+/// What the boot allocator was told: the image, the RAM disk.
+fn early(log: &dmesg::BootLog, map: &iomem::IoMem) -> EarlyMemory {
+    let place = map.kernel.zip(map.kernel_end).filter(|(start, end)| start < end && *end <= check::MAX_PFN);
+    let image = log.image.map(|image| match place {
+        Some((start_pfn, end_pfn)) => KernelImage { start_pfn, end_pfn, ..image },
+        None => image,
+    });
+    // The loader's range is rounded up; what is freed at last tells how long it is.
+    let freed = log.freed.iter().find(|f| f.what.contains("initrd")).map_or(0, |f| f.pages);
+    let ramdisk =
+        log.ramdisk.map(|(first, _)| first / PAGE_SIZE).map(|first| (first, first.saturating_add(freed)));
+    let ramdisk = ramdisk.filter(|(first, end)| first < end && *end <= check::MAX_PFN);
+    EarlyMemory { image, ramdisk, alternatives: log.alternatives }
 }
 
 /// A sentence when the capture is of another kernel than the one whose rules apply.

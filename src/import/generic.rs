@@ -7,6 +7,7 @@
 use crate::import::{ImportError, check, layout, nodes, profile};
 use crate::mm::addr::{Nid, PAGE_SHIFT};
 use crate::mm::config::{Arch, Config, NodeConfig, ZoneConfig, ZoneType};
+use crate::mm::mm_init::{Core, MemRange, free_area_init, zone_limits};
 use std::iter;
 use std::ops::Range;
 
@@ -32,7 +33,13 @@ const MIB: u64 = 1 << (20 - PAGE_SHIFT);
 const GIB: u64 = 1 << (30 - PAGE_SHIFT);
 
 /// Lays the memory of `nodes` out; `file` is named in errors.
-pub fn machine(name: &str, file: &str, arch: Arch, nodes: &[PlainNode]) -> Result<Config, ImportError> {
+pub fn machine(
+    name: &str,
+    file: &str,
+    arch: Arch,
+    nodes: &[PlainNode],
+    core: Core,
+) -> Result<Config, ImportError> {
     let total = nodes.iter().fold(0u64, |sum, n| sum.saturating_add(n.bytes));
     if !(SMALLEST..=LARGEST).contains(&total) {
         let problem = format!("{total} bytes of memory; a machine has 4 MiB to 16 TiB");
@@ -42,11 +49,7 @@ pub fn machine(name: &str, file: &str, arch: Arch, nodes: &[PlainNode]) -> Resul
     }
     let map = ram(arch, total >> PAGE_SHIFT);
     let end = map.last().map_or(0, |r| r.end);
-    let reach = match arch {
-        Arch::I386 | Arch::Arm => 4 * GIB,
-        Arch::I386Pae => 64 * GIB,
-        Arch::X86_64 | Arch::Arm64 | Arch::Uml => check::MAX_PFN,
-    };
+    let reach = arch.max_phys() >> PAGE_SHIFT;
     if end > reach {
         let problem =
             format!("memory ends at {} MiB, {} reaches {} MiB", end / MIB, arch.name(), reach / MIB);
@@ -56,10 +59,18 @@ pub fn machine(name: &str, file: &str, arch: Arch, nodes: &[PlainNode]) -> Resul
     }
     let mut config = Config::new(name, arch);
     let mut below = 0;
-    for node in nodes {
-        let memory = slice(&map, below, node.bytes >> PAGE_SHIFT);
-        below += node.bytes >> PAGE_SHIFT;
-        config.nodes.push(laid_out(arch, node, &memory, config.nodes.is_empty()));
+    let mut memory = Vec::new();
+    for plain in nodes {
+        let own = slice(&map, below, plain.bytes >> PAGE_SHIFT).into_iter();
+        memory.extend(own.map(|r| MemRange { start: r.start, end: r.end, nid: plain.nid, hotplug: false }));
+        below += plain.bytes >> PAGE_SHIFT;
+        let mut node = nodes::memoryless(plain.nid, arch);
+        (node.cpus, node.distances) = (plain.cpus.clone(), plain.distances.clone());
+        config.nodes.push(node);
+    }
+    free_area_init(&mut config.nodes, &zone_limits(arch), &memory, core);
+    for (at, node) in config.nodes.iter_mut().enumerate() {
+        reserve(arch, node, at == 0);
     }
     if nodes.iter().all(|n| n.distances.is_empty()) {
         nodes::infer_distances(&mut config);
@@ -122,62 +133,35 @@ fn slice(map: &[Range<u64>], below: u64, frames: u64) -> Vec<Range<u64>> {
     found
 }
 
-/// The zones of this kernel, with the frames between which each lies.
-fn limits(arch: Arch) -> Vec<(ZoneType, Range<u64>)> {
-    use ZoneType::*;
-    let top = check::MAX_PFN;
-    match arch {
-        Arch::X86_64 => vec![(Dma, 0..16 * MIB), (Dma32, 16 * MIB..4 * GIB), (Normal, 4 * GIB..top)],
-        Arch::I386 | Arch::I386Pae => {
-            vec![(Dma, 0..16 * MIB), (Normal, 16 * MIB..896 * MIB), (HighMem, 896 * MIB..top)]
-        }
-        Arch::Arm64 => vec![(Dma, 0..4 * GIB), (Normal, 4 * GIB..top)],
-        Arch::Arm => vec![(Normal, 0..2 * GIB + 760 * MIB), (HighMem, 2 * GIB + 760 * MIB..top)],
-        Arch::Uml => vec![(Normal, 0..top)],
-    }
-}
-
-fn laid_out(arch: Arch, plain: &PlainNode, memory: &[Range<u64>], boot: bool) -> NodeConfig {
-    let mut node = nodes::memoryless(plain.nid, arch);
-    (node.cpus, node.distances) = (plain.cpus.clone(), plain.distances.clone());
-    let (Some(first), Some(last)) = (memory.first(), memory.last()) else { return node };
-    let ranges: Vec<(u64, u64)> = memory.iter().map(|r| (r.start, r.end)).collect();
-    for (kind, limit) in limits(arch) {
-        let span = limit.start.max(first.start)..limit.end.min(last.end);
-        let Some(zone) = node.zones.iter_mut().find(|z| z.kind == kind) else { continue };
-        let present: u64 =
-            memory.iter().map(|r| r.end.min(span.end).saturating_sub(r.start.max(span.start))).sum();
-        if present > 0 {
-            (zone.start_pfn, zone.spanned) = (span.start, span.end - span.start);
-            zone.holes = layout::holes(span, &ranges);
-            (zone.present, zone.managed) = (present, present);
-        }
-    }
-    reserve(arch, &mut node, boot);
-    node
-}
-
 /// Takes the kernel's own share: its image on the first node, page descriptors on each.
 fn reserve(arch: Arch, node: &mut NodeConfig, boot: bool) {
     let frames: u64 = node.zones.iter().map(|z| z.present).sum();
-    // Pages that image, hash tables and per-CPU areas took in the captures; bytes of `struct page` for each frame.
-    let (image, descriptor) = match arch {
-        Arch::X86_64 | Arch::Arm64 => (40 * MIB, 64),
-        Arch::I386 | Arch::I386Pae => (20 * MIB, 32),
-        Arch::Arm | Arch::Uml => (16 * MIB, 32),
+    // Pages that image, hash tables and per-CPU areas took in the captures.
+    let image = match arch {
+        Arch::X86_64 | Arch::Arm64 => 40 * MIB,
+        Arch::I386 | Arch::I386Pae | Arch::Arm | Arch::Uml => 16 * MIB,
     };
+    // Where all descriptors are one array, a hole has descriptors as well.
+    let described = if arch.section_pages().is_some() {
+        frames
+    } else {
+        let present = || node.zones.iter().filter(|z| z.present > 0);
+        let first = present().map(|z| z.start_pfn).min().unwrap_or(0);
+        present().map(|z| z.start_pfn + z.spanned).max().unwrap_or(0) - first
+    };
+    let memmap = (described * arch.page_struct_bytes()) >> PAGE_SHIFT;
     // A PC's kernel leaves the first MiB to the firmware.
     let pc = matches!(arch, Arch::X86_64 | Arch::I386 | Arch::I386Pae);
     let low = node.zones.iter_mut().filter(|z| pc && z.present > 0 && z.start_pfn < MIB);
     let low: u64 = low.map(below_a_mib).sum();
-    let share = ((frames * descriptor) >> PAGE_SHIFT) + if boot { image } else { 0 };
+    let share = memmap + if boot { image } else { 0 };
     // On a small machine a quarter is taken: 4 of 16 MiB.
     let share = share.min((frames + if low > 0 { MIB - low } else { 0 }) / 4).saturating_sub(if low > 0 {
         MIB
     } else {
         0
     });
-    let mapped = node.zones.iter_mut().filter(|z| z.kind != ZoneType::HighMem);
+    let mapped = node.zones.iter_mut().filter(|z| z.kind < ZoneType::HighMem);
     if let Some(zone) = mapped.max_by_key(|z| z.managed) {
         zone.managed -= share.min(zone.managed * 3 / 4);
     }
@@ -200,7 +184,7 @@ mod tests {
 
     fn plain(arch: Arch, mib: u64) -> Config {
         let node = PlainNode { nid: Nid(0), bytes: mib << 20, cpus: vec![0], distances: vec![] };
-        machine("plain", "plain", arch, &[node]).unwrap()
+        machine("plain", "plain", arch, &[node], Core::default()).unwrap()
     }
 
     fn spans(config: &Config) -> Vec<(u8, &str, u64, u64, u64)> {
@@ -252,7 +236,9 @@ mod tests {
             cpus: vec![nid.into()],
             distances: vec![],
         };
-        let config = machine("n", "n", Arch::X86_64, &[node(0, 2048), node(1, 0), node(2, 2048)]).unwrap();
+        let config =
+            machine("n", "n", Arch::X86_64, &[node(0, 2048), node(1, 0), node(2, 2048)], Core::default())
+                .unwrap();
         assert_eq!(
             spans(&config),
             [
@@ -277,10 +263,10 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said() {
         let node = |bytes| [PlainNode { nid: Nid(0), bytes, cpus: vec![0], distances: vec![] }];
-        let error = machine("m", "m", Arch::I386, &node(8 << 30)).unwrap_err().to_string();
+        let error = machine("m", "m", Arch::I386, &node(8 << 30), Core::default()).unwrap_err().to_string();
         assert!(error.contains("memory ends at 9216 MiB, i386 reaches 4096 MiB"), "{error}");
-        assert!(machine("m", "m", Arch::X86_64, &node(1000)).is_err());
-        assert!(machine("m", "m", Arch::X86_64, &node(u64::MAX)).is_err());
+        assert!(machine("m", "m", Arch::X86_64, &node(1000), Core::default()).is_err());
+        assert!(machine("m", "m", Arch::X86_64, &node(u64::MAX), Core::default()).is_err());
         for mib in 4..600 {
             Arch::ALL.iter().for_each(|&arch| drop(plain(arch, mib)));
         }

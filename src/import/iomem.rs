@@ -13,6 +13,8 @@ pub struct IoMem {
     pub ram: Vec<(u64, u64)>,
     /// The frame at which the kernel's image begins.
     pub kernel: Option<u64>,
+    /// The frame after the last one of the image.
+    pub kernel_end: Option<u64>,
     /// Every line, to be shown as it was captured.
     pub lines: Vec<String>,
 }
@@ -36,6 +38,9 @@ pub fn parse(text: &str) -> IoMem {
             // The first of code, rodata, data, bss: the freed gaps lie between them.
             "Kernel code" if last > 0 => iomem.kernel = Some(first / PAGE_SIZE),
             _ => {}
+        }
+        if name.trim().starts_with("Kernel ") && last > 0 {
+            iomem.kernel_end = iomem.kernel_end.max(Some(last.saturating_add(1).div_ceil(PAGE_SIZE)));
         }
     }
     if told { iomem } else { IoMem::default() }

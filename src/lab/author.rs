@@ -106,8 +106,32 @@ fn on_paper(lab: &Lab) -> Vec<String> {
         section,
         format!("the last hint does not name a section: See '…' in chapter {}.", exercise.chapter),
     );
+    for (function, name) in hidden_parameters(exercise) {
+        demand(
+            false,
+            format!(
+                "`{function}` has a parameter {name}, which is an answer's name: inside, it would mean the answer"
+            ),
+        );
+    }
     demand(lab.wrong.len() >= WRONG, format!("{} wrong answers; {WRONG} are needed", lab.wrong.len()));
     problems
+}
+
+/// Parameters of the lab's own functions that have the name of an answer or of another constant: the optimizer of the
+/// language puts the constant's value in their place.
+fn hidden_parameters(exercise: &Exercise) -> Vec<(String, String)> {
+    let taken = |name: &str| name == "given" || name == "used" || exercise.answer(name).is_some();
+    let scripts = [&exercise.setup, &exercise.given, &exercise.experiment];
+    let functions = scripts.into_iter().flat_map(|script| script.lines()).filter_map(|line| {
+        let (name, rest) = line.trim().strip_prefix("fn ")?.split_once('(')?;
+        Some((name.to_string(), rest.split(')').next()?.to_string()))
+    });
+    let pairs = functions.flat_map(|(function, list)| {
+        let names: Vec<String> = list.split(',').map(|name| name.trim().to_string()).collect();
+        names.into_iter().map(move |name| (function.clone(), name))
+    });
+    pairs.filter(|(_, name)| taken(name)).collect()
 }
 
 /// Files that do not belong there.

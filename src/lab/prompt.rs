@@ -39,9 +39,8 @@ fn put(session: &mut Session, asked: Option<&str>, seed: Option<u64>) -> Result<
     let machine = stage.bench.borrow_mut().machine.snapshot();
     session.bench.borrow_mut().put(machine);
     session.interpreter.scope.set_or_push("given", Dynamic::from(stage.given.clone()));
-    let given = stage.given.iter().map(|(key, value)| format!("given.{key} = {value:?}"));
-    let given: Vec<String> = given.collect();
-    let rest = if given.is_empty() { String::new() } else { format!("; {}", given.join(", ")) };
+    let given = student::given(&stage);
+    let rest = if given.is_empty() { given } else { format!("; {given}") };
     room.say(&format!("the machine of lab {}, seed {seed}{rest}\n", lab.number()));
     Ok(())
 }

@@ -27,14 +27,28 @@ macro_rules! labs {
 }
 
 labs! {
+    "01-read-a-zoneinfo":
+        "one-piece" "one-zone" "pages-for-kilobytes" "spanned-is-memory";
+    "02-which-zone-pays":
+        "help-from-above" "low-zones-first" "no-fallback" "the-name-says-it";
+    "03-mem-map-price":
+        "a-gap-costs-nothing" "high-memory-pays" "paid-twice" "sixty-four-everywhere";
+    "04-reserve-before-the-buddy":
+        "a-place-of-my-own" "after-the-hand-over" "anywhere" "keeps-the-picture" "not-aligned" "still-early" "the-kernel-first";
     "05-ten-splits":
         "always-a-large-block" "cut-off-the-front" "eleven-orders" "halves-are-gone" "upper-half-first";
     "06-merge-them-back":
         "any-free-buddy" "everything" "neighbours" "size-does-not-matter" "the-order-i-want";
     "07-per-cpu-lists":
         "all-of-it-leaked" "drained-too-early" "my-cpu-only" "no-leak-at-all" "waits-for-it";
+    "08-choose-the-mask":
+        "atomic-everywhere" "kernel-everywhere" "not-in-an-interrupt" "only-the-zone" "the-last-pages";
+    "09-emergency-pool":
+        "a-larger-pool-at-once" "a-pool-for-each" "as-much-as-the-line-allows" "memalloc-has-a-line" "nomemalloc-is-nothing";
     "10-watermark-arithmetic":
         "atomic-is-half" "kilobytes" "low-is-the-line" "no-lowmem-reserve" "only-printed" "reserve-lowered-too" "tried-out";
+    "11-lowmem-protection":
+        "a-larger-min" "a-ratio-is-no-number-of-pages" "ends-the-programs" "everything-for-the-card" "the-default-will-do";
     "12-make-holes":
         "calls-the-oom-killer" "careful" "every-second-page" "hidden-on-lists" "one-order-too-far" "stops-at-the-watermark";
     "32-copy-on-write":

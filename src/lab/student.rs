@@ -5,6 +5,8 @@ use crate::lab::library::Lab;
 use crate::lab::progress::{Mark, Progress};
 use crate::lab::report;
 use crate::lab::trial::Stage;
+use crate::script::args::Address;
+use rhai::Dynamic;
 use serde_json::json;
 use std::path::Path;
 
@@ -129,8 +131,12 @@ pub fn start(room: &Room, asked: Option<&str>) -> Result<u8, String> {
 }
 
 /// The given numbers of a student's machine, as they are written.
-fn given(stage: &Stage) -> String {
-    let each = stage.given.iter().map(|(key, value)| format!("given.{key} = {value:?}"));
+pub(crate) fn given(stage: &Stage) -> String {
+    let shown = |value: &Dynamic| match value.read_lock::<Address>() {
+        Some(address) => address.to_string(),
+        None => format!("{value:?}"),
+    };
+    let each = stage.given.iter().map(|(key, value)| format!("given.{key} = {}", shown(value)));
     each.collect::<Vec<_>>().join(", ")
 }
 

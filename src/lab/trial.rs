@@ -180,6 +180,10 @@ impl Trial {
             // Not `put`: handles the author made in `setup` stay good.
             bench.borrow_mut().machine = machine;
         }
+        // A variable that `setup` left behind hides no answer.
+        for name in answers.keys() {
+            while author.interpreter.scope.remove::<Dynamic>(name).is_some() {}
+        }
         let known =
             answers.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or(Dynamic::UNIT)));
         let used_map = [("used".to_string(), Dynamic::from(used.map()))];

@@ -29,7 +29,7 @@ pub struct Used {
 impl Used {
     /// The numbers of a machine now.
     pub fn now(machine: &Machine) -> Used {
-        let allocated = |&kind: &ZoneType| machine.vmstat.get_zone(ZoneEvent::Pgalloc, kind);
+        let allocated = |&kind: &ZoneType| machine.zone_event(ZoneEvent::Pgalloc, kind);
         Used {
             pages: ZoneType::ALL.iter().map(allocated).sum(),
             faults: machine.vmstat.get(VmEvent::Pgfault),

@@ -71,7 +71,7 @@ impl Order {
     pub const MAX: Order = Order(10);
     /// How many orders there are (`MAX_ORDER` of 6.1).
     pub const COUNT: usize = 11;
-    /// The order of a pageblock, the unit of grouping by mobility: 2 MiB.
+    /// The usual order of a pageblock, the unit of grouping by mobility: that of a huge page of 2 MiB.
     pub const PAGEBLOCK: Order = Order(9);
     /// Larger requests are *costly*: the slow path does not insist on them.
     pub const COSTLY: Order = Order(3);

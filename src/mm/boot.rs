@@ -12,16 +12,24 @@
 //! Gorman chapter 5, 2.2. Kernel: `mm/mm_init.c`, `mm/page_alloc.c`, `mm/khugepaged.c`.
 //! Fidelity: faithful — moments and formulas; every number of the captured boots follows. Imported — occupancy.
 
+pub mod early;
+mod handover;
 mod layout;
 
-use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
-use crate::mm::config::{Config, NodeConfig, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
+use crate::mm::compaction::Kcompactd;
+use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
+use crate::mm::memblock::Memblock;
+use crate::mm::mm_init::report::{self, LargeHash};
+use crate::mm::mm_init::{limits_of, memory_of};
 use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
 use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
+use crate::mm::page_owner::PageOwners;
+use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::slots::Slots;
@@ -70,8 +78,15 @@ impl Machine {
     /// When the spec contradicts itself: zones overlap, more pages managed than present, no memory, no CPU.
     pub fn boot(config: Config) -> Result<Machine, BootError> {
         validate(&config)?;
+        if config.stop == Some(Stop::Memblock) {
+            return Ok(Machine::stop_at_memblock(config));
+        }
         let mut machine = Machine::assemble(config);
+        machine.free_area_init_lines();
         machine.build_all_zonelists();
+        machine.print_fallback_orders();
+        machine.print_zonelists_and_tables();
+        machine.print_memory_of_spec();
         machine.init_per_zone_wmark_min();
         machine.start_thp();
         machine.free_late_memory();
@@ -79,15 +94,60 @@ impl Machine {
         machine.adopt_shown_state();
         machine.choose_zero_page();
         machine.adopt_anonymous_pages();
-        machine.apply_spec_sysctls()?;
-        machine.apply_spec_swap()?;
+        apply(&mut machine)?;
+        machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();
         machine.clock = 0;
+        machine.set_alarm();
         Ok(machine)
+    }
+
+    /// The zones as `free_area_init` tells them.
+    fn free_area_init_lines(&mut self) {
+        let memory = memory_of(&self.config);
+        let lines = report::free_area_lines(&self.config, &limits_of(&self.config), &memory);
+        lines.into_iter().for_each(|line| self.printk(line));
+    }
+
+    /// The kernel's estimate of its memory, and the tables that it sizes by it.
+    fn print_zonelists_and_tables(&mut self) {
+        let config = &self.config;
+        let dma = |n: &NodeConfig| {
+            n.zones.iter().find(|z| z.kind == ZoneType::Dma).map_or(0, |z| z.present - z.managed)
+        };
+        let taken: u64 = config.nodes.iter().map(dma).sum();
+        let estimate = report::estimate(config, if config.arch == Arch::X86_64 { taken } else { 0 });
+        let mut lines = report::zonelist_lines(config, estimate);
+        if config.nodes.len() == 1 {
+            lines.extend(LargeHash::early(config.arch, estimate).iter().map(LargeHash::line));
+        }
+        lines.into_iter().for_each(|line| self.printk(line));
+    }
+
+    /// What memblock would show of a machine that was not stopped there: memory, and the frames it never handed over.
+    fn memblock_of_spec(&self) -> Memblock {
+        let mut memblock = Memblock::new(self.config.arch);
+        let mut known = Ok(());
+        for range in memory_of(&self.config) {
+            let (base, end) = (range.start << PAGE_SHIFT, range.end << PAGE_SHIFT);
+            known = known.and(memblock.add(base, end - base, Some(range.nid)));
+            for &(start, end) in self.mem_map.reserved() {
+                let (start, end) = (range.start.max(start.into()), range.end.min(end.into()));
+                if start < end {
+                    known = known.and(memblock.reserve(start << PAGE_SHIFT, (end - start) << PAGE_SHIFT));
+                }
+            }
+        }
+        memblock
     }
 
     /// Nodes and zones as the firmware describes them, with nothing computed yet.
     fn assemble(config: Config) -> Machine {
+        Machine::assemble_with(config, None)
+    }
+
+    /// The same, with the frames that the buddy allocator does not get where they are known.
+    fn assemble_with(config: Config, known: Option<Vec<(u32, u32)>>) -> Machine {
         let mut zones = Vec::new();
         let mut nodes = Vec::new();
         let cpus = config.nodes.iter().flat_map(|n| &n.cpus).map(|c| usize::from(*c) + 1).max().unwrap_or(1);
@@ -110,6 +170,7 @@ impl Machine {
                 stat: [0; NodeStat::COUNT],
                 lruvec: Lruvec::default(),
                 kswapd: Kswapd::default(),
+                kcompactd: Kcompactd::default(),
             });
         }
         for late in &config.late_freed {
@@ -118,10 +179,12 @@ impl Machine {
                 zone.managed_pages -= late.pages.min(zone.managed_pages);
             }
         }
-        let mem_map = MemMap::new(spans, reserved);
+        let mem_map = MemMap::new(spans, known.unwrap_or(reserved));
+        // A hole at the end has pageblocks, too.
+        let end_pfn = zones.iter().map(Zone::end_pfn).max().unwrap_or(0).max(mem_map.end_pfn());
         let first_cpu = config.nodes.iter().flat_map(|n| &n.cpus).min().copied().unwrap_or(0);
         Machine {
-            pageblocks: Pageblocks::new(mem_map.end_pfn()),
+            pageblocks: Pageblocks::new(config.pageblock_order, end_pfn),
             mem_map,
             nodes,
             zones,
@@ -159,11 +222,19 @@ impl Machine {
             swap_turn: 0,
             io: VecDeque::new(),
             device_free_at: 0,
-            background: false,
+            alarm: 0,
+            lumpy_reclaim: false,
+            page_owner: PageOwners::default(),
+            page_poison: PagePoison::default(),
+            stray_writes: false,
+            debug_pages: false,
             in_background: false,
             isolated: Vec::new(),
             ooms: Vec::new(),
             panicked: None,
+            memblock: Memblock::new(config.arch),
+            early: None,
+            origin: None,
             config,
         }
     }
@@ -173,16 +244,22 @@ impl Machine {
         let mut load = vec![0u64; self.nodes.len()];
         for local in 0..self.nodes.len() {
             let order = self.fallback_order(local, &mut load);
-            let nids: Vec<String> = order.iter().map(|n| self.nodes[*n].nid.to_string()).collect();
-            let line = format!("Fallback order for Node {}: {} ", self.nodes[local].nid, nids.join(" "));
-            if self.config.arch.has_numa() {
-                self.printk(line);
-            }
             for kind in ZoneType::ALL {
                 let (list, here) = (self.zonelist_of(&order, kind), self.zonelist_of(&[local], kind));
                 self.nodes[local].zonelists[kind as usize] = list;
                 self.nodes[local].this_node[kind as usize] = here;
             }
+        }
+    }
+
+    /// `Fallback order for Node 0: 0 1`, for every node of a NUMA kernel.
+    fn print_fallback_orders(&mut self) {
+        let nodes = if self.config.arch.has_numa() { self.nodes.len() } else { 0 };
+        let mut load = vec![0u64; nodes];
+        for local in 0..nodes {
+            let order = self.fallback_order(local, &mut load);
+            let nids: Vec<String> = order.iter().map(|n| self.nodes[*n].nid.to_string()).collect();
+            self.printk(format!("Fallback order for Node {}: {} ", self.nodes[local].nid, nids.join(" ")));
         }
     }
 
@@ -306,6 +383,37 @@ impl Machine {
         Ok(())
     }
 
+    /// Obeys the kernel's command line, as far as its words are simulated (`parse_early_param`).
+    fn apply_cmdline(&mut self) {
+        let line = self.config.cmdline.clone();
+        if line.is_empty() {
+            return;
+        }
+        self.printk(format!("Kernel command line: {line}"));
+        let mut unknown = Vec::new();
+        for word in line.split_whitespace() {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let switch: fn(&mut Machine, bool) = match name {
+                "page_owner" => Machine::set_page_owner,
+                "page_poison" => Machine::set_page_poison,
+                _ => {
+                    unknown.push(word);
+                    continue;
+                }
+            };
+            match kstrtobool(value) {
+                Some(on) => switch(self, on),
+                None => self.printk(format!("Malformed early option '{name}'")),
+            }
+        }
+        if !unknown.is_empty() {
+            let unknown = unknown.join(" ");
+            self.printk(format!(
+                "Unknown kernel command line parameters \"{unknown}\", will be passed to user space."
+            ));
+        }
+    }
+
     /// True unless huge pages are absent or switched off.
     pub fn thp_enabled(&self) -> bool {
         self.config.thp.is_some() && self.thp != ThpMode::Never
@@ -322,6 +430,27 @@ impl Machine {
         if self.thp_enabled() || before || mode == ThpMode::Never {
             self.set_recommended_min_free_kbytes();
         }
+    }
+}
+
+/// The spec's own settings come last.
+fn apply(machine: &mut Machine) -> Result<(), BootError> {
+    machine.apply_spec_sysctls()?;
+    machine.apply_spec_swap()?;
+    machine.apply_cmdline();
+    Ok(())
+}
+
+/// Yes or no as a kernel parameter says it (`kstrtobool`).
+pub fn kstrtobool(word: &str) -> Option<bool> {
+    match word.get(..2).unwrap_or(word) {
+        "on" | "oN" | "On" | "ON" => Some(true),
+        "of" | "oF" | "Of" | "OF" => Some(false),
+        _ => match word.chars().next()? {
+            'y' | 'Y' | 't' | 'T' | '1' => Some(true),
+            'n' | 'N' | 'f' | 'F' | '0' => Some(false),
+            _ => None,
+        },
     }
 }
 

@@ -9,6 +9,7 @@ use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::Zone;
 use crate::mm::page::PageFlags;
+use crate::mm::page_alloc::pcp::PcpList;
 use crate::mm::page_alloc::{AllocContext, Lane};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -37,6 +38,8 @@ pub struct Census {
     pub free: u64,
     /// Pages on per-CPU lists.
     pub pcp: u64,
+    /// Pages out of the lists for a moment: isolated pageblocks, and what kcompactd holds to move pages to.
+    pub isolated: u64,
     /// Pages in use.
     pub used: u64,
 }
@@ -54,18 +57,25 @@ impl Machine {
             self.check_pcp(zone)?;
             census.free += zone.free_pages();
             census.pcp += zone.pcp_pages();
+            census.isolated += isolated_pages(zone);
         }
         self.check_lane()?;
         self.check_buddies(&free)?;
-        census.used = self.check_frames()?;
-        let sum = census.free + census.pcp + census.used;
+        let held: u64 = self.nodes.iter().map(|n| n.kcompactd.isolated()).sum();
+        census.used = self.check_frames()? - held;
+        census.isolated += held;
+        let sum = census.free + census.pcp + census.isolated + census.used;
         if sum != census.managed {
             let what = format!(
-                "{} free + {} per-CPU + {} used = {sum}, managed {}",
-                census.free, census.pcp, census.used, census.managed
+                "{} free + {} per-CPU + {} isolated + {} used = {sum}, managed {}",
+                census.free, census.pcp, census.isolated, census.used, census.managed
             );
             return broken("no page is lost or made", what);
         }
+        if let Some(what) = self.memblock.first_wrong() {
+            return broken("memblock's regions are sorted, disjoint and merged", what);
+        }
+        self.check_page_owner()?;
         self.check_vm()?;
         Ok(census)
     }
@@ -87,6 +97,12 @@ impl Machine {
                     }
                     if previous != Pfn::NIL && page.prev != previous {
                         return broken("list links agree in both directions", place());
+                    }
+                    if (mt == MigrateType::Isolate) != (self.pageblocks.get(pfn) == MigrateType::Isolate) {
+                        return broken(
+                            "what is free in an isolated pageblock is on an Isolate list",
+                            place(),
+                        );
                     }
                     if !free.insert((pfn.0, order.get())) {
                         return broken("a block is on one list once", place());
@@ -111,7 +127,9 @@ impl Machine {
                         format!("{} order {order} {}: {count} listed", zone.kind, mt.name()),
                     );
                 }
-                pages += u64::from(count) * u64::from(order.pages());
+                if mt != MigrateType::Isolate {
+                    pages += u64::from(count) * u64::from(order.pages());
+                }
             }
         }
         pages += zone.virgin_blocks() * u64::from(Order::MAX.pages());
@@ -137,7 +155,7 @@ impl Machine {
                 continue;
             }
             let special = |p: Pfn| self.pageblocks.get(p).index() >= MigrateType::PCPTYPES;
-            let apart = o >= Order::PAGEBLOCK && (special(Pfn(pfn)) || special(buddy));
+            let apart = o >= self.pageblocks.order() && (special(Pfn(pfn)) || special(buddy));
             if self.mem_map.page(Pfn(pfn)).zone() == self.mem_map.page(buddy).zone() && !apart {
                 return broken(
                     "no two free buddies are apart",
@@ -166,8 +184,8 @@ impl Machine {
     fn check_pcp(&self, zone: &Zone) -> Result<(), Broken> {
         for (cpu, pcp) in zone.pageset.iter().enumerate() {
             let mut pages = 0;
-            for pfn in pcp.lists.iter().flatten() {
-                let page = self.mem_map.page(*pfn);
+            for pfn in pcp.lists.iter().flat_map(PcpList::iter) {
+                let page = self.mem_map.page(pfn);
                 if !page.is_pcp() || page.zone() != zone.id || page.refcount != 0 {
                     return broken(
                         "a page on a per-CPU list is marked so",
@@ -180,6 +198,24 @@ impl Machine {
                 return broken(
                     "per-CPU counts are their lists' lengths",
                     format!("{} cpu {cpu}: {pages} listed, {} counted", zone.kind, pcp.count),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Who is recorded as a page's owner has it.
+    fn check_page_owner(&self) -> Result<(), Broken> {
+        for (pfn, owner) in self.page_owner.allocated() {
+            let page = self.mem_map.page(pfn);
+            if page.is_buddy() || page.is_pcp() {
+                return broken("a page with an owner is not free", format!("pfn {pfn}: {}", owner.comm));
+            }
+            let whole = page.refcount > 0 && !page.is_any(PageFlags::TAIL | PageFlags::SWAPCACHE);
+            if whole && owner.gfp != crate::mm::gfp::Gfp::NONE && page.order() != owner.order {
+                return broken(
+                    "the owner's record knows the order",
+                    format!("pfn {pfn}: order {}, recorded {}", page.order(), owner.order),
                 );
             }
         }
@@ -219,6 +255,11 @@ impl Machine {
         }
         Ok(used)
     }
+}
+
+/// Free pages of isolated pageblocks.
+fn isolated_pages(zone: &Zone) -> u64 {
+    Order::all().map(|order| zone.blocks(order, MigrateType::Isolate) << order.get()).sum()
 }
 
 fn broken<T>(invariant: &'static str, what: String) -> Result<T, Broken> {

@@ -10,8 +10,20 @@ impl Machine {
     #[inline]
     pub fn charge(&mut self, ns: u64) {
         self.clock += ns;
-        if self.background {
+        if self.clock >= self.alarm {
             self.run_background(ns, false);
+        }
+    }
+
+    /// Lets a long time pass, in nanoseconds: what kernel threads do at intervals happens at intervals.
+    pub fn pass(&mut self, ns: u64) {
+        /// As often as kcompactd looks, but never more often than this in all.
+        const PIECES: u64 = 256;
+        let piece = (ns / PIECES).max(crate::mm::compaction::FRAG_CHECK_INTERVAL);
+        let mut left = ns;
+        while left > 0 {
+            self.charge(piece.min(left));
+            left -= piece.min(left);
         }
     }
 
@@ -19,7 +31,7 @@ impl Machine {
     pub(crate) fn cond_resched(&mut self) {
         /// A turn of a thread among equals, far less than a tick.
         const TURN: u64 = 100_000;
-        if self.background && !self.in_background {
+        if self.clock >= self.alarm && !self.in_background {
             let before = self.clock;
             self.run_background(TURN, true);
             // The thread took this CPU for what it did.
@@ -38,16 +50,15 @@ impl Machine {
         // In pieces, so that what the device finishes meanwhile is seen in time.
         const PIECE: u64 = 50_000;
         while self.clock < end {
-            let piece = PIECE.min(end - self.clock);
+            // Nothing happens before the alarm.
+            let quiet = self.alarm.min(end).saturating_sub(self.clock);
+            let piece = quiet.max(PIECE.min(end - self.clock));
             self.clock += piece;
-            if self.background {
+            if self.clock >= self.alarm {
                 self.run_background(piece, true);
             }
             if self.in_background {
                 self.complete_io();
-            }
-            if !self.background {
-                self.clock = end;
             }
         }
     }

@@ -5,6 +5,7 @@
 //! per-CPU counts, owners. Computed by `boot` — watermarks, lowmem_reserve, per-CPU high and batch.
 
 use crate::mm::addr::{Nid, Order};
+use crate::mm::mm_init::Core;
 use std::fmt;
 
 /// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.
@@ -88,6 +89,11 @@ impl Arch {
     /// Built with `CONFIG_MEMORY_FAILURE`: a frame can be poisoned, and reports count such frames.
     pub fn has_memory_failure(self) -> bool {
         !matches!(self, Arch::Uml | Arch::Arm)
+    }
+
+    /// Built with `CONFIG_DEBUG_FS`: there is /sys/kernel/debug.
+    pub fn has_debugfs(self) -> bool {
+        self != Arch::Uml
     }
 
     /// Built with `CONFIG_HIGHMEM`.
@@ -480,6 +486,43 @@ impl Default for Costs {
     }
 }
 
+/// The kernel's image, as the boot log and iomem show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KernelImage {
+    /// Its first frame.
+    pub start_pfn: u64,
+    /// The frame after its last.
+    pub end_pfn: u64,
+    /// Instructions, in kB.
+    pub code: u64,
+    /// Data that is written, in kB.
+    pub rwdata: u64,
+    /// Constants, in kB.
+    pub rodata: u64,
+    /// Freed at the end of the boot, in kB.
+    pub init: u64,
+    /// Data that begins as zeros, in kB.
+    pub bss: u64,
+}
+
+/// What the boot allocator is told before anybody allocates.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EarlyMemory {
+    /// The kernel's image, when it is known.
+    pub image: Option<KernelImage>,
+    /// The initial RAM disk: first frame, and the one after the last.
+    pub ramdisk: Option<(u64, u64)>,
+    /// Pages freed before the watermarks were computed: `Freeing SMP alternatives memory`.
+    pub alternatives: u64,
+}
+
+/// Where a boot is stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// While memblock is the only allocator.
+    Memblock,
+}
+
 /// Everything `Machine::boot` needs: nodes, tunables, seed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -497,6 +540,8 @@ pub struct Config {
     pub thp: Option<ThpMode>,
     /// Freed after the watermarks were computed, in the order of the log.
     pub late_freed: Vec<LateFreed>,
+    /// The kernel's command line: `page_owner=on page_poison=1`.
+    pub cmdline: String,
     /// Sysctls of the spec, written in this order after boot; the three values that reading shows come first.
     pub sysctl: Vec<(String, String)>,
     /// Swap areas switched on after boot.
@@ -511,6 +556,14 @@ pub struct Config {
     pub seed: u64,
     /// Makes the n-th page allocation fail (anomaly tests).
     pub fail_nth: Option<u64>,
+    /// The image, the RAM disk, what was freed early.
+    pub early: EarlyMemory,
+    /// What the command line says about `ZONE_MOVABLE`.
+    pub core: Core,
+    /// Print what memblock does (`memblock=debug`).
+    pub memblock_debug: bool,
+    /// Where the boot is stopped, if anywhere.
+    pub stop: Option<Stop>,
 }
 
 impl Config {
@@ -524,6 +577,7 @@ impl Config {
             pageblock_order: arch.pageblock_order(),
             thp: None,
             late_freed: Vec::new(),
+            cmdline: String::new(),
             sysctl: Vec::new(),
             swap: Vec::new(),
             costs: Costs::default(),
@@ -531,6 +585,10 @@ impl Config {
             inferred: Vec::new(),
             seed: 1,
             fail_nth: None,
+            early: EarlyMemory::default(),
+            core: Core::default(),
+            memblock_debug: false,
+            stop: None,
         }
     }
 

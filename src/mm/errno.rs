@@ -125,8 +125,14 @@ impl fmt::Display for Signal {
 }
 
 /// A broken rule of the kernel: its text *is* its content, and starts with the kernel's own line.
+///
+/// It is one pointer wide, so that calls which could report one stay cheap.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Oops {
+pub struct Oops(Box<OopsText>);
+
+/// What an [`Oops`] says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OopsText {
     /// The kernel's line: `BUG: Bad page state in process script  pfn:1f3c4`.
     pub line: String,
     /// What was asked, the number that decided, what to try.
@@ -136,7 +142,14 @@ pub struct Oops {
 impl Oops {
     /// A broken rule: the kernel's line, and the sentence that explains it.
     pub fn new(line: impl Into<String>, advice: impl Into<String>) -> Oops {
-        Oops { line: line.into(), advice: advice.into() }
+        Oops(Box::new(OopsText { line: line.into(), advice: advice.into() }))
+    }
+}
+
+impl std::ops::Deref for Oops {
+    type Target = OopsText;
+    fn deref(&self) -> &OopsText {
+        &self.0
     }
 }
 

@@ -60,16 +60,28 @@ flags! {
     TRANSHUGE = 0x1c24ca, "GFP_TRANSHUGE", "A huge page, with direct reclaim and compaction.";
 }
 
-/// Names of 2.4 and 2.6 (Gorman's book), and what they are today.
+/// Names of 2.4 and 2.6 (Gorman's book), and what they are today; at the end, names that stand for no bit here.
 pub const OLD_NAMES: &[(&str, Gfp, &str)] = &[
     ("__GFP_WAIT", Gfp::RECLAIM, "2.4 to 4.3; today __GFP_RECLAIM."),
     ("__GFP_HIGHIO", Gfp::IO, "2.4: IO on high memory; today __GFP_IO."),
     ("__GFP_REPEAT", Gfp::RETRY_MAYFAIL, "2.6 to 4.12; today __GFP_RETRY_MAYFAIL."),
     ("__GFP_COLD", Gfp(0), "2.6 to 4.14; gone."),
+    ("__GFP_NO_GROW", Gfp(0), "2.6: a cache shall not grow; gone."),
+    ("__GFP_NO_KSWAPD", Gfp(0), "3.x; today the absence of __GFP_KSWAPD_RECLAIM."),
+    ("__GFP_OTHER_NODE", Gfp(0), "2.6.38 to 4.9; gone."),
+    ("__GFP_NOTRACK", Gfp(0), "2.6.31 to 4.14: not for kmemcheck; gone."),
+    ("GFP_LEVEL_MASK", Gfp(0x5_ece0), "2.6: the flags that a slab hands down; gone."),
+    ("GFP_TEMPORARY", Gfp(0xcd0), "2.6.24 to 4.13: GFP_KERNEL|__GFP_RECLAIMABLE; gone."),
+    ("GFP_IOFS", Gfp(0xc0), "2.6.35 to 4.3: __GFP_IO|__GFP_FS; gone."),
+    ("GFP_THISNODE", Gfp(0x21_2000), "2.6.18 to 3.19: __GFP_THISNODE|__GFP_NORETRY|__GFP_NOWARN; gone."),
     ("GFP_NOHIGHIO", Gfp::NOFS, "2.4; today GFP_NOFS."),
     ("GFP_KSWAPD", Gfp::KERNEL, "2.4; today GFP_KERNEL."),
     ("GFP_DMA", Gfp::DMA, "The same as __GFP_DMA."),
     ("GFP_DMA32", Gfp::DMA32, "The same as __GFP_DMA32."),
+    ("__GFP_SKIP_ZERO", Gfp(0), "A bit only in kernels with memory tags (CONFIG_KASAN_HW_TAGS)."),
+    ("__GFP_SKIP_KASAN_UNPOISON", Gfp(0), "A bit only in kernels with memory tags (CONFIG_KASAN_HW_TAGS)."),
+    ("__GFP_SKIP_KASAN_POISON", Gfp(0), "A bit only in kernels with memory tags (CONFIG_KASAN_HW_TAGS)."),
+    ("__GFP_NOLOCKDEP", Gfp(0), "A bit only in kernels that check their locks (CONFIG_LOCKDEP)."),
 ];
 
 /// The order in which the kernel spells a mask: combinations first, each taking its bits away.
@@ -141,6 +153,33 @@ impl Gfp {
     #[inline]
     pub const fn may_sleep(self) -> bool {
         self.has(Gfp::DIRECT_RECLAIM)
+    }
+
+    /// What makes no sense about the mask, one sentence each; two zones are told by [`Gfp::zone`].
+    pub fn contradictions(self) -> Vec<&'static str> {
+        let rules: [(bool, &str); 5] = [
+            (
+                self.has(Gfp::MOVABLE | Gfp::RECLAIMABLE),
+                "movable and reclaimable at once: the kernel warns (VM_WARN_ON in gfp_migratetype)",
+            ),
+            (
+                self.has(Gfp::ATOMIC_FLAG | Gfp::DIRECT_RECLAIM),
+                "who may sleep needs no atomic reserve: the kernel warns and drops __GFP_ATOMIC",
+            ),
+            (
+                self.has(Gfp::NOFAIL) && !self.may_sleep(),
+                "__GFP_NOFAIL cannot hold without sleeping: the kernel warns, and the request may fail",
+            ),
+            (
+                self.has(Gfp::NOFAIL) && self.any(Gfp::NORETRY | Gfp::RETRY_MAYFAIL),
+                "__GFP_NOFAIL and a flag that asks to fail: after each failure it goes on all the same",
+            ),
+            (
+                self.has(Gfp::MEMALLOC | Gfp::NOMEMALLOC),
+                "__GFP_NOMEMALLOC is stronger than __GFP_MEMALLOC: no reserve is opened",
+            ),
+        ];
+        rules.into_iter().filter(|(broken, _)| *broken).map(|(_, what)| what).collect()
     }
 
     /// The pageblocks the page belongs into (`gfp_migratetype`).
@@ -222,6 +261,47 @@ mod tests {
         assert_eq!(Gfp::ATOMIC.to_string(), "GFP_ATOMIC");
         assert_eq!(Gfp(0).to_string(), "0");
         assert_eq!(Gfp::TRANSHUGE.to_string(), "GFP_TRANSHUGE");
+    }
+
+    #[test]
+    fn names_of_combinations_are_their_bits() {
+        let flag = |name: &str| Gfp::FLAGS.iter().find(|f| f.0 == name).unwrap().1;
+        let all = |names: &[&str]| names.iter().fold(Gfp::NONE, |mask, name| mask | flag(name));
+        for (name, parts) in [
+            ("GFP_ATOMIC", &["__GFP_HIGH", "__GFP_ATOMIC", "__GFP_KSWAPD_RECLAIM"][..]),
+            ("GFP_KERNEL", &["__GFP_RECLAIM", "__GFP_IO", "__GFP_FS"]),
+            ("GFP_KERNEL_ACCOUNT", &["GFP_KERNEL", "__GFP_ACCOUNT"]),
+            ("GFP_NOWAIT", &["__GFP_KSWAPD_RECLAIM"]),
+            ("GFP_NOIO", &["__GFP_RECLAIM"]),
+            ("GFP_NOFS", &["__GFP_RECLAIM", "__GFP_IO"]),
+            ("GFP_USER", &["__GFP_RECLAIM", "__GFP_IO", "__GFP_FS", "__GFP_HARDWALL"]),
+            ("GFP_HIGHUSER", &["GFP_USER", "__GFP_HIGHMEM"]),
+            ("GFP_HIGHUSER_MOVABLE", &["GFP_HIGHUSER", "__GFP_MOVABLE"]),
+            ("GFP_TRANSHUGE", &["GFP_TRANSHUGE_LIGHT", "__GFP_DIRECT_RECLAIM"]),
+        ] {
+            assert_eq!(flag(name), all(parts), "{name}");
+        }
+        let light = Gfp(all(&["GFP_HIGHUSER_MOVABLE", "__GFP_COMP", "__GFP_NOMEMALLOC", "__GFP_NOWARN"]).0);
+        assert_eq!(flag("GFP_TRANSHUGE_LIGHT"), light.without(Gfp::RECLAIM));
+        // Every single bit of 6.1 has a name, and the kernel's spelling names it, too.
+        for bit in (0..24).map(|n| Gfp(1 << n)) {
+            assert!(Gfp::FLAGS.iter().any(|f| f.1 == bit && f.0.starts_with("__")), "{bit:?}");
+            assert!(!bit.to_string().starts_with("0x"), "{bit:?}");
+        }
+    }
+
+    #[test]
+    fn a_mask_that_makes_no_sense_says_so() {
+        assert!(Gfp::KERNEL.contradictions().is_empty() && Gfp::ATOMIC.contradictions().is_empty());
+        for mask in [
+            Gfp::MOVABLE | Gfp::RECLAIMABLE,
+            Gfp::ATOMIC | Gfp::DIRECT_RECLAIM,
+            Gfp::NOWAIT | Gfp::NOFAIL,
+            Gfp::KERNEL | Gfp::NOFAIL | Gfp::NORETRY,
+            Gfp::MEMALLOC | Gfp::NOMEMALLOC,
+        ] {
+            assert_eq!(mask.contradictions().len(), 1, "{mask}");
+        }
     }
 
     #[test]

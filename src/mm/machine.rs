@@ -4,12 +4,15 @@
 //! Fidelity: simplified — one clock, one foreground; kernel threads run at known points. No state lives elsewhere.
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
-use crate::mm::config::{Config, ThpMode};
+use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::gfp::Gfp;
+use crate::mm::memblock::Memblock;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
 use crate::mm::page_alloc::Lane;
+use crate::mm::page_owner::PageOwners;
+use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
@@ -20,7 +23,7 @@ use crate::mm::task::{Mm, Pid, Task};
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
 use crate::mm::vma::Vma;
-use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat};
+use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
@@ -192,6 +195,11 @@ impl Serials {
         self.live.remove(&pfn.0);
     }
 
+    /// All frames changed: every handle is stale from now on.
+    pub(crate) fn bump_all(&mut self) {
+        self.live.clear();
+    }
+
     fn watch(&mut self, pfn: Pfn) -> u32 {
         let next = &mut self.next;
         *self.live.entry(pfn.0).or_insert_with(|| {
@@ -280,6 +288,12 @@ pub struct Machine {
     pub ooms: Vec<OomRecord>,
     /// The kernel's last words, after a panic.
     pub panicked: Option<String>,
+    /// The boot allocator; after the hand-over, what it was.
+    pub memblock: Memblock,
+    /// The next step of the boot, while memblock is the only allocator.
+    pub(crate) early: Option<u8>,
+    /// What was booted, when `config` no longer says it.
+    pub(crate) origin: Option<Rc<Config>>,
     /// The address whose fault is being handled.
     pub(crate) faulting: Option<u64>,
     /// Tasks that have not ended (`nr_threads`).
@@ -289,13 +303,23 @@ pub struct Machine {
     pub(crate) swap_turn: u32,
     pub(crate) io: VecDeque<Io>,
     pub(crate) device_free_at: u64,
-    /// The device or a kernel thread has something to do as time passes.
-    pub(crate) background: bool,
+    /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
+    pub(crate) alarm: u64,
     pub(crate) in_background: bool,
     /// Room for isolated pages, kept to spare allocations.
     pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,
     pub(crate) ratelimits: Ratelimits,
+    /// Order > 0 is reclaimed as 2.6 did: neighbours of a victim go with it, and nothing is compacted.
+    pub lumpy_reclaim: bool,
+    /// Who allocated each page.
+    pub page_owner: PageOwners,
+    /// The pattern in freed pages.
+    pub page_poison: PagePoison,
+    /// A script wrote into a page that was free.
+    pub(crate) stray_writes: bool,
+    /// One of the three wants to see every page that is allocated or freed.
+    pub(crate) debug_pages: bool,
     /// Page allocations until one is made to fail.
     pub(crate) fail_in: Option<u64>,
 }
@@ -339,6 +363,7 @@ impl Machine {
             cpu: self.cpu.0,
             pid: self.current.pid,
             comm: self.current.comm,
+            irq: self.current.in_interrupt,
             event,
         };
         self.trace.push(stamped);
@@ -441,6 +466,13 @@ impl Machine {
         *self = snapshot.clone();
         self.serials.next = next.max(self.serials.next);
         self.current.in_interrupt = in_interrupt;
+    }
+
+    /// How often something happened in zones of a kind.
+    pub fn zone_event(&self, event: ZoneEvent, kind: ZoneType) -> u64 {
+        let singles =
+            self.zones.iter().filter(|z| event == ZoneEvent::Pgalloc && z.kind == kind).map(|z| z.singles);
+        self.vmstat.get_zone(event, kind) + singles.sum::<u64>()
     }
 
     /// A vmstat event by its name in /proc/vmstat.

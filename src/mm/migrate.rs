@@ -11,6 +11,7 @@
 use crate::mm::addr::Pfn;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
+use crate::mm::page_owner::MigrateReason;
 use crate::mm::pgtable::{Pte, index};
 use crate::mm::vmstat::VmEvent;
 
@@ -29,7 +30,7 @@ impl Machine {
     /// Moves a page into a frame that the caller has taken from the allocator (`migrate_folio_move`).
     ///
     /// False when it could not move; the frame is the caller's still.
-    pub(crate) fn migrate_page(&mut self, old: Pfn, new: Pfn) -> bool {
+    pub(crate) fn migrate_page(&mut self, old: Pfn, new: Pfn, reason: MigrateReason) -> bool {
         if !self.is_migratable(old) {
             self.vmstat.count(VmEvent::PgmigrateFail, 1);
             return false;
@@ -50,6 +51,7 @@ impl Machine {
         }
         let bytes = self.contents.share(old);
         self.contents.put(new, bytes);
+        self.copy_page_owner(old, new, reason);
         for (vma, addr, leaf) in entries {
             let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
             self.tables.set(leaf, addr, Pte::new(new, pte.0 & !Pte::new(Pfn(u32::MAX), 0).0));

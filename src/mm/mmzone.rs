@@ -5,9 +5,10 @@
 //! Simplified — blocks of the largest order that nobody touched since boot are a range, not list entries.
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
-use crate::mm::compaction::Deferral;
+use crate::mm::compaction::{Kcompactd, Memory};
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::lru::Lruvec;
+use crate::mm::machine::Machine;
 use crate::mm::page::{List, MemMap};
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::vmscan::Kswapd;
@@ -103,16 +104,16 @@ pub struct Zone {
     pub nonempty: [u16; MigrateType::COUNT],
     /// Largest blocks untouched since boot, all Movable: ranges of frames, lowest first.
     pub virgin: VecDeque<(u32, u32)>,
-    /// What compaction remembers of its failures.
-    pub compaction: Deferral,
+    /// What compaction remembers of the zone.
+    pub compaction: Memory,
     /// Lists of each CPU.
     pub pageset: Vec<PerCpuPages>,
     /// Pages by state.
     pub stat: [u64; ZoneStat::COUNT],
     /// NUMA events; read them with [`Zone::numa`].
     pub(in crate::mm) numa: [u64; NumaStat::COUNT],
-    /// Pages that came from the preferred zone, wanted by a CPU of its node: hits and local ones, both at once.
-    pub(in crate::mm) local_hits: u64,
+    /// Single pages that the lane gave: each counts as `pgalloc`, `numa_hit` and `numa_local`.
+    pub(in crate::mm) singles: u64,
 }
 
 impl Zone {
@@ -137,11 +138,11 @@ impl Zone {
             free_area: [FreeArea::default(); Order::COUNT],
             nonempty: [0; MigrateType::COUNT],
             virgin: VecDeque::new(),
-            compaction: Deferral::default(),
+            compaction: Memory::default(),
             pageset: Vec::new(),
             stat: [0; ZoneStat::COUNT],
             numa: [0; NumaStat::COUNT],
-            local_hits: 0,
+            singles: 0,
         }
     }
 
@@ -177,7 +178,7 @@ impl Zone {
     /// How often something happened that has to do with nodes.
     pub fn numa(&self, item: NumaStat) -> u64 {
         let both = matches!(item, NumaStat::Hit | NumaStat::Local);
-        self.numa[item as usize] + if both { self.local_hits } else { 0 }
+        self.numa[item as usize] + if both { self.singles } else { 0 }
     }
 
     /// Changes a counter of pages.
@@ -206,6 +207,28 @@ impl Zone {
     /// Largest blocks that nobody touched since boot.
     pub fn virgin_blocks(&self) -> u64 {
         self.virgin.iter().map(|r| u64::from((r.1 - r.0) / Order::MAX.pages())).sum()
+    }
+
+    /// The block untouched since boot that holds a frame: its first frame.
+    pub fn virgin_block(&self, pfn: Pfn) -> Option<Pfn> {
+        self.virgin
+            .iter()
+            .find(|r| (r.0..r.1).contains(&pfn.0))
+            .map(|_| Pfn(pfn.0 & !(Order::MAX.pages() - 1)))
+    }
+
+    /// Takes the block that holds a frame out of those untouched since boot.
+    pub(crate) fn take_virgin_at(&mut self, pfn: Pfn) -> Option<Pfn> {
+        let at = self.virgin.iter().position(|r| (r.0..r.1).contains(&pfn.0))?;
+        let (start, end) = self.virgin[at];
+        let head = pfn.0 & !(Order::MAX.pages() - 1);
+        let parts = [(start, head), (head + Order::MAX.pages(), end)];
+        self.virgin.remove(at);
+        for part in parts.into_iter().rev().filter(|(start, end)| start < end) {
+            self.virgin.insert(at, part);
+        }
+        self.note_emptied(Order::MAX, MigrateType::Movable);
+        Some(Pfn(head))
     }
 
     /// Free blocks of an order and a migratetype.
@@ -311,6 +334,8 @@ pub struct Node {
     pub lruvec: Lruvec,
     /// Its reclaim thread.
     pub kswapd: Kswapd,
+    /// Its compaction thread.
+    pub kcompactd: Kcompactd,
 }
 
 impl Node {
@@ -333,27 +358,91 @@ impl Node {
     }
 }
 
-/// Pageblock types, one byte for each 2 MiB.
+/// Pageblock types, one byte for each 2 MiB, and whether compaction shall skip the pageblock.
 #[derive(Clone, Debug, Default)]
 pub struct Pageblocks {
+    order: Order,
     types: Vec<MigrateType>,
+    /// One bit each (`PB_migrate_skip`); nothing while no bit was ever set.
+    skip: Vec<u64>,
 }
 
 impl Pageblocks {
-    /// All Movable, up to the frame `end`.
-    pub fn new(end: u32) -> Pageblocks {
-        let blocks = (end as usize).div_ceil(Order::PAGEBLOCK.pages() as usize);
-        Pageblocks { types: vec![MigrateType::Movable; blocks] }
+    /// All Movable, up to the frame `end`; blocks of `order`.
+    pub fn new(order: Order, end: u32) -> Pageblocks {
+        let blocks = (end as usize).div_ceil(order.pages() as usize);
+        Pageblocks { order, types: vec![MigrateType::Movable; blocks], skip: Vec::new() }
+    }
+
+    /// How large a pageblock is (`pageblock_order`).
+    #[inline]
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Pages of a pageblock (`pageblock_nr_pages`).
+    #[inline]
+    pub fn pages(&self) -> u32 {
+        self.order.pages()
+    }
+
+    /// The first frame of the pageblock that holds a frame (`pageblock_start_pfn`).
+    #[inline]
+    pub fn start(&self, pfn: Pfn) -> Pfn {
+        Pfn(pfn.0 & !(self.pages() - 1))
+    }
+
+    /// Shall compaction skip the pageblock? (`get_pageblock_skip`)
+    pub fn skip(&self, pfn: Pfn) -> bool {
+        let block = pfn.0 as usize >> self.order.get();
+        self.skip.get(block / 64).is_some_and(|bits| bits & 1 << (block % 64) != 0)
+    }
+
+    /// Compaction shall skip the pageblock (`set_pageblock_skip`).
+    pub fn set_skip(&mut self, pfn: Pfn) {
+        let block = pfn.0 as usize >> self.order.get();
+        if self.skip.is_empty() {
+            self.skip = vec![0; self.types.len().div_ceil(64)];
+        }
+        self.skip[block / 64] |= 1 << (block % 64);
+    }
+
+    /// Compaction shall look again at the pageblocks from one frame to another (`clear_pageblock_skip`).
+    pub fn clear_skip(&mut self, start: u32, end: u32) {
+        let shift = self.order.get();
+        for block in start as usize >> shift..=(end.max(start + 1) as usize - 1) >> shift {
+            if let Some(bits) = self.skip.get_mut(block / 64) {
+                *bits &= !(1 << (block % 64));
+            }
+        }
     }
 
     /// The type of the pageblock that holds a frame (`get_pageblock_migratetype`).
     #[inline]
     pub fn get(&self, pfn: Pfn) -> MigrateType {
-        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()]
+        self.types[pfn.0 as usize >> self.order.get()]
     }
 
     /// Changes the type (`set_pageblock_migratetype`).
     pub fn set(&mut self, pfn: Pfn, migratetype: MigrateType) {
-        self.types[pfn.0 as usize >> Order::PAGEBLOCK.get()] = migratetype;
+        self.types[pfn.0 as usize >> self.order.get()] = migratetype;
+    }
+}
+
+impl Machine {
+    /// Does the kernel keep a `struct page` for the frame, be it memory or a hole beside it (`pfn_to_online_page`)?
+    pub fn pfn_online(&self, pfn: Pfn) -> bool {
+        if self.mem_map.contains(pfn) {
+            return true;
+        }
+        let spanned = self.zones.iter().any(|z| z.is_populated() && z.spans(pfn));
+        match self.config.arch.section_pages() {
+            // A section with any memory has descriptors for all of its frames.
+            Some(pages) => {
+                let last = pages as u32 - 1;
+                spanned && self.mem_map.touches_span(pfn.0 & !last, pfn.0 | last)
+            }
+            None => spanned,
+        }
     }
 }

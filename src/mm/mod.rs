@@ -8,9 +8,15 @@
 //! | [`config`] | what a boot loader and the firmware hand over | 2 |
 //! | [`page`] | `include/linux/mm_types.h`, `page-flags.h` | 2 |
 //! | [`mmzone`] | `include/linux/mmzone.h` | 2 |
-//! | [`boot`] | `mm/mm_init.c`, `mm/page_alloc.c` | 5 |
+//! | [`memblock`] | `mm/memblock.c` | 5 |
+//! | [`mm_init`] | `mm/mm_init.c` | 2, 5 |
+//! | [`boot`] | `init/main.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
 //! | [`printk`] | `lib/ratelimit.c`, `lib/dump_stack.c` | |
+//! | [`page_isolation`] | `mm/page_isolation.c` | |
+//! | [`page_owner`] | `mm/page_owner.c` | |
+//! | [`page_poison`] | `mm/page_poison.c` | |
+//! | [`debug`] | `mm/debug.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
 //! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
@@ -33,6 +39,7 @@
 //! | [`vmstat`] | `mm/vmstat.c` | |
 //! | [`trace`] | `include/trace/events/*.h` | |
 //! | [`clock`] | | |
+//! | [`kthread`] | `kernel/kthread.c` | |
 //! | [`slots`] | | |
 //! | [`machine`] | owns everything | |
 //! | [`check`] | proves the invariants | |
@@ -43,18 +50,25 @@ pub mod check;
 pub mod clock;
 pub mod compaction;
 pub mod config;
+pub mod debug;
 pub mod errno;
 pub mod fork;
 pub mod gfp;
+pub mod kthread;
 pub mod lru;
 pub mod machine;
+pub mod memblock;
 pub mod memory;
 pub mod migrate;
+pub mod mm_init;
 pub mod mmap;
 pub mod mmzone;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
+pub mod page_isolation;
+pub mod page_owner;
+pub mod page_poison;
 pub mod page_writeback;
 pub mod pgtable;
 pub mod printk;

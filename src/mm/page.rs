@@ -131,6 +131,15 @@ const TYPE_PCP: u32 = 1 << 30;
 const TYPE_TABLE: u32 = 1 << 29;
 const TYPES: u32 = TYPE_BUDDY | TYPE_PCP | TYPE_TABLE;
 
+/// A zone's number, where a page's flags have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ZoneBits(u32);
+
+impl ZoneBits {
+    /// No page lies there.
+    pub const NOWHERE: ZoneBits = ZoneBits(u32::MAX);
+}
+
 /// One page frame's descriptor. All zero bytes mean *untouched*.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
@@ -310,10 +319,10 @@ impl Page {
         (self.refcount, self.mapcount) = (1, 0);
     }
 
-    /// A page that is [ready to be freed](Page::is_ready_to_free) begins to wait on a per-CPU list.
+    /// A page that is [ready to be freed](Page::is_ready_to_free) begins to wait on a per-CPU list of its zone.
     #[inline(always)]
-    pub(crate) fn become_pcp(&mut self, migratetype: MigrateType) {
-        self.flags &= !FLAG_MASK;
+    pub(crate) fn become_pcp(&mut self, zone: ZoneBits, migratetype: MigrateType) {
+        self.flags = zone.0;
         (self.refcount, self.mapcount) = (0, TYPE_PCP);
         self.index = migratetype as u32;
     }
@@ -322,11 +331,23 @@ impl Page {
     /// and nothing else ends with it.
     #[inline]
     pub fn is_ready_to_free(&self, order: Order) -> bool {
+        self.is_ready_to_free_in(order, Page::in_zone(self.zone()))
+    }
+
+    /// The same for a page of this zone.
+    #[inline(always)]
+    pub(crate) fn is_ready_to_free_in(&self, order: Order, zone: ZoneBits) -> bool {
+        const WRONG: u32 = CHECK_AT_FREE.0 | SPECIAL;
         // Neighbours are compared together.
         let both = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        both(self.refcount, self.mapcount) == 1
+        self.flags & (WRONG | !FLAG_MASK) == zone.0
+            && both(self.refcount, self.mapcount) == 1
             && both(self.private, self.mapping) == u64::from(order.get())
-            && self.flags & (CHECK_AT_FREE.0 | SPECIAL) == 0
+    }
+
+    /// The flags of a page of this zone that has no others.
+    pub(crate) fn in_zone(zone: ZoneId) -> ZoneBits {
+        ZoneBits(u32::from(zone.0) << ZONE_SHIFT)
     }
 
     /// Makes a new page anonymous memory, mapped once.
@@ -453,6 +474,11 @@ impl MemMap {
     /// The zone of a frame; `None` between spans. Where spans overlap, the first one that is no hole wins.
     pub fn zone_of(&self, pfn: Pfn) -> Option<ZoneId> {
         self.ground.zone_of(pfn)
+    }
+
+    /// True when a zone has memory among the frames `first..=last`.
+    pub fn touches_span(&self, first: u32, last: u32) -> bool {
+        self.ground.spans.iter().any(|span| span.start <= last && first < span.end)
     }
 
     /// Ranges that the buddy allocator never got, holes among them.

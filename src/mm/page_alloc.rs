@@ -13,6 +13,7 @@
 //! Absent — cpusets, memory cgroups, deferred initialisation, shuffling.
 
 mod context;
+mod contig;
 mod exact;
 pub mod fallback;
 pub mod pcp;
@@ -25,7 +26,7 @@ use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Wmark, Zone, Zonelist};
-use crate::mm::page::{MemMap, PageFlags, PageType};
+use crate::mm::page::{MemMap, Page, PageFlags, PageType, ZoneBits};
 use crate::mm::trace::{Brief, Event, Path, Verdict};
 use crate::mm::vmstat::{NumaStat, VmEvent, ZoneEvent, ZoneStat};
 use watermark::AllocFlags;
@@ -52,6 +53,8 @@ pub struct AllocContext {
 pub(crate) struct Lane {
     pub gfp: Gfp,
     pub zone: ZoneId,
+    /// What the flags of the zone's pages begin with.
+    pub zone_bits: ZoneBits,
     pub kind: ZoneType,
     pub migratetype: MigrateType,
     /// The low watermark with its boost.
@@ -66,7 +69,8 @@ impl Default for Lane {
     /// No mask and no zone is like these.
     fn default() -> Lane {
         let (zone, kind, migratetype) = (ZoneId(u16::MAX), ZoneType::Normal, MigrateType::Unmovable);
-        Lane { gfp: Gfp(u32::MAX), zone, kind, migratetype, mark: 0, reserve: 0, least: 0 }
+        let zone_bits = ZoneBits::NOWHERE;
+        Lane { gfp: Gfp(u32::MAX), zone, zone_bits, kind, migratetype, mark: 0, reserve: 0, least: 0 }
     }
 }
 
@@ -160,10 +164,14 @@ impl Machine {
             self.vmstat.count(VmEvent::BuddySplit, u64::from(from.get() - order.get()));
             (pfn, Some(from))
         };
-        zone.local_hits += 1;
-        self.vmstat.count_zone(ZoneEvent::Pgalloc, lane.kind, u64::from(order.pages()));
-        self.last_alloc.brief = Some(Brief { at: self.clock, free, pfn, order, from });
-        self.prep_new_page(pfn, gfp, order);
+        if order == Order::ZERO {
+            zone.singles += 1;
+        } else {
+            zone.count_hit(self.home);
+            self.vmstat.count_zone(ZoneEvent::Pgalloc, zone.kind, u64::from(order.pages()));
+        }
+        self.last_alloc.brief = Some(Brief { free, pfn, order, from });
+        self.prep_unwatched_page(pfn, gfp, order);
         self.charge(self.config.costs.alloc);
         Some(pfn)
     }
@@ -178,7 +186,7 @@ impl Machine {
     /// while somebody wants to see every allocation.
     pub(crate) fn lane_to(&self, ac: &AllocContext, preferred: ZoneId) -> Option<Lane> {
         let zone = &self.zones[preferred.index()];
-        let watched = self.trace.hot || self.fail_in.is_some();
+        let watched = self.trace.hot || self.debug_pages || self.fail_in.is_some();
         if watched || ac.node != self.home || zone.pgdat != self.home || zone.boosted_watermark {
             return None;
         }
@@ -186,6 +194,7 @@ impl Machine {
         Some(Lane {
             gfp: ac.gfp,
             zone: preferred,
+            zone_bits: Page::in_zone(preferred),
             kind: zone.kind,
             migratetype: ac.migratetype,
             mark,
@@ -204,7 +213,7 @@ impl Machine {
     #[inline(never)]
     fn alloc_pages_further(&mut self, node: usize, gfp: Gfp, order: Order) -> Result<Pfn, Errno> {
         let ac = self.prepare_alloc_pages(node, gfp, order)?;
-        self.last_alloc.begin(self.clock, &ac);
+        self.last_alloc.begin(&ac);
         if self.fail_nth() {
             self.last_alloc.fail(Path::Injected);
             return Err(Errno::ENOMEM);
@@ -247,15 +256,20 @@ impl Machine {
 
     #[inline(never)]
     fn free_the_larger_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        self.free_the_block(pfn, order)
+        if self.pcp_allowed_order(order) {
+            return self.free_the_block(pfn, order);
+        }
+        let ready = self.mem_map.own_page_mut(pfn).is_some_and(|page| page.is_ready_to_free(order));
+        if !ready || self.free_is_watched() {
+            return self.free_pages_further(pfn, order);
+        }
+        self.free_pages_ok(pfn, order);
+        Ok(())
     }
 
     #[inline(always)]
     fn free_the_block(&mut self, pfn: Pfn, order: Order) -> Result<(), Oops> {
-        if self.pcp_allowed_order(order) && self.free_by_lane(pfn, order) {
-            return Ok(());
-        }
-        self.free_pages_further(pfn, order)
+        if self.free_by_lane(pfn, order) { Ok(()) } else { self.free_pages_further(pfn, order) }
     }
 
     /// The usual case: a page of the lane that nobody else holds and nothing hangs on. `false` has done nothing.
@@ -267,11 +281,11 @@ impl Machine {
         let lane = &self.lane;
         let Some(page) = self.mem_map.own_page_mut(pfn) else { return false };
         let (theirs, list) = (self.pageblocks.get(pfn), pcp::pindex(lane.migratetype, order));
-        let fits = page.zone() == lane.zone && theirs == lane.migratetype;
-        if !fits || !page.is_ready_to_free(order) || !self.contents.is_empty() {
+        let fits = page.is_ready_to_free_in(order, lane.zone_bits) && theirs == lane.migratetype;
+        if !fits || !self.contents.is_empty() {
             return false;
         }
-        page.become_pcp(lane.migratetype);
+        page.become_pcp(lane.zone_bits, lane.migratetype);
         let zone = &mut self.zones[lane.zone.index()];
         let pcp = &mut zone.pageset[self.cpu.index()];
         pcp.lists[list].push(pfn);
@@ -298,10 +312,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Somebody wants to know about every page that is freed: the trace, or the store of contents.
+    /// Somebody wants to know about every page that is freed: the trace, the store of contents, page owner, poison.
     #[inline]
     fn free_is_watched(&self) -> bool {
-        self.trace.hot || !self.contents.is_empty()
+        self.trace.hot || !self.contents.is_empty() || self.debug_pages
     }
 
     /// Frees a block with all checks apart: others may hold it, more may hang on it, or it may not be freed at all.
@@ -313,6 +327,7 @@ impl Machine {
         }
         if page.refcount > 1 {
             self.mem_map.page_mut(pfn).refcount -= 1;
+            self.free_behind(pfn, order);
             return Ok(());
         }
         let mut last = page;
@@ -329,14 +344,37 @@ impl Machine {
         Ok(())
     }
 
-    /// Drops one reference of a page; the last one frees it (`put_page`).
+    /// Whoever frees a plain block gives all of it back; another's reference keeps the first page alone (`__free_pages`).
+    fn free_behind(&mut self, pfn: Pfn, order: Order) {
+        if order == Order::ZERO || self.mem_map.page(pfn).is(PageFlags::HEAD) {
+            return;
+        }
+        self.mem_map.page_mut(pfn).private = 0;
+        let mut order = order;
+        while let Some(half) = order.down() {
+            order = half;
+            let rest = pfn.up(order.pages());
+            let page = self.mem_map.page_mut(rest);
+            page.prep(order);
+            page.refcount = 0;
+            self.free_unreferenced(rest, order);
+        }
+    }
+
+    /// Drops one reference of a page; the last one frees it, and the whole of a compound page (`put_page`).
     ///
     /// # Errors
     /// As [`Machine::free_pages`].
     #[inline]
     pub fn put_page(&mut self, pfn: Pfn) -> Result<(), Oops> {
-        let order = self.mem_map.page(pfn).order();
-        self.free_pages(pfn, order)
+        let head = self.compound_head(pfn);
+        let page = self.mem_map.page(head);
+        let order = page.order();
+        if page.refcount > 1 {
+            self.mem_map.page_mut(head).refcount -= 1;
+            return Ok(());
+        }
+        self.free_pages(head, order)
     }
 
     /// Gives back a block nobody holds any more (`free_the_page`).
@@ -365,12 +403,16 @@ impl Machine {
         if !self.contents.is_empty() {
             self.contents.forget(pfn, order);
         }
+        if self.page_owner.enabled {
+            self.reset_page_owner(pfn, order);
+        }
         if self.trace.hot {
             self.emit(Event::PageFree { pfn, order });
         }
     }
 
     /// Frees a block into the buddy lists at once, without the per-CPU lists (`__free_pages_ok`).
+    #[inline(always)]
     pub(crate) fn free_pages_ok(&mut self, pfn: Pfn, order: Order) {
         let page = self.mem_map.page_mut(pfn);
         page.reset_flags(PageFlags::NONE);
@@ -533,8 +575,16 @@ impl Machine {
     }
 
     /// Makes a block whose first page is prepared ready for its new owner (`prep_new_page`).
-    #[inline(always)]
     fn prep_new_page(&mut self, pfn: Pfn, gfp: Gfp, order: Order) {
+        self.prep_unwatched_page(pfn, gfp, order);
+        if self.debug_pages {
+            self.post_alloc_hook(pfn, order, gfp);
+        }
+    }
+
+    /// The same while nobody looks at every page.
+    #[inline(always)]
+    fn prep_unwatched_page(&mut self, pfn: Pfn, gfp: Gfp, order: Order) {
         if order > Order::ZERO && gfp.has(Gfp::COMP) {
             self.prep_compound_page(pfn, order);
         }
@@ -568,6 +618,7 @@ impl Machine {
     }
 
     /// Gives a block back to the buddy lists and merges it with its free buddies (`__free_one_page`).
+    #[inline(always)]
     pub(crate) fn free_one_page(
         &mut self,
         zone_id: ZoneId,
@@ -586,62 +637,23 @@ impl Machine {
             }
         }
     }
-
-    #[cold]
-    fn bad_free(&mut self, pfn: Pfn, order: Order) -> Oops {
-        let page = self.mem_map.page(pfn);
-        let reason = if page.is(PageFlags::RESERVED) {
-            "PAGE_FLAGS_CHECK_AT_FREE flag(s) set"
-        } else {
-            "nonzero _refcount"
-        };
-        let advice = if page.is(PageFlags::RESERVED) {
-            "the frame is reserved: the buddy allocator never had it".to_string()
-        } else if page.is(PageFlags::TAIL) {
-            format!("the page is in the middle of a compound page; free its head, pfn {}", Pfn(page.private))
-        } else if page.refcount == 0 {
-            format!("page pfn={pfn} is not allocated, so it cannot be freed: freed twice, or never allocated")
-        } else {
-            format!("order {order} given, allocated with {}", page.order())
-        };
-        self.bad_page(pfn, reason, &advice)
-    }
-
-    /// The kernel's complaint about a page that must not be freed (`bad_page`).
-    pub(crate) fn bad_page(&mut self, pfn: Pfn, reason: &str, advice: &str) -> Oops {
-        let line = format!("BUG: Bad page state in process {}  pfn:{:05x}", self.current.comm, pfn.0);
-        let page = self.mem_map.page(pfn);
-        let dump = format!(
-            "page:{pfn} refcount:{} mapcount:{} mapping:{:#x} index:{:#x} pfn:{:#x} flags:({})",
-            page.refcount,
-            page.mapcount(),
-            page.mapping,
-            page.index,
-            pfn.0,
-            page.flags()
-        );
-        self.printk(line.clone());
-        self.printk(dump);
-        self.printk(format!("page dumped because: {reason}"));
-        Oops::new(line, format!("page dumped because: {reason}\n  {advice}"))
-    }
 }
 
 impl Zone {
     /// Counts an allocation that came from the preferred node, asked for by a CPU of the node `here`.
     #[inline]
     fn count_hit(&mut self, here: usize) {
-        if self.pgdat == here {
-            self.local_hits += 1;
-        } else {
-            self.numa[NumaStat::Hit as usize] += 1;
-            self.numa[NumaStat::Other as usize] += 1;
-        }
+        self.numa[NumaStat::Hit as usize] += 1;
+        self.count_place(here);
     }
 
     /// Counts one that should have come from another node.
     fn count_miss(&mut self, here: usize) {
         self.numa[NumaStat::Miss as usize] += 1;
+        self.count_place(here);
+    }
+
+    fn count_place(&mut self, here: usize) {
         self.numa[if self.pgdat == here { NumaStat::Local } else { NumaStat::Other } as usize] += 1;
     }
 
@@ -773,15 +785,15 @@ impl Zone {
     ) -> (u64, Order) {
         let first = order;
         self.mod_stat(ZoneStat::FreePages, i64::from(order.pages()));
-        if migratetype == MigrateType::Cma {
-            self.mod_stat(ZoneStat::FreeCma, i64::from(order.pages()));
+        if migratetype >= MigrateType::Cma {
+            self.count_special(migratetype, order);
         }
         while let Some(up) = order.up() {
             let buddy = pfn.buddy(order);
             if !self.free_block(map, buddy, order) {
                 break;
             }
-            if order >= Order::PAGEBLOCK {
+            if order >= pageblocks.order() {
                 // Blocks of special pageblocks stay apart from others.
                 let theirs = pageblocks.get(buddy);
                 let mergeable = |m: MigrateType| m.index() < MigrateType::PCPTYPES;
@@ -796,6 +808,17 @@ impl Zone {
         let tail = to == FreeTo::Tail || self.buddy_merge_likely(map, pfn, order);
         self.add_block(map, pfn, order, migratetype, tail);
         (u64::from(order.get() - first.get()), order)
+    }
+
+    /// Free pages of CMA are counted apart, isolated ones not at all (`__mod_zone_freepage_state`).
+    #[cold]
+    fn count_special(&mut self, migratetype: MigrateType, order: Order) {
+        let pages = i64::from(order.pages());
+        if migratetype == MigrateType::Cma {
+            self.mod_stat(ZoneStat::FreeCma, pages);
+        } else {
+            self.mod_stat(ZoneStat::FreePages, -pages);
+        }
     }
 
     /// True when a block of exactly this order begins at `pfn`, free and in this zone (`page_is_buddy`).

@@ -367,7 +367,7 @@ impl Machine {
         let done_at = self.device_free_at.max(self.clock) + cost;
         self.device_free_at = done_at;
         self.io.push_back(Io { done_at, pfn, write });
-        self.background = true;
+        self.alarm = 0;
     }
 
     /// Sleeps until a page is read (`folio_wait_locked`).
@@ -375,6 +375,15 @@ impl Machine {
         while self.mem_map.page(pfn).is(PageFlags::LOCKED) {
             let Some(io) = self.io.iter().find(|io| io.pfn == pfn && !io.write).copied() else { return };
             self.sleep_until(io.done_at);
+        }
+    }
+
+    /// Sleeps until the page is written (`wait_on_page_writeback`).
+    pub(crate) fn wait_on_page_writeback(&mut self, pfn: Pfn) {
+        while self.mem_map.page(pfn).is(PageFlags::WRITEBACK) {
+            let Some(io) = self.io.iter().find(|io| io.pfn == pfn && io.write).copied() else { return };
+            self.sleep_until(io.done_at);
+            self.complete_io();
         }
     }
 

@@ -3,6 +3,7 @@
 //! Kernel: `kernel/sysctl.c`, `mm/page_alloc.c`, `Documentation/admin-guide/sysctl/vm.rst`.
 //! Fidelity: faithful — names, defaults, ranges, side effects of those marked *effective* below; the others keep
 //! their value and do nothing. Reading `lowmem_reserve_ratio` recomputes the reserves, as in the kernel.
+//! Ours — `vmlab.*`, which no kernel has and `sysctl -a` does not list.
 
 use crate::mm::config::{Arch, Config};
 use crate::mm::errno::Errno;
@@ -111,9 +112,19 @@ tunables! {
     zone_reclaim_mode "zone_reclaim_mode" = 0, 0..=7, "Reclaim locally before using another node.";
 }
 
+/// Tunables of the laboratory, which no kernel has: name, what it does.
+pub const OURS: &[(&str, &str)] = &[(
+    "vmlab.lumpy_reclaim",
+    "Orders above 0 are reclaimed as in 2.6.23 to 3.4, neighbours together, and nothing is compacted.",
+)];
+
 /// The name without `vm.` and `/proc/sys/vm/`.
 fn short(name: &str) -> &str {
     let name = name.strip_prefix("/proc/sys/").unwrap_or(name);
+    if let Some(ours) = name.strip_prefix("vmlab/").or(name.strip_prefix("vmlab.")) {
+        let known = OURS.iter().map(|(name, _)| *name);
+        return known.into_iter().find(|n| n.strip_prefix("vmlab.") == Some(ours)).unwrap_or(name);
+    }
     name.strip_prefix("vm.").or_else(|| name.strip_prefix("vm/")).unwrap_or(name)
 }
 
@@ -136,13 +147,14 @@ impl Machine {
             self.setup_per_zone_lowmem_reserve();
             return Ok(text);
         }
-        self.sysctl.value(key).map(|v| v.to_string()).ok_or_else(|| unknown(name))
+        self.peek_sysctl(key).ok_or_else(|| unknown(name))
     }
 
     /// Reads a tunable without the side effect that reading may have.
     pub fn peek_sysctl(&self, name: &str) -> Option<String> {
         match short(name) {
             "lowmem_reserve_ratio" => Some(self.lowmem_reserve_ratio()),
+            "vmlab.lumpy_reclaim" => Some(u64::from(self.lumpy_reclaim).to_string()),
             key => self.sysctl.value(key).map(|v| v.to_string()),
         }
     }
@@ -163,6 +175,11 @@ impl Machine {
         let old = self.peek_sysctl(key).ok_or_else(|| unknown(name))?;
         match key {
             "lowmem_reserve_ratio" => self.write_lowmem_reserve_ratio(value)?,
+            "vmlab.lumpy_reclaim" => match value.trim() {
+                "0" => self.lumpy_reclaim = false,
+                "1" => self.lumpy_reclaim = true,
+                other => return Err(invalid(format!("{name}={other} is out of range: 0 to 1"))),
+            },
             _ => {
                 let new: u64 = value
                     .trim()
@@ -184,7 +201,8 @@ impl Machine {
             }
         }
         let new = self.peek_sysctl(key).unwrap_or_default();
-        self.emit(Event::Sysctl { name: format!("vm.{key}"), old, new });
+        let name = if key.starts_with("vmlab.") { key.to_string() } else { format!("vm.{key}") };
+        self.emit(Event::Sysctl { name, old, new });
         Ok(())
     }
 
@@ -196,6 +214,7 @@ impl Machine {
                 self.setup_per_zone_wmarks();
             }
             "watermark_scale_factor" => self.setup_per_zone_wmarks(),
+            "compaction_proactiveness" => self.trigger_proactive_compaction(),
             "percpu_pagelist_high_fraction" => (0..self.zones.len()).for_each(|z| self.zone_pcp_update(z)),
             "dirty_ratio" => self.sysctl.dirty_bytes = 0,
             "dirty_bytes" => self.sysctl.dirty_ratio = 0,

@@ -22,6 +22,8 @@ pub type MmId = Id<Mm>;
 pub const INIT_PID: Pid = 1;
 /// The parent of all kernel threads.
 pub const KTHREADD_PID: Pid = 2;
+/// The pid of the first node's kcompactd, as a small PC's boot gives it.
+pub const KCOMPACTD_PID: Pid = 33;
 /// The first node's kswapd, as a boot of 6.1 on two CPUs numbers it; those of further nodes follow.
 pub const KSWAPD_PID: Pid = 43;
 /// Tasks a machine can have (`pid_max`).
@@ -195,15 +197,35 @@ impl Machine {
 
     /// The pid of a node's kswapd, by the node's index; a node without memory has none.
     pub fn kswapd_pid(&self, node: usize) -> Option<Pid> {
+        // On a machine with many nodes the kcompactds before it need more numbers.
+        let first = KSWAPD_PID.max(KCOMPACTD_PID + self.nodes_with_memory());
+        Some(first + self.kthread_turn(node)?)
+    }
+
+    /// The pid of a node's kcompactd, by the node's index; a node without memory has none.
+    pub fn kcompactd_pid(&self, node: usize) -> Option<Pid> {
+        Some(KCOMPACTD_PID + self.kthread_turn(node)?)
+    }
+
+    fn nodes_with_memory(&self) -> Pid {
+        self.nodes.iter().filter(|n| self.node_has_memory(n)).count() as Pid
+    }
+
+    /// Which of the nodes with memory this one is.
+    fn kthread_turn(&self, node: usize) -> Option<Pid> {
         let with_memory = |n: &&Node| self.node_has_memory(n);
         with_memory(&self.nodes.get(node)?)
-            .then(|| KSWAPD_PID + self.nodes[..node].iter().filter(with_memory).count() as Pid)
+            .then(|| self.nodes[..node].iter().filter(with_memory).count() as Pid)
     }
 
     /// True for the pids of kernel threads that the machine keeps no task for.
     pub fn is_kthread_pid(&self, pid: Pid) -> bool {
-        let kswapds = self.nodes.iter().filter(|n| self.node_has_memory(n)).count() as Pid;
-        pid == KTHREADD_PID || pid == SCRIPT_PID || (KSWAPD_PID..KSWAPD_PID + kswapds).contains(&pid)
+        let nodes = self.nodes_with_memory();
+        let kswapd = KSWAPD_PID.max(KCOMPACTD_PID + nodes);
+        pid == KTHREADD_PID
+            || pid == SCRIPT_PID
+            || (KCOMPACTD_PID..KCOMPACTD_PID + nodes).contains(&pid)
+            || (kswapd..kswapd + nodes).contains(&pid)
     }
 
     /// The address space of a task that has not ended.

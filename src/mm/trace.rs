@@ -7,25 +7,52 @@
 //! Counters are always on (`vmstat`). *Decisions* are always recorded. *Hot* events — every page allocated, freed,
 //! faulted — are recorded only while `trace` is on, in a ring that forgets the oldest.
 
+mod compaction;
 pub mod explain;
 mod fault;
 mod record;
 
+pub use compaction::{CompactionEvent, CompactionPlace, DeferStep, Passed, Scanned};
 pub use fault::{FaultKind, FaultRecord};
 pub(crate) use record::Brief;
-pub use record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};
+pub use record::{AllocRecord, Path, SlowStep, Unsuitable, Verdict, ZoneTry};
 
 use crate::mm::addr::{Nid, Order, Pfn, VirtAddr};
 use crate::mm::config::{MigrateType, ZoneType};
+use crate::mm::errno::Errno;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Comm;
 use crate::mm::memory::Access;
+use crate::mm::page::PageFlags;
 use crate::mm::task::{Exit, Pid};
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 
 /// How many events the ring keeps.
 const RING: usize = 1 << 16;
+
+/// The page that kept a range from being taken, and what kept it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Blocker {
+    /// Its frame.
+    pub pfn: Pfn,
+    /// Who holds it.
+    pub refcount: u32,
+    /// How many entries map it.
+    pub mapcount: u32,
+    /// Its flags.
+    pub flags: PageFlags,
+    /// The reason, in words.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Blocker { pfn, refcount, mapcount, flags, .. } = self;
+        write!(f, "{pfn} refcount={refcount} mapcount={mapcount} flags=({flags})")
+    }
+}
 
 /// Something the memory manager did.
 #[derive(Clone, PartialEq, Debug)]
@@ -63,6 +90,7 @@ pub enum Event {
         pfn: Pfn,
         alloc_order: Order,
         fallback_order: Order,
+        pageblock_order: Order,
         alloc: MigrateType,
         fallback: MigrateType,
         change_ownership: bool,
@@ -81,16 +109,24 @@ pub enum Event {
         access: Access,
         kind: FaultKind,
     },
-    CompactionBegin {
-        nid: Nid,
-        zone: ZoneType,
-        order: Option<Order>,
+    Compaction(CompactionEvent),
+    TestPagesIsolated {
+        start: u32,
+        end: u32,
+        fin: u32,
     },
-    CompactionEnd {
-        nid: Nid,
-        zone: ZoneType,
-        moved: u64,
-        status: &'static str,
+    AllocContigRange {
+        range: Range<u32>,
+        gfp: Gfp,
+        migrated: u64,
+        reclaimed: u64,
+        result: Result<(), Errno>,
+        blocker: Option<Blocker>,
+    },
+    PoisonOverwritten {
+        pfn: Pfn,
+        offset: u32,
+        len: u32,
     },
     KswapdWake {
         nid: Nid,
@@ -116,6 +152,15 @@ pub enum Event {
         reclaimed: u64,
         priority: u8,
         file: bool,
+    },
+    LruIsolate {
+        order: Order,
+        requested: u64,
+        scanned: u64,
+        taken: u64,
+        contig_taken: u64,
+        contig_dirty: u64,
+        contig_failed: u64,
     },
     MarkVictim {
         pid: Pid,
@@ -160,8 +205,11 @@ impl Event {
             | Event::KswapdSleep { .. }
             | Event::DirectReclaimBegin { .. }
             | Event::DirectReclaimEnd { .. }
+            | Event::LruIsolate { .. }
             | Event::LruShrinkInactive { .. } => "vmscan",
-            Event::CompactionBegin { .. } | Event::CompactionEnd { .. } => "compaction",
+            Event::Compaction(_) => "compaction",
+            Event::TestPagesIsolated { .. } | Event::AllocContigRange { .. } => "page_isolation",
+            Event::PoisonOverwritten { .. } => "page_poison",
             Event::PageFault { .. } => "exceptions",
             Event::MarkVictim { .. } => "oom",
             Event::TaskNewtask { .. } => "task",
@@ -184,13 +232,16 @@ impl Event {
             Event::Sysctl { .. } => "sysctl_write",
             Event::WakeupKswapd { .. } => "mm_vmscan_wakeup_kswapd",
             Event::PageFault { .. } => "page_fault_user",
-            Event::CompactionBegin { .. } => "mm_compaction_begin",
-            Event::CompactionEnd { .. } => "mm_compaction_end",
+            Event::Compaction(event) => event.name(),
+            Event::TestPagesIsolated { .. } => "test_pages_isolated",
+            Event::AllocContigRange { .. } => "alloc_contig_range",
+            Event::PoisonOverwritten { .. } => "page_poison_overwritten",
             Event::KswapdWake { .. } => "mm_vmscan_kswapd_wake",
             Event::KswapdSleep { .. } => "mm_vmscan_kswapd_sleep",
             Event::DirectReclaimBegin { .. } => "mm_vmscan_direct_reclaim_begin",
             Event::DirectReclaimEnd { .. } => "mm_vmscan_direct_reclaim_end",
             Event::LruShrinkInactive { .. } => "mm_vmscan_lru_shrink_inactive",
+            Event::LruIsolate { .. } => "mm_vmscan_lru_isolate",
             Event::MarkVictim { .. } => "mark_victim",
             Event::TaskNewtask { .. } => "task_newtask",
             Event::ProcessExit { .. } => "sched_process_exit",
@@ -222,7 +273,9 @@ impl Event {
             Event::PcpuDrain { pages } => {
                 format!("{pages} pages went from the per-CPU lists back to the buddy lists.")
             }
-            Event::Extfrag { pfn, alloc_order, fallback_order, alloc, fallback, change_ownership } => {
+            Event::Extfrag {
+                pfn, alloc_order, fallback_order, alloc, fallback, change_ownership, ..
+            } => {
                 format!(
                     "A request of order {alloc_order} for {} memory found none and took a block of order {fallback_order} at pfn {pfn} from {}; the pageblock {}.",
                     alloc.name(),
@@ -237,15 +290,37 @@ impl Event {
             }
             Event::Sysctl { name, old, new } => format!("{name} was changed from {old} to {new}."),
             Event::PageFault { addr, access, kind } => format!("A {access:?} of {addr} faulted: {kind}."),
-            Event::CompactionBegin { nid, zone, order: Some(order) } => {
-                format!("Compaction of zone {zone} of node {nid} began, for a block of order {order}.")
+            Event::Compaction(event) => event.explain(),
+            Event::TestPagesIsolated { start, end, fin } if fin < end => format!(
+                "Frames {start:#x} to {:#x} should have been free by then, but {fin:#x} was not.",
+                end - 1
+            ),
+            Event::TestPagesIsolated { start, end, .. } => {
+                format!("Frames {start:#x} to {:#x} are all free and isolated.", end - 1)
             }
-            Event::CompactionBegin { nid, zone, order: None } => {
-                format!("Compaction of the whole zone {zone} of node {nid} began.")
+            Event::AllocContigRange { range, migrated, reclaimed, result, blocker, .. } => {
+                let moved = format!("{migrated} pages were moved away and {reclaimed} dropped");
+                let asked = format!("Frames {:#x} to {:#x} were asked for", range.start, range.end - 1);
+                match (result, blocker) {
+                    (Ok(()), _) => format!("{asked} and given: {moved} for it."),
+                    (Err(errno), Some(page)) => format!(
+                        "{asked}: {}. Frame {} decided, {}; {moved}.",
+                        errno.name(),
+                        page.pfn,
+                        page.why
+                    ),
+                    (Err(errno), None) => {
+                        format!(
+                            "{asked}: {}. There was no room for its pages elsewhere; {moved}.",
+                            errno.name()
+                        )
+                    }
+                }
             }
-            Event::CompactionEnd { nid, zone, moved, status } => {
-                format!("Compaction of zone {zone} of node {nid} moved {moved} pages: {status}.")
-            }
+            Event::PoisonOverwritten { pfn, offset, len } => format!(
+                "Frame {pfn} was written after it was freed: {len} byte{} at {offset:#x} no longer held the pattern 0xaa.",
+                if *len == 1 { "" } else { "s" }
+            ),
             Event::KswapdWake { nid, .. } => format!("kswapd{nid} began to reclaim."),
             Event::KswapdSleep { nid, hopeless: true, .. } => {
                 format!(
@@ -268,6 +343,9 @@ impl Event {
             Event::LruShrinkInactive { nid, scanned, reclaimed, priority, file } => format!(
                 "{scanned} inactive {} pages of node {nid} were looked at (priority {priority}), {reclaimed} freed.",
                 if *file { "file" } else { "anonymous" }
+            ),
+            Event::LruIsolate { order, taken, contig_taken, contig_failed, .. } => format!(
+                "Lumpy reclaim for order {order} took {taken} pages, {contig_taken} of them because they lie beside a victim; {contig_failed} blocks hold a page that cannot go."
             ),
             Event::MarkVictim { pid, comm, score, freed } => {
                 format!(
@@ -303,12 +381,20 @@ impl fmt::Display for Event {
                 write!(f, "pfn={pfn} from={from} to={to}")
             }
             Event::PcpuDrain { pages } => write!(f, "pages={pages}"),
-            Event::Extfrag { pfn, alloc_order, fallback_order, alloc, fallback, change_ownership } => write!(
+            Event::Extfrag {
+                pfn,
+                alloc_order,
+                fallback_order,
+                pageblock_order,
+                alloc,
+                fallback,
+                change_ownership,
+            } => write!(
                 f,
-                "pfn={pfn} alloc_order={alloc_order} fallback_order={fallback_order} pageblock_order=9 alloc_migratetype={} fallback_migratetype={} fragmenting={} change_ownership={}",
+                "pfn={pfn} alloc_order={alloc_order} fallback_order={fallback_order} pageblock_order={pageblock_order} alloc_migratetype={} fallback_migratetype={} fragmenting={} change_ownership={}",
                 *alloc as u8,
                 *fallback as u8,
-                u8::from(fallback_order < &Order::PAGEBLOCK),
+                u8::from(fallback_order < pageblock_order),
                 u8::from(*change_ownership)
             ),
             Event::SetupWmarks { min_free_kbytes, lowmem } => {
@@ -318,11 +404,19 @@ impl fmt::Display for Event {
             Event::PageFault { addr, access, kind } => {
                 write!(f, "address={addr} access={access:?} -> {kind}")
             }
-            Event::CompactionBegin { nid, zone, order } => {
-                write!(f, "node={nid} zone={zone} order={}", order.map_or(-1, |o| i64::from(o.get())))
+            Event::Compaction(event) => write!(f, "{event}"),
+            Event::TestPagesIsolated { start, end, fin } => {
+                write!(f, "start_pfn={start:#x} end_pfn={end:#x} fin_pfn={fin:#x} ret=")?;
+                f.write_str(if fin < end { "fail" } else { "success" })
             }
-            Event::CompactionEnd { nid, zone, moved, status } => {
-                write!(f, "node={nid} zone={zone} nr_migrated={moved} status={status}")
+            Event::AllocContigRange { range, gfp, migrated, reclaimed, result, blocker } => {
+                let errno = result.map_or_else(|e| -e.number(), |()| 0);
+                write!(f, "start={:#x} end={:#x} gfp_flags={gfp} errorno={errno}", range.start, range.end)?;
+                write!(f, " nr_migrated={migrated} nr_reclaimed={reclaimed}")?;
+                blocker.as_ref().map_or(Ok(()), |page| write!(f, " busy={page}"))
+            }
+            Event::PoisonOverwritten { pfn, offset, len } => {
+                write!(f, "pfn={pfn} offset={offset:#x} len={len}")
             }
             Event::KswapdWake { nid, order } => write!(f, "nid={nid} order={order}"),
             Event::KswapdSleep { nid, reclaimed, hopeless } => {
@@ -336,6 +430,18 @@ impl fmt::Display for Event {
                 f,
                 "nid={nid} nr_scanned={scanned} nr_reclaimed={reclaimed} priority={priority} flags={}",
                 if *file { "RECLAIM_WB_FILE" } else { "RECLAIM_WB_ANON" }
+            ),
+            Event::LruIsolate {
+                order,
+                requested,
+                scanned,
+                taken,
+                contig_taken,
+                contig_dirty,
+                contig_failed,
+            } => write!(
+                f,
+                "isolate_mode=2 order={order} nr_requested={requested} nr_scanned={scanned} nr_taken={taken} contig_taken={contig_taken} contig_dirty={contig_dirty} contig_failed={contig_failed}"
             ),
             Event::MarkVictim { pid, comm, score, freed } => {
                 write!(f, "pid={pid} comm={comm} score={score} freed={freed}")
@@ -367,6 +473,8 @@ pub struct Stamped {
     pub pid: u32,
     /// Its name.
     pub comm: Comm,
+    /// In an interrupt handler, which borrowed the CPU from the task.
+    pub irq: bool,
     /// What happened.
     pub event: Event,
 }
@@ -376,6 +484,8 @@ pub struct Stamped {
 pub struct Trace {
     /// Hot events are recorded as well.
     pub(in crate::mm) hot: bool,
+    /// Steps of compaction are recorded as well.
+    pub steps: bool,
     ring: VecDeque<Stamped>,
     /// Events that the ring has forgotten.
     pub dropped: u64,
@@ -384,6 +494,11 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Is every pageblock that compaction looks at to be recorded?
+    pub fn wants_steps(&self) -> bool {
+        self.hot || self.steps
+    }
+
     /// Records an event; the oldest one makes room.
     pub fn push(&mut self, event: Stamped) {
         if self.ring.len() == RING {

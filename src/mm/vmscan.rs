@@ -13,6 +13,7 @@
 //! Simplified — interleaving of kswapd with the foreground follows one rule of time. Absent — MGLRU, cgroups, shrinkers.
 
 mod kswapd;
+mod lumpy;
 mod scan;
 mod shrink;
 

@@ -249,8 +249,8 @@ impl Vmstat {
         self.events[event as usize]
     }
 
-    /// How often it happened in zones of a kind.
-    pub fn get_zone(&self, event: ZoneEvent, zone: ZoneType) -> u64 {
+    /// How often it happened in zones of a kind, without what the zones count themselves.
+    pub(in crate::mm) fn get_zone(&self, event: ZoneEvent, zone: ZoneType) -> u64 {
         self.by_zone[event as usize][zone as usize]
     }
 }

@@ -127,6 +127,14 @@ pub fn gfp(value: &Dynamic) -> ScriptResult<Gfp> {
     Ok(mask)
 }
 
+/// A mask that names two zones is a bug of whoever wrote it: the kernel stops there (`GFP_ZONE_BAD`).
+pub fn zones_agree(desk: &mut Desk, gfp: Gfp) -> ScriptResult<()> {
+    if gfp.zone(desk.machine.config.arch).is_some() {
+        return Ok(());
+    }
+    crate::script::answer::oops(Err(desk.machine.gfp_zone_bad(gfp)))
+}
+
 /// The pid that an argument means: a task's handle, or a number.
 pub fn who(desk: &Desk, value: &Dynamic) -> ScriptResult<Pid> {
     if let Some(task) = value.read_lock::<TaskRef>() {

@@ -30,23 +30,24 @@ pub fn explain(machine: &Machine, gfp: Gfp) -> Table {
     ];
     table = table.with(columns, rows, Style::Exact);
     let Some(highest) = gfp.zone(machine.config.arch) else {
-        return table
-            .line("  -> no zone: two zone flags contradict each other, so allocations answer EINVAL");
+        return table.line("  -> no zone: two zone flags contradict each other, a kernel BUG (GFP_ZONE_BAD)");
     };
-    table = table.line(format!("  -> {}", zones(machine, highest)));
+    table = table.line(format!("  -> {}", zones(machine, gfp, highest)));
     table = table.sentence(format!("  {}.", describe(gfp, highest)));
-    watermarks(table, machine, gfp, highest)
+    table = watermarks(table, machine, gfp, highest);
+    gfp.contradictions().into_iter().fold(table, |table, what| table.line(format!("  contradiction: {what}")))
 }
 
 /// `ZONE_NORMAL, fallback DMA32, DMA`, as the zonelist of this CPU's node has them.
-fn zones(machine: &Machine, highest: ZoneType) -> String {
+fn zones(machine: &Machine, gfp: Gfp, highest: ZoneType) -> String {
     let node = &machine.nodes[machine.mem_node()];
     let many = machine.nodes.len() > 1;
     let name = |zone: &Zone| {
         if many { format!("{} of node {}", zone.kind, zone.node) } else { zone.kind.to_string() }
     };
+    let lists = if gfp.has(Gfp::THISNODE) { &node.this_node } else { &node.zonelists };
     let tried: Vec<String> =
-        node.zonelists[highest as usize].iter().map(|id| name(&machine.zones[id.index()])).collect();
+        lists[highest as usize].iter().map(|id| name(&machine.zones[id.index()])).collect();
     let first = format!("ZONE_{}", highest.name().to_uppercase());
     match tried.split_first() {
         None => first,

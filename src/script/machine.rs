@@ -23,11 +23,15 @@ const PATIENCE: u32 = 1_000_000;
 /// The machine: booting one, tuning it, letting its time pass.
 #[export_module]
 pub mod functions {
-    /// Boots another machine: a shipped one by its name, a file, or a description.
+    /// Boots another machine: a shipped one by its name, a file, or a description; with a kernel command line, if given.
     ///
-    /// Handles and snapshots of the old machine are stale afterwards.
+    /// Handles and snapshots of the old machine are stale afterwards. Of the command line, `page_owner=on` and
+    /// `page_poison=1` have an effect.
     ///
     /// ```vmlab
+    /// > boot("tiny", "page_owner=on");
+    /// > cat /proc/cmdline
+    /// page_owner=on
     /// > boot("x86_64-numa2")
     /// machine x86_64-numa2: x86_64, kernel 6.1
     ///   MEMORY: 2047 MB (2017048 kB managed)  NODES: 2  CPUS: 2  SEED: 1
@@ -53,6 +57,15 @@ pub mod functions {
         super::put(&bench, config)
     }
 
+    #[rhai_fn(name = "boot", return_raw)]
+    pub fn boot_with(ctx: NativeCallContext, machine: Dynamic, cmdline: &str) -> ScriptResult<MachineRef> {
+        let bench = Bench::of(&ctx);
+        let host = bench.borrow().limits.host;
+        let mut config = super::config(&machine, host)?;
+        config.cmdline = cmdline.into();
+        super::put(&bench, config)
+    }
+
     /// Boots the same machine afresh.
     ///
     /// ```vmlab
@@ -73,7 +86,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn reset(ctx: NativeCallContext) -> ScriptResult<MachineRef> {
         let bench = Bench::of(&ctx);
-        let config = bench.borrow().machine.config.clone();
+        let config = bench.borrow().machine.spec().clone();
         super::put(&bench, config)
     }
 
@@ -209,17 +222,28 @@ pub mod functions {
         super::pass(&Bench::of(&ctx), ms)
     }
 
-    /// Lets one tick of the scheduler pass: 4 ms.
+    /// Lets one tick of the scheduler pass: 4 ms. On a machine stopped at memblock, does the boot's next step.
     ///
     /// ```vmlab
     /// > step()
     /// > now()
     /// 4.0
+    /// > boot(#{ machine: "tiny", stop: "memblock" });
+    /// > step()
+    /// > log
+    /// [    0.000000] NODE_DATA(0) allocated [mem 0xfd5000-0xffffff]
     /// ```
     ///
     /// Command: `step`
-    pub fn step(ctx: NativeCallContext) {
-        Bench::of(&ctx).borrow_mut().machine.charge(JIFFY);
+    #[rhai_fn(return_raw)]
+    pub fn step(ctx: NativeCallContext) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let machine = &mut bench.borrow_mut().machine;
+        if machine.is_early() {
+            return machine.early_step().map(|_| ()).or_else(|why| misuse(why.to_string()));
+        }
+        machine.charge(JIFFY);
+        Ok(())
     }
 
     /// Lets time pass until a condition holds, and answers the milliseconds it took.
@@ -352,14 +376,15 @@ pub mod functions {
     pub fn check(ctx: NativeCallContext) -> ScriptResult<String> {
         let census = Bench::of(&ctx).borrow().machine.check();
         match census {
-            Ok(c) => Ok(format!(
-                "pages {}: free {} + per-CPU {} + used {} = {} (verified)",
-                c.managed,
-                c.free,
-                c.pcp,
-                c.used,
-                c.free + c.pcp + c.used
-            )),
+            Ok(c) => {
+                let isolated =
+                    if c.isolated > 0 { format!(" + isolated {}", c.isolated) } else { String::new() };
+                let sum = c.free + c.pcp + c.isolated + c.used;
+                Ok(format!(
+                    "pages {}: free {} + per-CPU {}{isolated} + used {} = {sum} (verified)",
+                    c.managed, c.free, c.pcp, c.used
+                ))
+            }
             Err(broken) => misuse(format!("this is a bug in vmlab: an invariant is broken: {broken}")),
         }
     }
@@ -432,7 +457,7 @@ fn pass(bench: &Bench, ms: i64) -> ScriptResult<()> {
     let mut desk = bench.borrow_mut();
     match wanted.checked_mul(1_000_000).filter(|ns| *ns < END - desk.machine.clock.min(END)) {
         Some(ns) => {
-            desk.machine.charge(ns);
+            desk.machine.pass(ns);
             Ok(())
         }
         None => misuse(format!("{ms} ms is too long: the machine's clock ends after 292 years")),
@@ -518,6 +543,12 @@ pub fn text(machine: &Machine) -> String {
         config.nr_cpus(),
         config.seed
     ));
+    if machine.is_early() {
+        let next = machine.next_early_step().map_or("memblock_free_all", |step| step.name());
+        lines.push(format!(
+            "  stopped at memblock: next is {next}; step() does it, memblock_free_all() does the rest"
+        ));
+    }
     let inferred = config.inferred.iter().map(|sentence| format!("  inferred: {sentence}"));
     lines.extend(inferred.flat_map(|sentence| wrap(&sentence, WIDTH)));
     lines.join("\n")

@@ -17,8 +17,10 @@ pub mod answer;
 pub mod args;
 pub mod bench;
 pub mod catalogue;
+pub mod compaction;
 pub mod complaint;
 pub mod constants;
+pub mod contig;
 pub mod fault;
 pub mod gfp;
 pub mod handles;
@@ -26,12 +28,14 @@ pub mod imported;
 pub mod kmem;
 pub mod limits;
 pub mod machine;
+pub mod memblock;
 pub mod mmap;
 pub mod modules;
 pub mod objects;
 pub mod out;
 pub mod page;
 pub mod page_alloc;
+pub mod page_debug;
 pub mod proc;
 pub mod procps;
 pub mod program;
@@ -67,9 +71,13 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("values", values_module())
             .with([constants::sizes(), constants::errnos()].into_iter().flatten().collect()),
         Chapter::new("machine", exported_module!(machine::functions)),
+        Chapter::new("memblock", exported_module!(memblock::functions)),
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
         Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
+        Chapter::new("contig", exported_module!(contig::functions)),
+        Chapter::new("compaction", exported_module!(compaction::functions)),
+        Chapter::new("page_debug", exported_module!(page_debug::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),

@@ -33,6 +33,10 @@ pub mod functions {
     /// > while !is_err(alloc_pages(GFP_NOWAIT, 10)) {}
     /// > alloc_pages(GFP_NOWAIT, 10)
     /// ENOMEM (Cannot allocate memory)
+    /// > alloc_pages(__GFP_DMA | __GFP_HIGHMEM, 0)
+    /// kernel BUG at include/linux/gfp.h!
+    ///   VM_BUG_ON((GFP_ZONE_BAD >> bit) & 1): GFP_DMA|__GFP_HIGHMEM names more than one zone; ask for one of them
+    ///   a kernel without CONFIG_DEBUG_VM would take its lowest zone, DMA
     /// ```
     ///
     /// Kernel: `alloc_pages`, `mm/page_alloc.c`. Gorman: 6.2.
@@ -42,6 +46,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         oops(desk.machine.might_alloc(gfp))?;
+        args::zones_agree(&mut desk, gfp)?;
         let found = desk.machine.alloc_pages(gfp, order);
         super::page(&mut desk, found)
     }
@@ -82,6 +87,7 @@ pub mod functions {
         let mut desk = bench.borrow_mut();
         let nid = crate::script::zone::nid(&desk, nid)?;
         oops(desk.machine.might_alloc(gfp))?;
+        args::zones_agree(&mut desk, gfp)?;
         let found = desk.machine.alloc_pages_node(nid, gfp, order);
         super::page(&mut desk, found)
     }
@@ -171,6 +177,7 @@ pub mod functions {
     /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 3 given, allocated with 2
+    ///   a kernel does not remember the order of such a block: it would free pages behind the block that belong to others
     /// > __free_pages(p, 2)
     /// > __free_pages(p, 2)
     /// BUG: Bad page state in process script  pfn:00400
@@ -272,6 +279,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         oops(desk.machine.might_alloc(gfp))?;
+        args::zones_agree(&mut desk, gfp.without(Gfp::HIGHMEM))?;
         let found = desk.machine.alloc_pages_exact(bytes, gfp.without(Gfp::HIGHMEM));
         super::address(&desk, found)
     }
@@ -332,6 +340,9 @@ pub mod functions {
     ///   watermark: low first, then min (in DMA: 137, then 110)
     /// > gfp(0xcc0).rows[0].flag
     /// __GFP_IO
+    /// > gfp __GFP_MEMALLOC|__GFP_NOMEMALLOC|__GFP_THISNODE | tail -3
+    /// > gfp __GFP_WAIT|__GFP_HIGHIO | head -1
+    /// GFP_NOFS = 0xc40
     /// > gfp("GFP_KERNL")
     /// error: no such flag: "GFP_KERNL"; did you mean GFP_KERNEL?
     ///  --> 1:5
@@ -364,21 +375,6 @@ pub mod functions {
         Bench::of(&ctx).borrow_mut().machine.drain_all_pages(None) as i64
     }
 
-    /// Compacts every zone: movable pages are gathered at its end, so that larger blocks come free at its start.
-    ///
-    /// Answers how many pages were moved.
-    ///
-    /// ```vmlab
-    /// > compact()
-    /// 0
-    /// ```
-    ///
-    /// Kernel: `compact_nodes`, `mm/compaction.c`.
-    /// Command: `compact`
-    pub fn compact(ctx: NativeCallContext) -> i64 {
-        Bench::of(&ctx).borrow_mut().machine.compact_memory() as i64
-    }
-
     /// Makes the n-th page allocation from now on fail; 0 switches that off.
     ///
     /// ```vmlab
@@ -407,11 +403,13 @@ pub mod functions {
 fn page(desk: &mut Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<PageRef>> {
     // With nobody left to kill the kernel has panicked: the run ends.
     super::task::alive(desk)?;
+    super::memblock::late(desk)?;
     Ok(answer(found.map(|pfn| PageRef::new(desk, pfn))))
 }
 
 fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Address>> {
     super::task::alive(desk)?;
+    super::memblock::late(desk)?;
     Ok(answer(found.map(|pfn| Address(desk.machine.phys_to_virt(pfn.phys()).0))))
 }
 
@@ -419,6 +417,7 @@ fn address(desk: &Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Addre
 fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> ScriptResult<OrErrno<Address>> {
     let mut desk = bench.borrow_mut();
     oops(desk.machine.might_alloc(gfp))?;
+    args::zones_agree(&mut desk, gfp.without(Gfp::HIGHMEM))?;
     let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
     address(&desk, found)
 }

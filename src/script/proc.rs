@@ -10,6 +10,7 @@
 pub mod buddyinfo;
 pub mod extfrag;
 pub mod meminfo;
+pub mod page_owner;
 pub mod pagetypeinfo;
 pub mod pid;
 pub mod swaps;
@@ -131,6 +132,7 @@ type Reader = fn(&Machine) -> Table;
 /// The files that a view makes.
 const FILES: &[(&str, Reader)] = &[
     ("/proc/buddyinfo", buddyinfo::table),
+    ("/proc/cmdline", cmdline),
     ("/proc/iomem", iomem),
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
@@ -139,6 +141,8 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),
+    ("/sys/kernel/debug/memblock/memory", crate::script::memblock::debugfs_memory),
+    ("/sys/kernel/debug/memblock/reserved", crate::script::memblock::debugfs_reserved),
     ("/sys/kernel/debug/extfrag/extfrag_index", extfrag::index),
     ("/sys/kernel/debug/extfrag/unusable_index", extfrag::unusable),
     (THP, thp),
@@ -149,12 +153,22 @@ const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 /// A file that is only written: each letter is a key.
 const SYSRQ_TRIGGER: &str = "/proc/sysrq-trigger";
 
+/// Was this machine's kernel built with what makes the file?
+fn exists(machine: &Machine, path: &str) -> bool {
+    !path.starts_with("/sys/kernel/debug/") || machine.config.arch.has_debugfs()
+}
+
 /// Every file that can be read or written, for completion and *did you mean*.
 pub fn paths(machine: &Machine) -> Vec<String> {
-    let mut paths: Vec<String> = FILES.iter().map(|(path, _)| path.to_string()).collect();
+    let mut paths: Vec<String> =
+        FILES.iter().map(|(path, _)| path.to_string()).filter(|path| exists(machine, path)).collect();
     paths.push(SYSRQ_TRIGGER.into());
     paths.extend(pid::paths(machine));
     paths.extend(machine.sysctl_names().iter().map(|name| format!("/proc/sys/vm/{name}")));
+    paths.extend(
+        crate::mm::sysctl::OURS.iter().map(|(name, _)| format!("/proc/sys/{}", name.replace('.', "/"))),
+    );
+    paths.extend(machine.page_owner.enabled.then(|| page_owner::PATH.to_string()));
     for node in &machine.nodes {
         paths.extend(
             ["cpulist", "distance", "meminfo"]
@@ -179,7 +193,7 @@ pub fn writable_paths(machine: &Machine) -> Vec<String> {
 
 /// Reads a file.
 pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
-    if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path) {
+    if let Some((_, reader)) = FILES.iter().find(|(file, _)| *file == path && exists(machine, path)) {
         return Ok(reader(machine));
     }
     if let Some(table) = pid::split(machine, path).and_then(|(pid, file)| pid::read(machine, pid, file)) {
@@ -188,7 +202,16 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
     if path == SYSRQ_TRIGGER {
         return misuse(format!("{path}: EIO (Input/output error): the file can only be written"));
     }
-    if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
+    if path == page_owner::PATH && machine.page_owner.enabled {
+        machine.drain_all_pages(None);
+        return Ok(page_owner::table(machine));
+    }
+    if path == page_owner::PATH {
+        return misuse(format!(
+            "{path}: no such file on this machine: page owner is off; boot(machine, \"page_owner=on\"), or page_owner(\"on\")"
+        ));
+    }
+    if let Some(name) = sysctl_of(path) {
         // Reading lowmem_reserve_ratio has an effect, as in the kernel.
         if let Ok(value) = machine.sysctl(name) {
             return Ok(Table::lines(&value));
@@ -218,7 +241,12 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
 
 /// Writes into a file.
 pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> {
-    if let Some(name) = path.strip_prefix("/proc/sys/vm/") {
+    if let Some(node) = node_compact(machine, path) {
+        // Any text will do, as in the kernel.
+        machine.compact_node(node);
+        return Ok(());
+    }
+    if let Some(name) = sysctl_of(path) {
         match name {
             // Any number but 1 is refused, as in the kernel.
             "compact_memory" if text == "1" => {
@@ -259,6 +287,22 @@ pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> 
         true => misuse(format!("{path}: EACCES (Permission denied): the file cannot be written")),
         false => misuse(format!("{path}: no such file on this machine")),
     }
+}
+
+fn cmdline(machine: &Machine) -> Table {
+    Table::lines(&machine.config.cmdline)
+}
+
+/// The tunable behind a path: `swappiness` of `/proc/sys/vm/swappiness`; those of `vmlab` keep their prefix.
+fn sysctl_of(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/proc/sys/")?;
+    name.strip_prefix("vm/").or(name.starts_with("vmlab/").then_some(name))
+}
+
+/// The node behind `/sys/devices/system/node/node0/compact`.
+fn node_compact(machine: &Machine, path: &str) -> Option<usize> {
+    let nid = path.strip_prefix("/sys/devices/system/node/node")?.strip_suffix("/compact")?;
+    machine.node_index(crate::mm::addr::Nid(nid.parse().ok()?))
 }
 
 fn iomem(machine: &Machine) -> Table {

@@ -90,6 +90,8 @@ fn on(ctx: &NativeCallContext, name: &str, size: &Dynamic, priority: Option<i16>
     let pages = (bytes >> 12).saturating_sub(1);
     let area = SwapConfig { name: name.into(), pages, priority };
     let bench = Bench::of(ctx);
-    let result = bench.borrow_mut().machine.swapon(&area);
+    let mut desk = bench.borrow_mut();
+    crate::script::memblock::late(&desk)?;
+    let result = desk.machine.swapon(&area);
     Ok(answer(result.map(|_| ())))
 }

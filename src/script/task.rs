@@ -31,11 +31,13 @@ pub mod functions {
     /// ```
     ///
     /// Kernel: `kernel_clone`, `begin_new_exec`. Gorman: 4.3.
-    pub fn spawn(ctx: NativeCallContext, comm: &str) -> OrErrno<TaskRef> {
+    #[rhai_fn(return_raw)]
+    pub fn spawn(ctx: NativeCallContext, comm: &str) -> ScriptResult<OrErrno<TaskRef>> {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        crate::script::memblock::late(&desk)?;
         let pid = desk.machine.spawn(comm);
-        answer(pid.map(|pid| TaskRef::new(&desk, pid)))
+        Ok(answer(pid.map(|pid| TaskRef::new(&desk, pid))))
     }
 
     /// Copies a task: pages are shared until one side writes.
@@ -111,11 +113,13 @@ pub mod functions {
     /// ```
     ///
     /// Kernel: `kthread_create`.
-    pub fn kthread(ctx: NativeCallContext, comm: &str) -> OrErrno<TaskRef> {
+    #[rhai_fn(return_raw)]
+    pub fn kthread(ctx: NativeCallContext, comm: &str) -> ScriptResult<OrErrno<TaskRef>> {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
+        crate::script::memblock::late(&desk)?;
         let pid = desk.machine.kthread(comm);
-        answer(pid.map(|pid| TaskRef::new(&desk, pid)))
+        Ok(answer(pid.map(|pid| TaskRef::new(&desk, pid))))
     }
 
     /// Lists the tasks, dead ones too.

@@ -17,6 +17,8 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
+    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range.
+    ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
     /// > explain()
@@ -26,7 +28,7 @@ pub mod functions {
     ///   zone                 free  must exceed
     ///   DMA                  3072  137 = low 137 + lowmem_reserve 0: allowed
     ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA,
-    ///     the last one out of a block of order 10.
+    ///     the first one out of a block of order 10.
     ///   No Unmovable block was free: one was taken from Movable; its pageblock changed hands.
     /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast.
     ///   Next: kmem -z, gfp(mask), events()
@@ -41,7 +43,11 @@ pub mod functions {
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
             "alloc" | "allocation" | "last" => Ok(explain(ctx)),
-            other => misuse(format!("explain({other:?}): there is `explain()` and `explain(\"alloc\")`")),
+            "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
+            "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
+            other => misuse(format!(
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\" or \"contig\""
+            )),
         }
     }
 
@@ -104,10 +110,30 @@ pub mod functions {
     /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 1 given, allocated with 0
+    ///   a kernel does not remember the order of such a block: it would free pages behind the block that belong to others
     /// > log()
+    /// [    0.000000] Zone ranges:
+    /// [    0.000000]   DMA      [mem 0x0000000000001000-0x0000000000ffffff]
+    /// [    0.000000]   DMA32    empty
+    /// [    0.000000]   Normal   empty
+    /// [    0.000000]   Device   empty
+    /// [    0.000000] Movable zone start for each node
+    /// [    0.000000] Early memory node ranges
+    /// [    0.000000]   node   0: [mem 0x0000000000001000-0x000000000009efff]
+    /// [    0.000000]   node   0: [mem 0x0000000000100000-0x0000000000ffffff]
+    /// [    0.000000] Initmem setup node 0 [mem 0x0000000000001000-0x0000000000ffffff]
+    /// [    0.000000] On node 0, zone DMA: 1 pages in unavailable ranges
+    /// [    0.000000] On node 0, zone DMA: 97 pages in unavailable ranges
+    /// [    0.000000] On node 0, zone DMA: 28672 pages in unavailable ranges
     /// [    0.000000] Fallback order for Node 0: 0
+    /// [    0.000000] Built 1 zonelists, mobility grouping on.  Total pages: 3008
+    /// [    0.000000] Policy zone: DMA
+    /// [    0.000000] Dentry cache hash table entries: 2048 (order: 2, 16384 bytes, linear)
+    /// [    0.000000] Inode-cache hash table entries: 1024 (order: 1, 8192 bytes, linear)
+    /// [    0.000000] Memory: 12288K/15992K available (658K kernel code, 107K rwdata, 418K rodata, 129K init, 797K bss, 3704K reserved, 0K cma-reserved)
     /// [    0.000000] BUG: Bad page state in process script  pfn:00400
-    /// [    0.000000] page:0x400 refcount:1 mapcount:0 mapping:0x0 index:0x0 pfn:0x400 flags:()
+    /// [    0.000000] page:ffffea0000010000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x400
+    /// [    0.000000] flags: 0x7ffffc0000000(node=0|zone=0|lastcpupid=0x1fffff)
     /// [    0.000000] page dumped because: nonzero _refcount
     /// ```
     ///
@@ -213,6 +239,7 @@ fn record(event: &Stamped) -> Record {
         ("cpu".into(), event.cpu.into()),
         ("comm".into(), event.comm.as_str().into()),
         ("pid".into(), event.pid.into()),
+        ("irq".into(), event.irq.into()),
         ("group".into(), event.event.group().into()),
         ("event".into(), event.event.name().into()),
         ("detail".into(), detail.into()),

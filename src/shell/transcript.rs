@@ -8,6 +8,7 @@
 //!   ```vmlab machine=x86_64-numa2 seed=7      another machine, other dice
 //!   ```vmlab continue                         goes on where the block before ended
 //!   ```vmlab should_fail                      at least one line must be answered by an error
+//!   <!-- picture split: draw("buddy") -->     what is answered here is the file of a picture ([`pictures`])
 //! ````
 
 use crate::script::bench::Bench;
@@ -74,6 +75,42 @@ fn session_for(attributes: &str) -> Result<Session, String> {
     Ok(Session::quiet(Bench::sandbox(value("machine").unwrap_or(MACHINE), seed)?))
 }
 
+/// A picture that a page asks for, drawn from the machine as it stands after the block before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// The line of the request, from 1.
+    pub line: usize,
+    /// Its name: the file without its ending.
+    pub name: String,
+    /// What the machine answered: the contents of the file.
+    pub text: String,
+}
+
+/// Replays every block of a page and draws the pictures that it asks for, each where it stands.
+pub fn pictures(text: &str) -> Vec<Picture> {
+    let mut drawn = Vec::new();
+    let mut session = None;
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if let Some(attributes) = fence(line) {
+            let typed: Vec<&str> =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            // What is wrong with a block is for `refresh` to say.
+            let _ = block(&mut session, attributes, &typed.join("\n"));
+        }
+        let request = line.strip_prefix("<!-- picture ").and_then(|rest| rest.strip_suffix(" -->"));
+        if let Some((name, code)) = request.and_then(|request| request.split_once(": ")) {
+            let text = match &mut session {
+                Some(session) => replay_in(session, &format!("> {code}")).0,
+                None => String::new(),
+            };
+            let text = text.split_once('\n').map_or(String::new(), |(_, answer)| answer.to_string());
+            drawn.push(Picture { line: number + 1, name: name.to_string(), text });
+        }
+    }
+    drawn
+}
+
 /// Replays every block of a file; answers the text as it should be, and what differs.
 ///
 /// Works on Markdown and on Rust sources, where blocks stand in doc comments.
@@ -86,10 +123,7 @@ pub fn refresh(text: &str) -> (String, Vec<Mismatch>) {
         fresh.push_str(line);
         fresh.push('\n');
         let (margin, body) = split_margin(line);
-        let Some(attributes) = body.strip_prefix("```vmlab") else { continue };
-        if !(attributes.is_empty() || attributes.starts_with(' ')) {
-            continue;
-        }
+        let Some(attributes) = fence(body) else { continue };
         let mut want = String::new();
         let mut end = None;
         for (_, line) in lines.by_ref() {
@@ -134,6 +168,11 @@ fn block(session: &mut Option<Session>, attributes: &str, transcript: &str) -> R
     }
 }
 
+/// The attributes of a line that opens a block.
+fn fence(line: &str) -> Option<&str> {
+    line.strip_prefix("```vmlab").filter(|attributes| attributes.is_empty() || attributes.starts_with(' '))
+}
+
 /// The margin of a line (`    /// `) and what follows.
 fn split_margin(line: &str) -> (&str, &str) {
     let indent = line.len() - line.trim_start().len();
@@ -146,6 +185,14 @@ fn split_margin(line: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_are_drawn_where_they_stand() {
+        let page = "```vmlab\n> let n = 1;\n```\n<!-- picture one: n -->\n```vmlab continue\n> n += 1;\n```\n\
+                    <!-- picture two: print(n) -->\n<!-- no picture -->\n";
+        let drawn: Vec<_> = pictures(page).into_iter().map(|p| (p.line, p.name, p.text)).collect();
+        assert_eq!(drawn, [(4, "one".into(), "1\n".into()), (8, "two".into(), "2\n".into())]);
+    }
 
     #[test]
     fn margins_are_kept() {

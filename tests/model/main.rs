@@ -1,7 +1,10 @@
 //! Property tests: the simulator against models too simple to be wrong.
 
+mod bad_page;
 mod buddy;
 mod compact;
 mod failures;
+mod gfp;
 mod machines;
+mod memblock;
 mod vm;

@@ -118,9 +118,12 @@ impl Captures {
     }
 }
 
+/// Files that may lie beside the others, and say nothing that those do not.
+const BESIDE: &[&str] = &["extfrag_index", "unusable_index", "sysrq-m"];
+
 fn is_known(stem: &str) -> bool {
     let of_node = stem.starts_with("node") && (stem.ends_with("-cpulist") || stem.ends_with("-distance"));
-    FILES.contains(&stem) || of_node
+    FILES.contains(&stem) || BESIDE.contains(&stem) || of_node
 }
 
 /// What a text is by its content.
@@ -145,9 +148,6 @@ fn kind_of(text: &str) -> Option<&'static str> {
         "sys-kernel-mm"
     } else if line("online:") {
         "node-masks"
-    } else if has("Mem-Info:") {
-        // A report of the same machine: zoneinfo beside it says more.
-        "mem-info"
     } else {
         return None;
     })

@@ -2,16 +2,25 @@
 //!
 //! Fidelity: not of the kernel — what is left out has a default, and is listed where it is a guess.
 
-use super::form::{LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, ZoneSpec};
+use super::form::{ImageSpec, LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, ZoneSpec};
 use super::many::{Many, OrSize};
 use super::values::{self, Cpus, Free, Size, Thp};
 use crate::import::generic::{self, PlainNode};
 use crate::import::{ImportError, check, nearest, nodes, profile};
 use crate::mm::addr::{Nid, Order};
-use crate::mm::config::{Arch, Config, LateFreed, NodeConfig, Shown, SwapConfig, ZoneConfig, ZoneType};
+use crate::mm::config::{
+    Arch, Config, EarlyMemory, KernelImage, LateFreed, NodeConfig, Shown, Stop, SwapConfig, ZoneConfig,
+    ZoneType,
+};
+use crate::mm::mm_init::Core;
 
 /// Makes the machine; `name` is its name when the spec has none.
-pub fn machine(name: &str, file: &str, spec: Spec) -> Result<Config, ImportError> {
+pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportError> {
+    let core = core(&spec);
+    let stop = spec.stop.map(|stop| stop.0);
+    if let Some(base) = spec.machine.take() {
+        return shipped(file, &base.0, spec, core, stop);
+    }
     let arch = spec.arch.map_or_else(Arch::default, |a| a.0);
     let name = spec.name.map_or(name.to_string(), |n| n.0);
     let order = spec.pageblock_order.map(|order| pageblock_order(file, order)).transpose()?;
@@ -22,13 +31,20 @@ pub fn machine(name: &str, file: &str, spec: Spec) -> Result<Config, ImportError
                 let advice = "Leave them out: the zones and the `cpus` of each node say it.";
                 return Err(ImportError::new(file, problem).field("nodes").advise(advice));
             }
+            if !core.is_none() && stop.is_none() {
+                let problem = "the zones of its nodes are listed: ZONE_MOVABLE is what they say";
+                let advice =
+                    "Write a Movable zone, or leave the zones out and give `mem`; or add `stop: memblock`.";
+                return Err(ImportError::new(file, problem).field("movablecore").advise(advice));
+            }
             detailed(Config::new(name, arch), file, order, list)?
         }
         nodes => {
             let nodes = plain_nodes(file, spec.mem, spec.cpus, nodes)?;
-            generic::machine(&name, file, arch, &nodes)?
+            generic::machine(&name, file, arch, &nodes, core)?
         }
     };
+    (config.core, config.stop) = (core, stop);
     if let Some(kernel) = spec.kernel {
         config.kernel = kernel.0;
     }
@@ -39,6 +55,7 @@ pub fn machine(name: &str, file: &str, spec: Spec) -> Result<Config, ImportError
         config.thp = mode;
     }
     config.late_freed = spec.late_freed.into_iter().map(|l| late_freed(file, l)).collect::<Result<_, _>>()?;
+    config.cmdline = spec.cmdline.unwrap_or_default();
     config.sysctl = spec.sysctl.0;
     config.swap = swap_areas(file, spec.swap)?;
     config.costs = spec.costs.into();
@@ -50,8 +67,74 @@ pub fn machine(name: &str, file: &str, spec: Spec) -> Result<Config, ImportError
     if let Some(inferred) = spec.inferred {
         config.inferred = inferred;
     }
+    config.early = EarlyMemory {
+        image: spec.kernel_image.map(image),
+        ramdisk: spec.ramdisk.map(|r| (r.first, r.first + r.length)),
+        alternatives: spec.alternatives,
+    };
+    config.memblock_debug = spec.memblock.is_some();
     check::config(&config, file)?;
     Ok(config)
+}
+
+/// A shipped machine with some things said otherwise.
+fn shipped(
+    file: &str,
+    base: &str,
+    spec: Spec,
+    core: Core,
+    stop: Option<Stop>,
+) -> Result<Config, ImportError> {
+    let wrong = |field: &str, problem: String, advice: &str| {
+        Err(ImportError::new(file, problem).field(field).advise(advice))
+    };
+    let said = [
+        ("arch", spec.arch.is_some()),
+        ("mem", spec.mem.is_some()),
+        ("cpus", spec.cpus.is_some()),
+        ("nodes", spec.nodes.is_some()),
+        ("pageblock_order", spec.pageblock_order.is_some()),
+    ];
+    if let Some((field, _)) = said.iter().find(|(_, said)| *said) {
+        let problem = format!("the machine {base} has its own `{field}`");
+        return wrong(field, problem, "Leave it out, or leave `machine` out and describe a plain one.");
+    }
+    let mut config = crate::import::shipped::get(base)?;
+    if !core.is_none() && stop.is_none() {
+        let problem = format!("the blocks that are free in {base} were counted with other zones");
+        let advice = "Add `stop: memblock`: after the hand-over everything that is not reserved is free. Or describe a plain machine by `mem`.";
+        return wrong("movablecore", problem, advice);
+    }
+    (config.core, config.stop, config.memblock_debug) = (core, stop, spec.memblock.is_some());
+    if let Some(name) = spec.name {
+        config.name = name.0;
+    }
+    if let Some(Thp(mode)) = spec.thp {
+        config.thp = mode;
+    }
+    config.sysctl.extend(spec.sysctl.0);
+    if spec.swap.is_some() {
+        config.swap = swap_areas(file, spec.swap)?;
+    }
+    config.seed = spec.seed.unwrap_or(config.seed);
+    config.fail_nth = spec.fail_nth.filter(|&nth| nth > 0);
+    check::config(&config, file)?;
+    Ok(config)
+}
+
+/// What the spec says about `ZONE_MOVABLE`.
+fn core(spec: &Spec) -> Core {
+    Core {
+        kernelcore: spec.kernelcore.map(|a| a.0),
+        movablecore: spec.movablecore.map(|a| a.0),
+        movable_node: spec.movable_node,
+    }
+}
+
+fn image(spec: ImageSpec) -> KernelImage {
+    let ImageSpec { frames, code, rwdata, rodata, init, bss } = spec;
+    let (start_pfn, end_pfn) = frames.map_or((0, 0), |f| (f.first, f.first + f.length));
+    KernelImage { start_pfn, end_pfn, code, rwdata, rodata, init, bss }
 }
 
 fn has_zones(node: &OrSize<NodeSpec>) -> bool {

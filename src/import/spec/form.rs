@@ -3,7 +3,9 @@
 //! Fidelity: not of the kernel — unknown keys are refused, so that a misspelling is found.
 
 use super::many::Many;
-use super::values::{ArchName, ByType, Cpus, Free, Hole, Number, Settings, Size, Text, Thp};
+use super::values::{
+    Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text, Thp,
+};
 use crate::mm::config::{Costs, LruPages, Owners};
 use serde::Deserialize;
 
@@ -20,6 +22,7 @@ pub struct Spec {
     pub swap: Option<Many<SwapSpec>>,
     pub pageblock_order: Option<u8>,
     pub thp: Option<Thp>,
+    pub cmdline: Option<String>,
     #[serde(default)]
     pub late_freed: Vec<LateSpec>,
     #[serde(default)]
@@ -30,6 +33,29 @@ pub struct Spec {
     pub seed: Option<u64>,
     pub fail_nth: Option<u64>,
     pub inferred: Option<Vec<String>>,
+    pub kernel_image: Option<ImageSpec>,
+    pub ramdisk: Option<Hole>,
+    #[serde(default)]
+    pub alternatives: u64,
+    pub machine: Option<Text>,
+    pub stop: Option<StopName>,
+    pub memblock: Option<Debug>,
+    pub kernelcore: Option<Amount>,
+    pub movablecore: Option<Amount>,
+    #[serde(default)]
+    pub movable_node: bool,
+}
+
+/// The kernel's image: where it lies, and the sizes of its parts in kB.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    pub frames: Option<Hole>,
+    pub code: u64,
+    pub rwdata: u64,
+    pub rodata: u64,
+    pub init: u64,
+    pub bss: u64,
 }
 
 /// A node: plain (`mem`), or with its zones.

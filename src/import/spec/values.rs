@@ -5,7 +5,8 @@
 use crate::import::text::list;
 use crate::import::{layout, nearest};
 use crate::mm::addr::{Order, PAGE_SIZE};
-use crate::mm::config::{Arch, FreeBlocks, MigrateType, ThpMode, ZoneConfig};
+use crate::mm::config::{Arch, FreeBlocks, MigrateType, Stop, ThpMode, ZoneConfig};
+use crate::mm::mm_init::CoreSize;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -195,6 +196,46 @@ word!(
     MigrateType::from_name,
     MigrateType::ALL.iter().map(|m| m.name()).collect()
 );
+
+word!(
+    StopName,
+    Stop,
+    "place to stop a boot",
+    |text| (text == "memblock").then_some(Stop::Memblock),
+    vec!["memblock"]
+);
+word!(Debug, bool, "mode of memblock", |text| (text == "debug").then_some(true), vec!["debug"]);
+
+/// An amount as `kernelcore=` and `movablecore=` take it: a size, or a percentage of all memory.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Amount(pub CoreSize);
+
+visit!(Amount, "a size such as \"256M\", or a percentage such as \"25%\"", {
+    fn visit_u64<E: Error>(self, bytes: u64) -> Result<Amount, E> {
+        Ok(Amount(CoreSize::bytes(bytes)))
+    }
+    fn visit_i64<E: Error>(self, bytes: i64) -> Result<Amount, E> {
+        let bytes =
+            u64::try_from(bytes).map_err(|_| E::custom(format!("a size of {bytes} bytes is negative")))?;
+        Ok(Amount(CoreSize::bytes(bytes)))
+    }
+    fn visit_str<E: Error>(self, text: &str) -> Result<Amount, E> {
+        if text == "mirror" {
+            return Err(E::custom(
+                "\"mirror\" needs memory that the firmware calls mirrored, and no machine here has any; write a size or a percentage",
+            ));
+        }
+        let percent =
+            text.strip_suffix('%').map(|n| n.trim().parse::<u64>().ok().filter(|n| (1..=100).contains(n)));
+        let amount = match percent {
+            Some(percent) => percent.map(CoreSize::Percent),
+            None => size(text).map(CoreSize::bytes),
+        };
+        amount.map(Amount).ok_or_else(|| {
+            E::custom(format!("{text:?} is no amount of memory; write \"256M\", or \"25%\" (1 to 100)"))
+        })
+    }
+});
 
 /// Free pages of a zone.
 #[derive(Clone, PartialEq, Debug)]

@@ -5,8 +5,9 @@
 use super::form::{CostsSpec, LruSpec, OwnersSpec};
 use super::values::size;
 use crate::import::text::list_text;
-use crate::mm::addr::Order;
-use crate::mm::config::{Config, FreeBlocks, MigrateType, NodeConfig, Shown, ZoneConfig};
+use crate::mm::addr::{Order, PAGE_SHIFT};
+use crate::mm::config::{Config, FreeBlocks, KernelImage, MigrateType, NodeConfig, Shown, Stop, ZoneConfig};
+use crate::mm::mm_init::CoreSize;
 use std::fmt::Write;
 
 /// Writes a machine as YAML.
@@ -22,6 +23,9 @@ pub fn to_yaml(config: &Config) -> String {
         line(&mut out, 0, "pageblock_order", &config.pageblock_order.to_string());
     }
     line(&mut out, 0, "thp", config.thp.map_or("absent", |mode| mode.name()));
+    if !config.cmdline.is_empty() {
+        line(&mut out, 0, "cmdline", &quoted(&config.cmdline));
+    }
     if config.seed != defaults.seed {
         line(&mut out, 0, "seed", &config.seed.to_string());
     }
@@ -61,8 +65,45 @@ pub fn to_yaml(config: &Config) -> String {
     for sentence in &config.inferred {
         let _ = writeln!(out, "- {}", quoted(sentence));
     }
+    early(&mut out, config);
     iomem(&mut out, &config.iomem);
     out
+}
+
+/// What memblock is told, and what the command line says.
+fn early(out: &mut String, config: &Config) {
+    let frames = |start: u64, end: u64| format!("{start:#x}-{:#x}", end.saturating_sub(1));
+    if let Some(KernelImage { start_pfn, end_pfn, code, rwdata, rodata, init, bss }) = config.early.image {
+        let place = if end_pfn > start_pfn {
+            format!("frames: {}, ", frames(start_pfn, end_pfn))
+        } else {
+            String::new()
+        };
+        let parts = format!("code: {code}, rwdata: {rwdata}, rodata: {rodata}, init: {init}, bss: {bss}");
+        line(out, 0, "kernel_image", &format!("{{ {place}{parts} }}"));
+    }
+    if let Some((start, end)) = config.early.ramdisk {
+        line(out, 0, "ramdisk", &frames(start, end));
+    }
+    if config.early.alternatives > 0 {
+        line(out, 0, "alternatives", &config.early.alternatives.to_string());
+    }
+    for (key, amount) in [("kernelcore", config.core.kernelcore), ("movablecore", config.core.movablecore)] {
+        match amount {
+            Some(CoreSize::Pages(pages)) => line(out, 0, key, &(pages << PAGE_SHIFT).to_string()),
+            Some(CoreSize::Percent(percent)) => line(out, 0, key, &format!("{percent}%")),
+            None => {}
+        }
+    }
+    if config.core.movable_node {
+        line(out, 0, "movable_node", "true");
+    }
+    if config.memblock_debug {
+        line(out, 0, "memblock", "debug");
+    }
+    if config.stop == Some(Stop::Memblock) {
+        line(out, 0, "stop", "memblock");
+    }
 }
 
 fn node(out: &mut String, node: &NodeConfig) {

@@ -13,7 +13,7 @@
 //! Fidelity: imported — counts by order and type, pageblock types, per-CPU counts, owners. Ours — the places.
 
 use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
-use crate::mm::config::{MigrateType, ZoneConfig};
+use crate::mm::config::{FreeBlocks, MigrateType, ZoneConfig};
 use crate::mm::machine::Machine;
 use crate::mm::page::{PageFlags, PageType};
 use crate::mm::page_alloc::pcp::pindex;
@@ -156,44 +156,31 @@ impl Machine {
     fn share_out_pageblocks(
         &mut self,
         config: &ZoneConfig,
-        want: &mut [crate::mm::config::FreeBlocks; MigrateType::COUNT],
+        want: &mut [FreeBlocks; MigrateType::COUNT],
         chunks: [Vec<u32>; Order::COUNT],
         pools: &mut [Pool; MigrateType::COUNT],
         id: ZoneId,
     ) {
-        // Counted here in blocks of order 9; some kernels count twice as large ones.
-        let larger = self.config.pageblock_order.get().saturating_sub(Order::PAGEBLOCK.get());
-        let mut types = config.pageblocks.map(|blocks| blocks << larger);
-        let placed =
-            |mt: MigrateType, want: u64| (config.free[mt.index()].blocks[Order::MAX.index()] - want) * 2;
+        let pageblock = self.pageblocks.order();
+        let mut types = config.pageblocks;
         for mt in MigrateType::ALL {
-            types[mt.index()] =
-                types[mt.index()].saturating_sub(placed(mt, want[mt.index()].blocks[Order::MAX.index()]));
+            let largest = |free: &FreeBlocks| free.blocks[Order::MAX.index()];
+            let placed = largest(&config.free[mt.index()]) - largest(&want[mt.index()]);
+            let blocks = placed << (Order::MAX.get() - pageblock.get());
+            types[mt.index()] = types[mt.index()].saturating_sub(blocks);
         }
         // Whole pageblocks, lowest first: rare types take the low ones, Movable the rest.
-        let mut whole: Vec<(u32, usize)> =
-            chunks[Order::PAGEBLOCK.index()].iter().map(|p| (*p, FREE)).collect();
-        for &pfn in &chunks[Order::MAX.index()] {
-            whole.push((pfn, FREE));
-            whole.push((pfn + Order::PAGEBLOCK.pages(), FREE));
-        }
-        whole.sort_unstable();
-        let mut top = whole.len();
-        for mt in MigrateType::ALL {
-            while want[mt.index()].blocks[Order::PAGEBLOCK.index()] > 0 && top > 0 {
-                // From the top; a pageblock whose buddy is wholly free stays for smaller blocks.
-                let Some(at) = (0..top).rev().find(|i| whole[*i].1 == FREE) else { break };
-                let (pfn, _) = whole.remove(at);
-                top -= 1;
-                let buddy = Pfn(pfn).buddy(Order::PAGEBLOCK).0;
-                if let Some(other) = whole.iter_mut().find(|w| w.0 == buddy) {
-                    other.1 = RESTRICTED;
-                }
-                want[mt.index()].blocks[Order::PAGEBLOCK.index()] -= 1;
-                types[mt.index()] = types[mt.index()].saturating_sub(1);
-                self.place_free(id, Pfn(pfn), Order::PAGEBLOCK, mt, true);
+        let mut whole: Vec<(u32, usize)> = Vec::new();
+        for order in pageblock.and_above() {
+            for &pfn in &chunks[order.index()] {
+                whole.extend(
+                    (pfn..pfn + order.pages()).step_by(pageblock.pages() as usize).map(|p| (p, FREE)),
+                );
             }
         }
+        whole.sort_unstable();
+        self.type_holes(config, &mut types);
+        self.place_whole_pageblocks(id, want, &mut types, &mut whole);
         let rare: Vec<MigrateType> =
             MigrateType::ALL.into_iter().filter(|m| *m != MigrateType::Movable).collect();
         let mut owners = rare
@@ -202,7 +189,7 @@ impl Machine {
             .collect::<Vec<_>>();
         // The zone's edges and what lies beside reserved memory: smaller regions in pageblocks of their own.
         let mut edges: Vec<(u32, Order)> = Vec::new();
-        for order in Order::all().filter(|o| *o < Order::PAGEBLOCK) {
+        for order in Order::all().filter(|o| *o < pageblock) {
             edges.extend(chunks[order.index()].iter().map(|p| (*p, order)));
         }
         edges.sort_unstable();
@@ -210,7 +197,7 @@ impl Machine {
         for (pfn, kind) in whole {
             let mt = if owners.is_empty() { MigrateType::Movable } else { owners.remove(0) };
             self.pageblocks.set(Pfn(pfn), mt);
-            pools[mt.index()].put(pfn, Order::PAGEBLOCK, kind);
+            pools[mt.index()].put(pfn, pageblock, kind);
         }
         for (pfn, order) in edges {
             // A zone of less than a few pageblocks has nothing but edges.
@@ -220,19 +207,91 @@ impl Machine {
             }
             pools[self.pageblocks.get(Pfn(pfn)).index()].put(pfn, order, FREE);
         }
-        // Types that found no whole pageblock go to reserved ones, where nothing is ever allocated.
-        let mut reserved = config.start_pfn as u32 & !(Order::PAGEBLOCK.pages() - 1);
-        while let Some(mt) = owners.pop() {
-            while reserved < (config.start_pfn + config.spanned) as u32
-                && self.pageblocks.get(Pfn(reserved)) != MigrateType::Movable
-            {
-                reserved += Order::PAGEBLOCK.pages();
+        // Types that found no whole pageblock go to the lowest others of this zone alone that are not free as a whole.
+        // The kernel counts a pageblock's length from the zone's first frame on: what it steps over has no type to give.
+        let (first, end) = (config.start_pfn as u32, (config.start_pfn + config.spanned) as u32);
+        for counted in (first..end).step_by(pageblock.pages() as usize).map(Pfn) {
+            let Some(&mt) = owners.last() else { break };
+            let start = self.pageblocks.start(counted);
+            let elsewhere = self.mem_map.zone_of(start).is_some_and(|zone| zone != id);
+            let whole = self.zones[id.index()].virgin.iter().any(|r| (r.0..r.1).contains(&start.0))
+                || (self.mem_map.contains(start)
+                    && self.mem_map.page(start).is_buddy()
+                    && self.mem_map.page(start).order() >= pageblock);
+            if !elsewhere && !whole && self.pageblocks.get(start) == MigrateType::Movable {
+                self.pageblocks.set(start, mt);
+                owners.pop();
             }
-            if reserved >= (config.start_pfn + config.spanned) as u32 {
-                break;
+        }
+        if let Some(mt) = owners.pop() {
+            self.share_edge(Pfn(config.start_pfn as u32), mt);
+        }
+    }
+
+    /// The pageblock that a zone shares with the one below counts for both: it changes types with one of that zone's.
+    fn share_edge(&mut self, start: Pfn, mt: MigrateType) {
+        let edge = self.pageblocks.start(start);
+        let Some(below) = self.mem_map.zone_of(edge) else { return };
+        let first = self.pageblocks.start(Pfn(self.zones[below.index()].zone_start_pfn)).0;
+        let old = self.pageblocks.get(edge);
+        let blocks = (first..edge.0).step_by(self.pageblocks.pages() as usize).rev().map(Pfn);
+        let same = blocks.filter(|block| self.mem_map.zone_of(*block) == Some(below));
+        if let Some(other) = same.into_iter().find(|block| self.pageblocks.get(*block) == mt) {
+            self.pageblocks.set(other, old);
+            self.pageblocks.set(edge, mt);
+        }
+    }
+
+    /// Pageblocks in a hole never got a type: they stay Unmovable, and are counted so.
+    fn type_holes(&mut self, config: &ZoneConfig, types: &mut [u64; MigrateType::COUNT]) {
+        let pages = self.pageblocks.pages();
+        for &(start, len) in &config.holes {
+            let (first, end) = ((start as u32).next_multiple_of(pages), (start + len) as u32);
+            for block in (first..end).step_by(pages as usize).filter(|block| end - block >= pages) {
+                self.pageblocks.set(Pfn(block), MigrateType::Unmovable);
+                let count = &mut types[MigrateType::Unmovable.index()];
+                *count = count.saturating_sub(u64::from(self.pfn_online(Pfn(block))));
             }
-            self.pageblocks.set(Pfn(reserved), mt);
-            reserved += Order::PAGEBLOCK.pages();
+        }
+    }
+
+    /// Places the blocks of a pageblock's order and above, but for the largest, which have their place: from the top.
+    ///
+    /// Their pageblocks are taken out of `whole`.
+    fn place_whole_pageblocks(
+        &mut self,
+        id: ZoneId,
+        want: &mut [FreeBlocks; MigrateType::COUNT],
+        types: &mut [u64; MigrateType::COUNT],
+        whole: &mut Vec<(u32, usize)>,
+    ) {
+        let pageblock = self.pageblocks.order();
+        for order in pageblock.and_above().filter(|o| *o < Order::MAX).rev() {
+            let blocks = 1 << (order.get() - pageblock.get());
+            let mut top = whole.len();
+            for mt in MigrateType::ALL {
+                while want[mt.index()].blocks[order.index()] > 0 {
+                    let fits = |at: &usize| {
+                        let run = whole.get(*at..*at + blocks).unwrap_or_default();
+                        let (Some(first), Some(last)) = (run.first(), run.last()) else { return false };
+                        Pfn(first.0).is_aligned(order)
+                            && last.0 - first.0 == order.pages() - pageblock.pages()
+                            && run.iter().all(|block| block.1 == FREE)
+                    };
+                    let Some(at) = (0..top).rev().find(fits) else { break };
+                    let pfn = Pfn(whole[at].0);
+                    whole.drain(at..at + blocks);
+                    top = at;
+                    // What would become one with it stays for smaller blocks.
+                    let buddy = pfn.buddy(order).0;
+                    if let Some(other) = whole.iter_mut().find(|w| w.0 == buddy) {
+                        other.1 = RESTRICTED;
+                    }
+                    want[mt.index()].blocks[order.index()] -= 1;
+                    types[mt.index()] = types[mt.index()].saturating_sub(blocks as u64);
+                    self.place_free(id, pfn, order, mt, true);
+                }
+            }
         }
     }
 
@@ -240,7 +299,7 @@ impl Machine {
     fn cut_small_blocks(
         &mut self,
         id: ZoneId,
-        want: &[crate::mm::config::FreeBlocks; MigrateType::COUNT],
+        want: &[FreeBlocks; MigrateType::COUNT],
         pools: &mut [Pool; MigrateType::COUNT],
     ) {
         for order in Order::all().rev() {
@@ -281,7 +340,7 @@ impl Machine {
 
     fn place_free(&mut self, id: ZoneId, pfn: Pfn, order: Order, mt: MigrateType, own_blocks: bool) {
         if own_blocks {
-            for block in (0..order.pages()).step_by(Order::PAGEBLOCK.pages() as usize) {
+            for block in (0..order.pages()).step_by(self.pageblocks.pages() as usize) {
                 self.pageblocks.set(pfn.up(block), mt);
             }
         }
@@ -293,7 +352,7 @@ impl Machine {
         }
     }
 
-    fn add_virgin(&mut self, id: ZoneId, mut blocks: Vec<u32>) {
+    pub(super) fn add_virgin(&mut self, id: ZoneId, mut blocks: Vec<u32>) {
         blocks.sort_unstable();
         let zone = &mut self.zones[id.index()];
         zone.mod_stat(ZoneStat::FreePages, blocks.len() as i64 * i64::from(Order::MAX.pages()));
@@ -428,7 +487,7 @@ impl Machine {
 }
 
 /// Cuts a range into aligned blocks that are as large as possible.
-fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32, Order)> {
+pub(super) fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32, Order)> {
     let mut at = start;
     std::iter::from_fn(move || {
         if at >= end {

@@ -29,6 +29,7 @@ impl Machine {
             page.refcount = page.refcount.max(1);
             page.private = 0;
         }
+        self.split_page_owner(pfn, order);
         Ok(())
     }
 

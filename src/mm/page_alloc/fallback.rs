@@ -21,15 +21,20 @@ pub const FALLBACKS: [[MigrateType; 2]; MigrateType::PCPTYPES] = [
 ];
 
 /// May a request of this type claim the rest of the pageblock, too? (`can_steal_fallback`)
-pub fn can_steal(order: Order, start: MigrateType) -> bool {
-    order.get() >= Order::PAGEBLOCK.get() / 2 || start != MigrateType::Movable
+pub fn can_steal(pageblock: Order, order: Order, start: MigrateType) -> bool {
+    order.get() >= pageblock.get() / 2 || start != MigrateType::Movable
 }
 
 /// The first other type with a free block of this order, and whether its pageblock may be claimed.
-pub fn find_suitable_fallback(zone: &Zone, order: Order, start: MigrateType) -> Option<(MigrateType, bool)> {
+pub fn find_suitable_fallback(
+    zone: &Zone,
+    pageblock: Order,
+    order: Order,
+    start: MigrateType,
+) -> Option<(MigrateType, bool)> {
     let from = FALLBACKS.get(start.index())?;
     let found = from.iter().find(|&&mt| !zone.free_area_empty(order, mt))?;
-    Some((*found, can_steal(order, start)))
+    Some((*found, can_steal(pageblock, order, start)))
 }
 
 impl Machine {
@@ -41,17 +46,18 @@ impl Machine {
         start: MigrateType,
         flags: AllocFlags,
     ) -> bool {
-        let least = if flags.has(AllocFlags::NOFRAGMENT) { order.max(Order::PAGEBLOCK) } else { order };
+        let pageblock = self.pageblocks.order();
+        let least = if flags.has(AllocFlags::NOFRAGMENT) { order.max(pageblock) } else { order };
         let zone = &self.zones[zone_id.index()];
         // The largest block first: a pageblock that is claimed whole is not asked for again.
         let mut chosen = None;
         for o in least.and_above().rev() {
-            let Some((mt, steal)) = find_suitable_fallback(zone, o, start) else { continue };
+            let Some((mt, steal)) = find_suitable_fallback(zone, pageblock, o, start) else { continue };
             if !steal && start == MigrateType::Movable && o > order {
                 // A movable page that cannot claim the block takes the smallest that fits instead.
-                chosen = order
-                    .and_above()
-                    .find_map(|o| find_suitable_fallback(zone, o, start).map(|(mt, s)| (o, mt, s)));
+                chosen = order.and_above().find_map(|o| {
+                    find_suitable_fallback(zone, pageblock, o, start).map(|(mt, s)| (o, mt, s))
+                });
             } else {
                 chosen = Some((o, mt, steal));
             }
@@ -66,6 +72,7 @@ impl Machine {
                 pfn,
                 alloc_order: order,
                 fallback_order: o,
+                pageblock_order: pageblock,
                 alloc: start,
                 fallback,
                 change_ownership: owned,
@@ -101,8 +108,8 @@ impl Machine {
             self.move_to_free_list(zone_id, pfn, order, start);
             return false;
         }
-        if order >= Order::PAGEBLOCK {
-            for block in (0..order.pages()).step_by(Order::PAGEBLOCK.pages() as usize) {
+        if order >= self.pageblocks.order() {
+            for block in (0..order.pages()).step_by(self.pageblocks.pages() as usize) {
                 self.pageblocks.set(pfn.up(block), start);
             }
             self.move_to_free_list(zone_id, pfn, order, start);
@@ -120,7 +127,7 @@ impl Machine {
         // Pages that are not free but of our kind count as well: for unmovable requests that can only be guessed.
         let alike = match (start, old) {
             (MigrateType::Movable, _) => movable,
-            (_, MigrateType::Movable) => u64::from(Order::PAGEBLOCK.pages()) - (free + movable),
+            (_, MigrateType::Movable) => u64::from(self.pageblocks.pages()) - (free + movable),
             _ => 0,
         };
         if free == 0 {
@@ -128,7 +135,7 @@ impl Machine {
             return false;
         }
         self.move_freepages_block(zone_id, pfn, start);
-        let claimed = free + alike >= u64::from(Order::PAGEBLOCK.pages() / 2);
+        let claimed = free + alike >= u64::from(self.pageblocks.pages() / 2);
         if claimed {
             self.pageblocks.set(pfn, start);
         }
@@ -139,7 +146,7 @@ impl Machine {
     pub(crate) fn boost_watermark(&mut self, zone_id: ZoneId) -> bool {
         let factor = self.sysctl.watermark_boost_factor;
         let zone = &mut self.zones[zone_id.index()];
-        let pageblock = u64::from(Order::PAGEBLOCK.pages());
+        let pageblock = u64::from(self.pageblocks.pages());
         if factor == 0 || pageblock * 4 > zone.managed_pages {
             return false;
         }
@@ -163,8 +170,8 @@ impl Machine {
     /// Frames of the pageblock that lie in the zone.
     fn pageblock_range(&self, zone_id: ZoneId, pfn: Pfn) -> (u32, u32) {
         let zone = &self.zones[zone_id.index()];
-        let start = pfn.0 & !(Order::PAGEBLOCK.pages() - 1);
-        let end = start + Order::PAGEBLOCK.pages();
+        let start = self.pageblocks.start(pfn).0;
+        let end = start + self.pageblocks.pages();
         // A pageblock that straddles the zone's edge is used from the page on.
         (if zone.spans(Pfn(start)) { start } else { pfn.0 }, end.min(zone.end_pfn()))
     }
@@ -206,7 +213,7 @@ impl Machine {
     /// Keeps the pageblock of a high-order atomic success for the next one (`reserve_highatomic_pageblock`).
     pub(crate) fn reserve_highatomic_pageblock(&mut self, pfn: Pfn, zone_id: ZoneId) {
         let zone = &self.zones[zone_id.index()];
-        let pageblock = u64::from(Order::PAGEBLOCK.pages());
+        let pageblock = u64::from(self.pageblocks.pages());
         // About one percent of the zone, and at least one pageblock.
         let most = zone.managed_pages / 100 + pageblock;
         if zone.nr_reserved_highatomic >= most {
@@ -223,7 +230,7 @@ impl Machine {
 
     /// Gives a HighAtomic pageblock back to everybody when memory is short (`unreserve_highatomic_pageblock`).
     pub(crate) fn unreserve_highatomic_pageblock(&mut self, ac: &AllocContext, force: bool) -> bool {
-        let pageblock = u64::from(Order::PAGEBLOCK.pages());
+        let pageblock = u64::from(self.pageblocks.pages());
         for zone_id in self.zonelist(ac).to_vec() {
             let zone = &self.zones[zone_id.index()];
             if !force && zone.nr_reserved_highatomic <= pageblock {

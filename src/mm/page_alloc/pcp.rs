@@ -6,8 +6,8 @@
 //!   free:  to the front;   count ≥ high → give the coldest (the tails) back, round robin
 //! ```
 //!
-//! The kernel threads these lists through the pages. Here they are vectors whose end is the front of the kernel's list:
-//! taking a page or putting it back touches no other page.
+//! The kernel threads these lists through the pages. Here they are stacks: taking a page or putting it back touches no
+//! other page.
 //!
 //! Gorman 6.6 (then: hot and cold lists). Kernel: `mm/page_alloc.c`, `include/linux/mmzone.h`.
 //! Fidelity: faithful — list layout, batch and high, bulk sizes, free_factor. Absent — the periodic drain of vmstat_update.
@@ -16,7 +16,7 @@ use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::MigrateType;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Pageblocks, Zone};
-use crate::mm::page::{MemMap, PageFlags, PageType};
+use crate::mm::page::{MemMap, Page, PageFlags, PageType};
 use crate::mm::page_alloc::watermark::AllocFlags;
 use crate::mm::page_alloc::{AllocContext, FreeTo};
 use crate::mm::trace::Event;
@@ -25,6 +25,71 @@ use crate::mm::vmstat::{VmEvent, ZoneStat};
 /// Lists of small orders, and one for huge pages (`NR_PCP_LISTS`).
 pub const NR_PCP_LISTS: usize = MigrateType::PCPTYPES * (Order::COSTLY.get() as usize + 1) + 1;
 const THP_LIST: usize = NR_PCP_LISTS - 1;
+
+/// First pages of blocks that wait, the last one to come being the first one to be used.
+///
+/// The top stands apart: a page that is freed and asked for again at once, as pages often are, meets no vector.
+#[derive(Clone, Debug)]
+pub struct PcpList {
+    /// The next one to be used, or [`Pfn::NIL`].
+    top: Pfn,
+    /// The others, the coldest first.
+    rest: Vec<Pfn>,
+}
+
+impl Default for PcpList {
+    fn default() -> PcpList {
+        PcpList { top: Pfn::NIL, rest: Vec::new() }
+    }
+}
+
+impl PcpList {
+    /// True without blocks.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.top == Pfn::NIL && self.rest.is_empty()
+    }
+
+    /// Puts a block where it is used next.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, pfn: Pfn) {
+        if self.top != Pfn::NIL {
+            self.rest.push(self.top);
+        }
+        self.top = pfn;
+    }
+
+    /// Takes the block that is used next.
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Pfn> {
+        if self.top == Pfn::NIL {
+            return self.rest.pop();
+        }
+        Some(std::mem::replace(&mut self.top, Pfn::NIL))
+    }
+
+    /// Takes all blocks, the coldest first.
+    fn take(&mut self) -> Vec<Pfn> {
+        let mut all = std::mem::take(&mut self.rest);
+        if self.top != Pfn::NIL {
+            all.push(std::mem::replace(&mut self.top, Pfn::NIL));
+        }
+        all
+    }
+
+    /// The blocks in the order in which they are used.
+    pub fn iter(&self) -> impl Iterator<Item = Pfn> + '_ {
+        let top = (self.top != Pfn::NIL).then_some(self.top);
+        top.into_iter().chain(self.rest.iter().rev().copied())
+    }
+
+    /// Turns the order round.
+    pub(crate) fn reverse(&mut self) {
+        let mut all = self.take();
+        all.reverse();
+        self.rest = all;
+    }
+}
 
 /// One CPU's lists in one zone (`struct per_cpu_pages`).
 #[derive(Clone, Debug)]
@@ -39,8 +104,8 @@ pub struct PerCpuPages {
     pub batch: u64,
     /// How often in a row frees overflowed: each time more is given back.
     pub free_factor: u32,
-    /// First pages of the blocks that wait, by [`pindex`]; the last one is the next to be used, the first one the coldest.
-    pub lists: [Vec<Pfn>; NR_PCP_LISTS],
+    /// The lists: see [`pindex`].
+    pub lists: [PcpList; NR_PCP_LISTS],
 }
 
 impl Default for PerCpuPages {
@@ -56,9 +121,9 @@ pub fn pindex(migratetype: MigrateType, order: Order) -> usize {
 }
 
 /// The order of a list's blocks (`pindex_to_order`).
-fn order_of(pindex: usize) -> Order {
+fn order_of(pindex: usize, pageblock: Order) -> Order {
     if pindex == THP_LIST {
-        Order::PAGEBLOCK
+        pageblock
     } else {
         Order::new((pindex / MigrateType::PCPTYPES) as u8).unwrap_or_default()
     }
@@ -99,7 +164,7 @@ impl Machine {
     /// True for orders that the per-CPU lists keep (`pcp_allowed_order`).
     #[inline]
     pub fn pcp_allowed_order(&self, order: Order) -> bool {
-        order <= Order::COSTLY || (order == Order::PAGEBLOCK && self.config.thp.is_some())
+        order <= Order::COSTLY || (order == self.pageblocks.order() && self.config.thp.is_some())
     }
 
     /// Gives each CPU's lists the size that fits the zone now (`zone_set_pageset_high_and_batch`).
@@ -215,7 +280,7 @@ impl Machine {
         let zone = &mut self.zones[zone_id.index()];
         let pcp = &mut zone.pageset[self.cpu.index()];
         page.private = u32::from(order.get());
-        page.become_pcp(real);
+        page.become_pcp(Page::in_zone(zone_id), real);
         pcp.lists[list].push(pfn);
         pcp.count += u64::from(order.pages());
         self.vmstat.count(VmEvent::Pgfree, u64::from(order.pages()));
@@ -247,12 +312,12 @@ impl Machine {
             while zone.pageset[cpu.index()].lists[list].is_empty() {
                 list = (list + 1) % NR_PCP_LISTS;
             }
-            let order = order_of(list);
-            let mut waiting = std::mem::take(&mut zone.pageset[cpu.index()].lists[list]);
+            let order = order_of(list, pageblocks.order());
+            let mut waiting = zone.pageset[cpu.index()].lists[list].take();
             let mut given = 0;
             while left > 0 && given < waiting.len() {
                 let most = left.div_euclid(i64::from(order.pages())).max(1) as usize;
-                let run = Run::first_of(mem_map, &waiting[given..], order, most);
+                let run = Run::first_of(mem_map, pageblocks.order(), &waiting[given..], order, most);
                 given += run.blocks as usize;
                 left -= i64::from(run.blocks * order.pages());
                 let migratetype = match pageblocks.get(run.first) {
@@ -266,7 +331,7 @@ impl Machine {
             waiting.drain(..given);
             let pcp = &mut zone.pageset[cpu.index()];
             pcp.count -= given as u64 * u64::from(order.pages());
-            pcp.lists[list] = waiting;
+            pcp.lists[list].rest = waiting;
             list = (list + 1) % NR_PCP_LISTS;
         }
     }
@@ -304,16 +369,15 @@ struct Run {
 impl Run {
     /// The first of these blocks, and those after it while each lies right behind the one before; they wait no more.
     #[inline(always)]
-    fn first_of(map: &mut MemMap, waiting: &[Pfn], order: Order, most: usize) -> Run {
+    fn first_of(map: &mut MemMap, pageblock: Order, waiting: &[Pfn], order: Order, most: usize) -> Run {
         let first = waiting[0];
-        let pageblock = first.0 >> Order::PAGEBLOCK.get();
+        let end = (first.0 | (pageblock.pages() - 1)) + 1;
         let page = map.page_mut(first);
         page.set_page_type(None);
         let index = page.index;
         let mut blocks = 1;
         for &pfn in waiting.iter().take(most).skip(1) {
-            let behind =
-                pfn == first.up(blocks << order.get()) && pfn.0 >> Order::PAGEBLOCK.get() == pageblock;
+            let behind = pfn == first.up(blocks << order.get()) && pfn.0 < end;
             if !behind {
                 break;
             }

@@ -1,10 +1,12 @@
 //! What happens when no zone is above its low watermark: wake, compact, reclaim, retry, kill, or give up.
 //!
 //! Gorman 6.2, 10.6. Kernel: `mm/page_alloc.c` (`__alloc_pages_slowpath` and what it calls).
-//! Fidelity: faithful — order of the steps, flags that end them, reserves.
-//! Absent — the cpuset and cgroup retries; a `__GFP_NOFAIL` request gives up after a bounded number of rounds and says so.
+//! Fidelity: faithful — order of the steps, flags that end them, reserves, priorities of compaction.
+//! Simplified — where the kernel would try for ever (`__GFP_NOFAIL`, no `__GFP_FS`), the request fails after a bounded
+//! number of rounds and says so. Absent — the cpuset and cgroup retries, the warnings about masks that make no sense.
 
 use crate::mm::addr::{Order, Pfn, ZoneId};
+use crate::mm::compaction::{CompactResult, Priority};
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::errno::Errno;
 use crate::mm::gfp::Gfp;
@@ -20,37 +22,16 @@ const MAX_RECLAIM_RETRIES: u32 = 16;
 /// Rounds of compaction after which it is given up (`MAX_COMPACT_RETRIES`).
 const MAX_COMPACT_RETRIES: u32 = 16;
 /// The kernel would try for ever; a laboratory says so instead.
-const MAX_NOFAIL_ROUNDS: u32 = 100;
-
-/// What a round of compaction came to (`enum compact_result`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum CompactResult {
-    /// Not tried: the order is 0, or no zone was suitable.
-    Skipped,
-    /// Failed lately: not tried again so soon.
-    Deferred,
-    /// The scanners met without making the block.
-    Complete,
-    /// A block was made.
-    Success,
-}
-
-impl CompactResult {
-    /// The word in traces.
-    pub fn name(self) -> &'static str {
-        match self {
-            CompactResult::Skipped => "skipped",
-            CompactResult::Deferred => "deferred",
-            CompactResult::Complete => "complete",
-            CompactResult::Success => "success",
-        }
-    }
-}
+const MAX_ROUNDS: u32 = 100;
 
 impl Machine {
     /// The slow path of an allocation (`__alloc_pages_slowpath`).
     #[cold]
     pub(crate) fn alloc_pages_slowpath(&mut self, ac: &AllocContext) -> Result<Pfn, Errno> {
+        if self.is_early() {
+            self.last_alloc.fail(Path::Early);
+            return Err(Errno::ENOMEM);
+        }
         let mut ac = *ac;
         let may_reclaim = ac.gfp.may_sleep();
         let costly = ac.order > Order::COSTLY;
@@ -69,26 +50,26 @@ impl Machine {
         }
         // Compaction first, when pages are there but not together.
         let memalloc = self.pfmemalloc_flags(ac.gfp).is_some();
+        let mut priority = Priority::SyncLight;
         if may_reclaim
             && !memalloc
             && (costly || (ac.order > Order::ZERO && ac.migratetype != MigrateType::Movable))
         {
-            let (pfn, result) = self.alloc_pages_direct_compact(ac, flags, true);
+            let (pfn, result) = self.alloc_pages_direct_compact(ac, flags, Priority::Async);
             if let Some(pfn) = pfn {
                 return Ok(pfn);
             }
-            if costly
-                && ac.gfp.has(Gfp::NORETRY)
-                && matches!(result, CompactResult::Skipped | CompactResult::Deferred)
-            {
-                return self.nopage(ac, "a costly order with __GFP_NORETRY: compaction cannot help now");
+            if costly && ac.gfp.has(Gfp::NORETRY) {
+                if matches!(result, CompactResult::Skipped | CompactResult::Deferred) {
+                    let why = "a costly order with __GFP_NORETRY: compaction cannot help now";
+                    return self.nopage(ac, why);
+                }
+                // Who would rather fail shall not wait for compaction.
+                priority = Priority::Async;
             }
         }
-        let mut no_progress_loops = 0;
-        let mut compaction_retries = 0;
-        let mut rounds = 0;
-        loop {
-            rounds += 1;
+        let (mut no_progress_loops, mut compaction_retries) = (0, 0);
+        for round in 1.. {
             if flags.has(AllocFlags::KSWAPD) {
                 self.wake_all_kswapds(ac);
             }
@@ -111,46 +92,56 @@ impl Machine {
             if let Some(pfn) = pfn {
                 return Ok(pfn);
             }
-            let (pfn, compact) = self.alloc_pages_direct_compact(ac, flags, false);
+            let (pfn, compacted) = self.alloc_pages_direct_compact(ac, flags, priority);
             if let Some(pfn) = pfn {
                 return Ok(pfn);
             }
-            if ac.gfp.has(Gfp::NORETRY) {
-                return self.nopage(ac, "__GFP_NORETRY: one round is all it may cost");
-            }
-            if costly && !ac.gfp.has(Gfp::RETRY_MAYFAIL) {
-                return self.nopage(
-                    ac,
-                    "orders above 3 are costly: without __GFP_RETRY_MAYFAIL one round is enough",
-                );
-            }
-            if self.should_reclaim_retry(ac, progress > 0, &mut no_progress_loops) {
-                continue;
-            }
-            compaction_retries += 1;
-            if progress > 0
-                && ac.order > Order::ZERO
-                && self.should_compact_retry(ac, compact, compaction_retries)
-            {
-                continue;
-            }
-            match self.alloc_pages_may_oom(ac) {
-                OomOutcome::Page(pfn) => return Ok(pfn),
-                // Every kill takes a task that was not chosen before: this ends, with a page or with a panic.
-                OomOutcome::Killed => no_progress_loops = 0,
-                OomOutcome::TooEarly if rounds < MAX_NOFAIL_ROUNDS => no_progress_loops = 0,
-                OomOutcome::TooEarly => {
-                    return self.nopage(ac, "without __GFP_FS nobody is killed, and reclaim freed nothing");
+            let why = if ac.gfp.has(Gfp::NORETRY) {
+                "__GFP_NORETRY: one round is all it may cost"
+            } else if costly && !ac.gfp.has(Gfp::RETRY_MAYFAIL) {
+                "orders above 3 are costly: without __GFP_RETRY_MAYFAIL one round is enough"
+            } else {
+                if self.should_reclaim_retry(ac, flags, progress > 0, &mut no_progress_loops) {
+                    continue;
                 }
-                OomOutcome::NotAllowed(why) => {
-                    if ac.gfp.has(Gfp::NOFAIL) && rounds < MAX_NOFAIL_ROUNDS {
+                if progress > 0
+                    && self.should_compact_retry(ac, compacted, &mut priority, &mut compaction_retries)
+                {
+                    continue;
+                }
+                match self.alloc_pages_may_oom(ac) {
+                    OomOutcome::Page(pfn) => return Ok(pfn),
+                    // Every kill takes a task that was not chosen before: this ends, with a page or with a panic.
+                    OomOutcome::Killed => {
+                        no_progress_loops = 0;
                         continue;
                     }
-                    return self.nopage(ac, why);
+                    OomOutcome::TooEarly if round < MAX_ROUNDS => {
+                        no_progress_loops = 0;
+                        continue;
+                    }
+                    OomOutcome::TooEarly => "without __GFP_FS nobody is killed, and reclaim freed nothing",
+                    OomOutcome::NotAllowed(why) => why,
+                    OomOutcome::Dying => {
+                        return self.nopage(ac, "the caller was killed by the OOM killer");
+                    }
                 }
-                OomOutcome::Dying => return self.nopage(ac, "the caller was killed by the OOM killer"),
+            };
+            if !ac.gfp.has(Gfp::NOFAIL) {
+                return self.nopage(ac, why);
             }
+            if round >= MAX_ROUNDS {
+                break;
+            }
+            // It may not fail: part of the reserve is opened, but not all of it.
+            let harder = AllocFlags::WMARK_MIN.with(AllocFlags::HARDER);
+            self.last_alloc.step(SlowStep::NoFail(round));
+            if let Some(pfn) = self.get_page_from_freelist(ac, harder) {
+                return Ok(pfn);
+            }
+            self.cond_resched();
         }
+        self.nopage(ac, "__GFP_NOFAIL: the kernel would try for ever; here a hundred rounds are enough")
     }
 
     /// What the second attempt may do (`gfp_to_alloc_flags`).
@@ -228,24 +219,34 @@ impl Machine {
         &mut self,
         ac: &AllocContext,
         flags: AllocFlags,
-        asynchronous: bool,
+        priority: Priority,
     ) -> (Option<Pfn>, CompactResult) {
         if ac.order == Order::ZERO {
             return (None, CompactResult::Skipped);
         }
-        let result = self.try_to_compact_pages(ac, flags, asynchronous);
-        self.last_alloc.step(SlowStep::Compacted(result.name()));
+        let result = self.try_to_compact_pages(ac, flags, priority);
+        self.last_alloc.step(SlowStep::Compacted(result.name(), priority));
         if result == CompactResult::Skipped {
             return (None, result);
         }
         self.vmstat.count(VmEvent::CompactStall, 1);
         let pfn = self.get_page_from_freelist(ac, flags);
+        if let Some(pfn) = pfn {
+            let zone = self.mem_map.page(pfn).zone();
+            self.compaction_defer_reset(zone, ac.order, true);
+        }
         self.vmstat.count(if pfn.is_some() { VmEvent::CompactSuccess } else { VmEvent::CompactFail }, 1);
         (pfn, result)
     }
 
     /// Is there hope that reclaim could still satisfy the request? (`should_reclaim_retry`)
-    fn should_reclaim_retry(&mut self, ac: &AllocContext, progress: bool, loops: &mut u32) -> bool {
+    fn should_reclaim_retry(
+        &mut self,
+        ac: &AllocContext,
+        flags: AllocFlags,
+        progress: bool,
+        loops: &mut u32,
+    ) -> bool {
         // Costly orders may count progress that other tasks eat up.
         if progress && ac.order <= Order::COSTLY {
             *loops = 0
@@ -260,7 +261,6 @@ impl Machine {
             let zone = &self.zones[zone_id.index()];
             let available = self.zone_reclaimable_pages(zone_id) + zone.free_pages();
             let min = zone.wmark(Wmark::Min);
-            let flags = AllocFlags::WMARK_MIN;
             if zone.watermark_ok_with(ac.order, min, ac.highest, flags, available) == Verdict::Allowed {
                 return true;
             }
@@ -268,10 +268,37 @@ impl Machine {
         false
     }
 
-    /// Could another round of compaction help? (`should_compact_retry`)
-    fn should_compact_retry(&self, ac: &AllocContext, result: CompactResult, retries: u32) -> bool {
-        let most = if ac.order > Order::COSTLY { MAX_COMPACT_RETRIES / 4 } else { MAX_COMPACT_RETRIES };
-        result != CompactResult::Deferred && retries <= most && self.compaction_zonelist_suitable(ac)
+    /// Could another round of compaction help, perhaps with more force? (`should_compact_retry`)
+    fn should_compact_retry(
+        &self,
+        ac: &AllocContext,
+        result: CompactResult,
+        priority: &mut Priority,
+        retries: &mut u32,
+    ) -> bool {
+        if ac.order == Order::ZERO {
+            return false;
+        }
+        let costly = ac.order > Order::COSTLY;
+        match result {
+            // Too few free pages to move others to: only if reclaim can help.
+            CompactResult::Skipped => return self.compaction_zonelist_suitable(ac),
+            CompactResult::Success => {
+                *retries += 1;
+                let most = if costly { MAX_COMPACT_RETRIES / 4 } else { MAX_COMPACT_RETRIES };
+                if *retries <= most {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        let harder = match *priority {
+            Priority::Async => Priority::SyncLight,
+            Priority::SyncLight if !costly => Priority::SyncFull,
+            _ => return false,
+        };
+        (*priority, *retries) = (harder, 0);
+        true
     }
 
     /// Asks the OOM killer, if this request may (`__alloc_pages_may_oom`).
@@ -299,7 +326,7 @@ impl Machine {
         }
         if !ac.gfp.has(Gfp::FS) && !ac.gfp.has(Gfp::NOFAIL) {
             return OomOutcome::NotAllowed(
-                "without __GFP_FS reclaim saw only part of memory: too early to kill",
+                "without __GFP_FS reclaim saw only part of memory: too early to kill; the kernel would try for ever",
             );
         }
         self.out_of_memory(ac)

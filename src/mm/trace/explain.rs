@@ -2,7 +2,7 @@
 //!
 //! Fidelity: ours. It reads the record, never the machine: the numbers are those that decided.
 
-use super::record::{AllocRecord, Path, SlowStep, Verdict, ZoneTry};
+use super::record::{AllocRecord, Path, SlowStep, Unsuitable, Verdict, ZoneTry};
 use crate::mm::addr::Order;
 use crate::mm::config::ZoneType;
 use crate::mm::gfp::Gfp;
@@ -43,6 +43,7 @@ impl AllocRecord {
             Path::Fast | Path::Slow => writeln!(text, "{wanted} and got pfn {}.", self.pfn),
             Path::Failed => writeln!(text, "{wanted} and failed: ENOMEM."),
             Path::Injected => writeln!(text, "{wanted} and was made to fail by fail_nth: the zones were not asked."),
+            Path::Early => writeln!(text, "{wanted} and failed: the buddy allocator has no memory before memblock_free_all()."),
         };
         let _ = writeln!(text, "  mask: {}.", describe(self.gfp, self.highest));
         self.explain_tries(&mut text);
@@ -50,7 +51,7 @@ impl AllocRecord {
         match self.path {
             Path::Failed => self.explain_remedy(&mut text),
             Path::Fast | Path::Slow => self.explain_source(&mut text),
-            Path::Begun | Path::Injected => {}
+            Path::Begun | Path::Injected | Path::Early => {}
         }
         text.push_str("Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast. Next: kmem -z, gfp(mask), events()\n");
         text
@@ -91,10 +92,23 @@ impl AllocRecord {
                 SlowStep::Recursion => {
                     "The caller is freeing memory itself (PF_MEMALLOC): it may not reclaim again.".into()
                 }
-                SlowStep::Compacted("skipped") => {
-                    "Compaction was not tried: no zone was suitable, or it could not help.".into()
+                SlowStep::NotCompacted(why) => not_compacted(*why),
+                SlowStep::CompactedZone { zone, moved, migrate_scanned, free_scanned, result } => format!(
+                    "Compaction of {zone} moved {moved} pages, having looked at {migrate_scanned} frames from below and {free_scanned} from above: {result}."
+                ),
+                SlowStep::Compacted("skipped", _) => "No zone was compacted: it could not help.".into(),
+                SlowStep::Compacted("deferred", _) => {
+                    "Compaction was put off: it failed lately at this order.".into()
                 }
-                SlowStep::Compacted(result) => format!("Compaction: {result}."),
+                SlowStep::Compacted("success", priority) => {
+                    format!("Compaction ({}) says that the block is there.", priority.name())
+                }
+                SlowStep::Compacted(result, priority) => {
+                    format!("Compaction ({}) did not make the block: {result}.", priority.name())
+                }
+                SlowStep::NoFail(round) => format!(
+                    "Round {round} failed, but __GFP_NOFAIL may not: the zones were tried with a quarter less of min, and it goes on."
+                ),
                 SlowStep::Reclaimed { scanned, reclaimed, priority } => {
                     format!(
                         "Direct reclaim, priority 12 down to {priority}: scanned {scanned} pages, freed {reclaimed}."
@@ -128,7 +142,7 @@ impl AllocRecord {
             ),
             (n, Some((from, to))) => writeln!(
                 text,
-                "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the last one out of a block of order {from}."
+                "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the first one out of a block of order {from}."
             ),
             (n, None) => {
                 writeln!(text, "  The per-CPU list was empty: {n} blocks were moved to it from zone {zone}.")
@@ -191,13 +205,38 @@ pub fn describe(gfp: Gfp, highest: ZoneType) -> String {
     if gfp.has(Gfp::MEMALLOC) {
         words.push("ignores the watermarks");
     }
+    if gfp.has(Gfp::NOMEMALLOC) {
+        words.push("uses no reserve");
+    }
+    if gfp.has(Gfp::THISNODE) {
+        words.push("takes nothing from other nodes");
+    }
     if gfp.has(Gfp::NORETRY) {
         words.push("gives up after one round");
+    }
+    if gfp.has(Gfp::RETRY_MAYFAIL) {
+        words.push("tries hard but kills nobody");
     }
     if gfp.has(Gfp::NOFAIL) {
         words.push("never gives up");
     }
     format!("{}; {} pages, zones up to {highest}", words.join(", "), gfp.migratetype().name().to_lowercase())
+}
+
+/// Why compaction left a zone alone, with the numbers.
+fn not_compacted(why: Unsuitable) -> String {
+    match why {
+        Unsuitable::TooLittle { zone, free, needed } => format!(
+            "{zone} was not compacted: {free} pages are free, {needed} are needed to move others to and still be above the watermark."
+        ),
+        Unsuitable::NotScattered { zone, index, threshold } => format!(
+            "{zone} was not compacted: its fragmentation index is {index}, up to vm.extfrag_threshold {threshold} memory is scarce rather than scattered."
+        ),
+        Unsuitable::NoIo => {
+            "The caller may not start IO (no __GFP_IO): moving a page could wait for it.".into()
+        }
+        Unsuitable::Lumpy => "This machine reclaims in lumps, as 2.6 did: nothing is compacted.".into(),
+    }
 }
 
 fn held_to(flags: AllocFlags) -> String {

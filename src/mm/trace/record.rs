@@ -3,6 +3,7 @@
 //! Fidelity: ours. It holds numbers, not references: by the time somebody asks, the machine has moved on.
 
 use crate::mm::addr::{Nid, Order, Pfn, ZoneId};
+use crate::mm::compaction::Priority;
 use crate::mm::config::{MigrateType, ZoneType};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
@@ -36,6 +37,8 @@ pub enum Path {
     Failed,
     /// `fail_nth` asked for a failure here.
     Injected,
+    /// Memblock is the only allocator yet.
+    Early,
 }
 
 /// One zone that was tried, with the numbers of its check.
@@ -75,6 +78,33 @@ impl ZoneTry {
     };
 }
 
+/// Why there is no point in compacting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unsuitable {
+    /// Too few pages are free to move others to.
+    TooLittle {
+        /// The zone.
+        zone: ZoneType,
+        /// Free pages.
+        free: u64,
+        /// What they must exceed.
+        needed: u64,
+    },
+    /// Memory is scarce rather than scattered.
+    NotScattered {
+        /// The zone.
+        zone: ZoneType,
+        /// The fragmentation index, of 1000.
+        index: i64,
+        /// `vm.extfrag_threshold`.
+        threshold: i64,
+    },
+    /// The caller may not start IO.
+    NoIo,
+    /// The machine reclaims as 2.6 did.
+    Lumpy,
+}
+
 /// One step of the slow path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SlowStep {
@@ -86,8 +116,23 @@ pub enum SlowStep {
     CannotReclaim,
     /// The caller is itself freeing memory: it may not reclaim again.
     Recursion,
-    /// Compaction was asked for a block; what came of it.
-    Compacted(&'static str),
+    /// Compaction was asked for a block; what came of it, and how hard it tried.
+    Compacted(&'static str, Priority),
+    /// A zone was compacted.
+    CompactedZone {
+        /// The zone.
+        zone: ZoneType,
+        /// Pages moved.
+        moved: u64,
+        /// Frames the migrate scanner looked at.
+        migrate_scanned: u64,
+        /// Frames the free scanner looked at.
+        free_scanned: u64,
+        /// How it ended.
+        result: &'static str,
+    },
+    /// A zone was not compacted, and the number that decided.
+    NotCompacted(Unsuitable),
     /// The caller reclaimed: pages looked at, pages freed, the last priority.
     Reclaimed {
         /// Pages looked at.
@@ -101,6 +146,8 @@ pub enum SlowStep {
     Drained(u64),
     /// The request's flags or size end the attempt here.
     GaveUp(&'static str),
+    /// `__GFP_NOFAIL`: after this many rounds it goes on, with part of the reserve.
+    NoFail(u32),
     /// The OOM killer was asked; the victim's pid, if there is one.
     OomKilled(Option<u32>),
 }
@@ -113,7 +160,6 @@ const TRIES: usize = 16;
 /// Nearly all do, so the hot path notes only this; [`Machine::last_alloc`] makes the record of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Brief {
-    pub at: u64,
     pub free: u64,
     pub pfn: Pfn,
     pub order: Order,
@@ -124,8 +170,6 @@ pub(crate) struct Brief {
 /// Everything decided during one allocation.
 #[derive(Clone, Debug)]
 pub struct AllocRecord {
-    /// When it began, in nanoseconds of virtual time.
-    pub at: u64,
     /// The mask.
     pub gfp: Gfp,
     /// The order.
@@ -157,7 +201,6 @@ pub struct AllocRecord {
 impl Default for AllocRecord {
     fn default() -> AllocRecord {
         AllocRecord {
-            at: 0,
             gfp: Gfp::NONE,
             order: Order::ZERO,
             highest: ZoneType::Normal,
@@ -178,10 +221,9 @@ impl Default for AllocRecord {
 
 impl AllocRecord {
     /// Starts the record of a new allocation.
-    pub fn begin(&mut self, at: u64, ac: &AllocContext) {
+    pub fn begin(&mut self, ac: &AllocContext) {
         self.brief = None;
         self.slow.clear();
-        self.at = at;
         self.gfp = ac.gfp;
         self.order = ac.order;
         self.highest = ac.highest;
@@ -277,7 +319,7 @@ impl Machine {
     /// The last allocation with its arithmetic: what [`AllocRecord::explain`] tells.
     pub fn last_alloc(&self) -> AllocRecord {
         let Some(brief) = self.last_alloc.brief else { return self.last_alloc.clone() };
-        let Brief { at, free, pfn, order, from } = brief;
+        let Brief { free, pfn, order, from } = brief;
         let Lane { gfp, zone, kind, migratetype, mark, reserve, .. } = self.lane;
         let of = &self.zones[zone.index()];
         let highest = gfp.zone(self.config.arch).unwrap_or(kind);
@@ -285,7 +327,7 @@ impl Machine {
         let flags = self.alloc_flags_nofragment(&ac).with(AllocFlags::WMARK_LOW);
         let (nid, wmark, verdict) = (of.node, Wmark::Low, Verdict::Allowed);
         let mut record = AllocRecord::default();
-        record.begin(at, &ac);
+        record.begin(&ac);
         record.tried(ZoneTry { zone, kind, nid, wmark, flags, free, mark, reserve, verdict });
         if let Some(from) = from {
             record.split(from, order);

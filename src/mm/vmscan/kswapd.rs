@@ -1,8 +1,5 @@
 //! kswapd: one thread a node that keeps free pages above the high watermark.
 //!
-//! The simulator has one clock. Time that passes for the foreground is credit for kswapd: as much on another CPU, a
-//! share of it on the same one. It works in batches of 32 pages when its credit covers them.
-//!
 //! Gorman 10.6. Kernel: `mm/vmscan.c` (`kswapd`, `balance_pgdat`, `wakeup_kswapd`).
 //! Fidelity: faithful — when it wakes and sleeps, priorities, boost, giving up after 16 runs. Simplified — its sleep has
 //! no trial nap of 100 ms.
@@ -10,10 +7,11 @@
 use super::scan::{Phase, ScanControl};
 use super::{DEF_PRIORITY, MAX_KSWAPD_FAILURES, SWAP_CLUSTER_MAX};
 use crate::mm::addr::{Order, ZoneId};
+use crate::mm::compaction::compact_gap;
 use crate::mm::config::ZoneType;
 use crate::mm::gfp::Gfp;
 use crate::mm::lru::Lru;
-use crate::mm::machine::{Comm, Current, Machine};
+use crate::mm::machine::Machine;
 use crate::mm::mmzone::Wmark;
 use crate::mm::page_alloc::watermark::AllocFlags;
 use crate::mm::trace::{Event, Verdict};
@@ -29,8 +27,10 @@ pub struct Kswapd {
     order: Order,
     highest: ZoneType,
     /// Nanoseconds it may still use.
-    credit: i64,
+    pub(crate) credit: i64,
     boost: u64,
+    /// The run began because of the boost.
+    boosted: bool,
     raise_priority: bool,
     reclaimed_before: u64,
     sc: Option<ScanControl>,
@@ -46,6 +46,7 @@ impl Default for Kswapd {
             highest: ZoneType::Dma,
             credit: 0,
             boost: 0,
+            boosted: false,
             raise_priority: true,
             reclaimed_before: 0,
             sc: None,
@@ -59,7 +60,7 @@ impl Machine {
     pub(crate) fn kswapd_note_wakeup(
         &mut self,
         zone: ZoneId,
-        _gfp: Gfp,
+        gfp: Gfp,
         order: Order,
         highest: ZoneType,
     ) -> bool {
@@ -67,10 +68,16 @@ impl Machine {
         let kswapd = &mut self.nodes[node].kswapd;
         kswapd.order = kswapd.order.max(order);
         kswapd.highest = kswapd.highest.max(highest);
-        if kswapd.awake || kswapd.failures >= MAX_KSWAPD_FAILURES {
+        if kswapd.awake {
             return false;
         }
-        if self.pgdat_balanced(node, order, highest) && !self.pgdat_boosted(node, highest) {
+        if kswapd.failures >= MAX_KSWAPD_FAILURES
+            || self.pgdat_balanced(node, order, highest) && !self.pgdat_boosted(node, highest)
+        {
+            // There may be memory enough, only scattered: a caller that cannot compact itself has it done.
+            if !gfp.has(Gfp::DIRECT_RECLAIM) {
+                self.wakeup_kcompactd(node, order, highest);
+            }
             return false;
         }
         self.start_kswapd(node);
@@ -94,7 +101,7 @@ impl Machine {
         kswapd.sc = None;
         kswapd.phase = None;
         let order = kswapd.order;
-        self.background = true;
+        self.alarm = 0;
         self.emit(Event::KswapdWake { nid, order });
     }
 
@@ -123,52 +130,8 @@ impl Machine {
             .any(|z| z.kind <= highest && z.watermark_boost > 0)
     }
 
-    /// Gives kernel threads their share of time that has passed; the foreground sleeps or works.
-    #[cold]
-    pub(crate) fn run_background(&mut self, ns: u64, asleep: bool) {
-        // Nothing else runs on a CPU that handles an interrupt.
-        if self.in_background || (self.current.in_interrupt && self.config.nr_cpus() == 1) {
-            return;
-        }
-        self.in_background = true;
-        self.complete_io();
-        let elsewhere = asleep || self.config.nr_cpus() > 1;
-        for node in 0..self.nodes.len() {
-            if !self.nodes[node].kswapd.awake {
-                continue;
-            }
-            let share = if elsewhere { ns } else { ns * self.config.costs.kthread_share / 100 };
-            self.nodes[node].kswapd.credit += share as i64;
-            let batch = (SWAP_CLUSTER_MAX * self.config.costs.scan_page) as i64;
-            let pid = self.kswapd_pid(node).unwrap_or(0);
-            let outer = std::mem::replace(
-                &mut self.current,
-                Current {
-                    pid,
-                    comm: Comm::new(&format!("kswapd{}", self.nodes[node].nid)),
-                    memalloc: true,
-                    ..Current::default()
-                },
-            );
-            while self.nodes[node].kswapd.awake && self.nodes[node].kswapd.credit >= batch {
-                let before = self.clock;
-                self.kswapd_step(node);
-                let cost = self.clock - before;
-                // On another CPU, or while the foreground sleeps, its work takes none of the foreground's time.
-                if elsewhere {
-                    self.clock = before;
-                }
-                self.nodes[node].kswapd.credit -= (cost as i64).max(1);
-                self.complete_io();
-            }
-            self.current = outer;
-        }
-        self.in_background = false;
-        self.background = !self.io.is_empty() || self.nodes.iter().any(|n| n.kswapd.awake);
-    }
-
     /// One batch of kswapd's work (`balance_pgdat`, cut into steps).
-    fn kswapd_step(&mut self, node: usize) {
+    pub(crate) fn kswapd_step(&mut self, node: usize) {
         let Some(mut sc) = self.nodes[node].kswapd.sc.take() else { return self.kswapd_begin(node) };
         match self.nodes[node].kswapd.phase.take() {
             Some(phase @ Phase::Lists(_)) => {
@@ -196,7 +159,7 @@ impl Machine {
         let mut sc = ScanControl::new(Gfp::KERNEL, order, highest, 0);
         sc.kswapd = true;
         let kswapd = &mut self.nodes[node].kswapd;
-        (kswapd.boost, kswapd.raise_priority) = (boost, true);
+        (kswapd.boost, kswapd.boosted, kswapd.raise_priority) = (boost, boost > 0, true);
         kswapd.sc = Some(sc);
         for zone in self.nodes[node].zones.clone() {
             self.zones[zone.index()].set_reclaim_active(true);
@@ -237,6 +200,10 @@ impl Machine {
 
     /// One priority's pass is over: the next is more desperate, if this one did not do enough.
     fn kswapd_end_pass(&mut self, node: usize, mut sc: ScanControl) {
+        if sc.order > Order::ZERO && sc.nr_reclaimed >= compact_gap(sc.order) {
+            // Twice the block has come free: whether the pieces lie together is up to compaction.
+            sc.order = Order::ZERO;
+        }
         let kswapd = &mut self.nodes[node].kswapd;
         let reclaimed = sc.nr_reclaimed - kswapd.reclaimed_before;
         if sc.nr_reclaimed > 0 {
@@ -279,10 +246,18 @@ impl Machine {
                 zone.watermark_boost = 0;
             }
         }
+        if std::mem::take(&mut self.nodes[node].kswapd.boosted) {
+            // There should be room now to put pageblocks in order.
+            self.wakeup_kcompactd(node, Order::PAGEBLOCK, sc.reclaim_idx);
+        }
         self.charge(self.config.costs.scan_page);
         let hopeless = self.nodes[node].kswapd.failures >= MAX_KSWAPD_FAILURES;
         let balanced = self.pgdat_balanced(node, sc.order, sc.reclaim_idx);
         if balanced || hopeless {
+            // What is free now may still be scattered.
+            let asked = self.nodes[node].kswapd.order;
+            self.reset_isolation_suitable(node);
+            self.wakeup_kcompactd(node, asked, sc.reclaim_idx);
             let kswapd = &mut self.nodes[node].kswapd;
             *kswapd = Kswapd { failures: kswapd.failures, ..Kswapd::default() };
             let nid = self.nodes[node].nid;

@@ -28,6 +28,8 @@ pub(crate) struct ScanControl {
     pub kswapd: bool,
     pub force_deactivate: bool,
     pub skipped_deactivate: bool,
+    /// Neighbours of a victim go with it.
+    pub lumpy: bool,
     may_deactivate: [bool; 2],
     cache_trim_mode: bool,
     file_is_tiny: bool,
@@ -48,6 +50,7 @@ impl ScanControl {
             kswapd: false,
             force_deactivate: false,
             skipped_deactivate: false,
+            lumpy: false,
             may_deactivate: [true; 2],
             cache_trim_mode: false,
             file_is_tiny: false,

@@ -5,6 +5,7 @@
 //! Absent — throttling on dirty file pages, large folios.
 
 use super::SWAP_CLUSTER_MAX;
+use super::lumpy::Lump;
 use super::scan::ScanControl;
 use crate::mm::addr::Pfn;
 use crate::mm::lru::Lru;
@@ -43,6 +44,7 @@ impl Machine {
         isolated.clear();
         let mut skipped = Vec::new();
         let mut scanned = 0;
+        let mut lump = Lump::default();
         while scanned < nr_to_scan {
             let pfn = self.nodes[node].lruvec.lists[lru as usize].tail;
             if pfn == Pfn::NIL {
@@ -61,6 +63,14 @@ impl Machine {
             page.clear(PageFlags::LRU);
             page.refcount += 1;
             isolated.push(pfn);
+            if sc.lumpy {
+                let before = lump.taken;
+                self.isolate_neighbours(pfn, sc.order, &mut isolated, &mut lump);
+                scanned += lump.taken - before;
+            }
+        }
+        if sc.lumpy {
+            self.trace_lump(sc, nr_to_scan, scanned, isolated.len() as u64, lump);
         }
         // Pages of zones that would not help go to the front: the next scan does not meet them again.
         for pfn in skipped.into_iter().rev() {
@@ -77,33 +87,43 @@ impl Machine {
         sc: &mut ScanControl,
         lru: Lru,
     ) -> u64 {
+        sc.lumpy = self.is_lumpy(sc);
         let (pages, scanned) = self.isolate_lru_pages(node, nr_to_scan, sc, lru);
         let file = lru.is_file();
-        let stat = if file { NodeStat::IsolatedFile } else { NodeStat::IsolatedAnon };
-        self.nodes[node].mod_stat(stat, pages.len() as i64);
+        let [anon_pages, file_pages] = if sc.lumpy {
+            self.count_isolated(node, &pages, 1)
+        } else {
+            let stat = if file { NodeStat::IsolatedFile } else { NodeStat::IsolatedAnon };
+            self.nodes[node].mod_stat(stat, pages.len() as i64);
+            if file { [0, pages.len() as i64] } else { [pages.len() as i64, 0] }
+        };
         self.vmstat.count(if sc.kswapd { VmEvent::PgscanKswapd } else { VmEvent::PgscanDirect }, scanned);
         self.vmstat.count(if file { VmEvent::PgscanFile } else { VmEvent::PgscanAnon }, scanned);
         sc.nr_scanned += pages.len() as u64;
         let (mut freed, mut written) = (0, 0);
+        let mut kept = Vec::new();
         for &pfn in &pages {
             match self.shrink_page(pfn, sc) {
-                Fate::Freed => {
-                    freed += 1;
-                    continue;
+                Fate::Freed => freed += 1,
+                fate => {
+                    written += u64::from(fate == Fate::Written);
+                    if sc.lumpy { kept.push((pfn, fate)) } else { self.keep_page(pfn, fate) }
                 }
-                Fate::Activate => {
-                    let page = self.mem_map.page_mut(pfn);
-                    if !page.is(PageFlags::MLOCKED) {
-                        page.set(PageFlags::ACTIVE);
-                        self.vmstat.count(VmEvent::Pgactivate, 1);
-                    }
-                }
-                Fate::Written => written += 1,
-                Fate::Keep => {}
             }
-            self.putback_lru_page(pfn);
         }
-        self.nodes[node].mod_stat(stat, -(pages.len() as i64));
+        // A lump is worth nothing with a hole in it: whoever needs it waits for the pages that are being written.
+        let stall = self.should_reclaim_stall(sc, kept.len());
+        for (pfn, fate) in kept {
+            if stall {
+                self.wait_on_page_writeback(pfn);
+            }
+            match if stall { self.shrink_page(pfn, sc) } else { fate } {
+                Fate::Freed => freed += 1,
+                fate => self.keep_page(pfn, fate),
+            }
+        }
+        self.nodes[node].mod_stat(NodeStat::IsolatedAnon, -anon_pages);
+        self.nodes[node].mod_stat(NodeStat::IsolatedFile, -file_pages);
         self.vmstat.count(if sc.kswapd { VmEvent::PgstealKswapd } else { VmEvent::PgstealDirect }, freed);
         self.vmstat.count(if file { VmEvent::PgstealFile } else { VmEvent::PgstealAnon }, freed);
         self.note_cost(node, file, written);
@@ -120,6 +140,19 @@ impl Machine {
         self.isolated = pages;
         self.charge(scanned * self.config.costs.scan_page);
         freed
+    }
+
+    /// A page that was looked at and stays goes back to a list, the active one if it is in use.
+    #[inline]
+    fn keep_page(&mut self, pfn: Pfn, fate: Fate) {
+        if fate == Fate::Activate {
+            let page = self.mem_map.page_mut(pfn);
+            if !page.is(PageFlags::MLOCKED) {
+                page.set(PageFlags::ACTIVE);
+                self.vmstat.count(VmEvent::Pgactivate, 1);
+            }
+        }
+        self.putback_lru_page(pfn);
     }
 
     /// Reclaim of a kind cost this much (`lru_note_cost`).
@@ -165,6 +198,8 @@ impl Machine {
         }
         let anon = page.is(PageFlags::SWAPBACKED);
         match self.check_references(pfn) {
+            // A lump takes pages as they come.
+            _ if sc.lumpy => {}
             References::Activate => return Fate::Activate,
             References::Keep => return Fate::Keep,
             References::Reclaim => {}
@@ -228,6 +263,28 @@ impl Machine {
         page.clear(PageFlags::ACTIVE | PageFlags::REFERENCED);
         self.put_lru_page(pfn);
         Fate::Freed
+    }
+
+    /// Frees a clean page of a file that nobody maps, used or not (`reclaim_clean_pages_from_list`).
+    pub(crate) fn reclaim_clean_page(&mut self, pfn: Pfn) -> bool {
+        let page = self.mem_map.page(pfn);
+        let kept = PageFlags::SWAPBACKED
+            | PageFlags::DIRTY
+            | PageFlags::UNEVICTABLE
+            | PageFlags::WRITEBACK
+            | PageFlags::LOCKED;
+        if !page.is(PageFlags::LRU) || page.is_any(kept) || page.mapcount() > 0 {
+            return false;
+        }
+        self.lru_unlink(pfn);
+        let page = self.mem_map.page_mut(pfn);
+        page.clear(PageFlags::LRU);
+        page.refcount += 1;
+        if self.remove_mapping(pfn) == Fate::Freed {
+            return true;
+        }
+        self.putback_lru_page(pfn);
+        false
     }
 
     /// Was the page used since reclaim last looked? (`folio_check_references`)

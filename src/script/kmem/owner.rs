@@ -37,6 +37,7 @@ pub fn of_page(machine: &Machine, pfn: Pfn) -> Vec<String> {
         let name = swap_name(machine, entry.area);
         lines.push(format!("in the swap cache: also slot {} of {name}", entry.offset));
     }
+    lines.extend(crate::script::proc::page_owner::told(machine, pfn));
     if page.is(PageFlags::LRU) {
         lines.push(format!("on the list {}", Lru::of(&page).node_stat().name().trim_start_matches("nr_")));
     }

@@ -2,7 +2,6 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::Pfn;
-use crate::mm::page::{Page, PageFlags};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::table::{Align, Cell, Column, Style, Table};
 
@@ -57,26 +56,8 @@ fn row(machine: &Machine, pfn: Pfn) -> Vec<Cell> {
         Cell::Addr(mapping),
         Cell::Addr(index),
         page.refcount.into(),
-        format!("{:x} {names}", flag_bits(machine, pfn, &page)).trim().into(),
+        format!("{:x} {names}", machine.page_flags_word(pfn, &page)).trim().into(),
     ]
-}
-
-/// The flags as the kernel stores them: bits below, the last CPU, zone and node above.
-fn flag_bits(machine: &Machine, pfn: Pfn, page: &Page) -> u64 {
-    const ANON_EXCLUSIVE: u64 = 1 << 17;
-    let ours = PageFlags::EXCLUSIVE.0 | PageFlags::TAIL.0;
-    let mut bits = u64::from(page.flags().0 & !ours);
-    if page.is(PageFlags::EXCLUSIVE) {
-        bits |= ANON_EXCLUSIVE;
-    }
-    if !machine.config.arch.is_64bit() {
-        return bits;
-    }
-    let (zone, node) = machine.mem_map.zone_of(pfn).map_or((0, 0), |id| {
-        let zone = &machine.zones[id.index()];
-        (super::stats::number(machine, zone) as u64, u64::from(zone.node.0))
-    });
-    bits | 0x1f_ffff << 30 | zone << 51 | node << 54
 }
 
 /// Flags of 6.1 in the order of the kernel's enumeration: name and bit; the second half are other names of the same bits.

@@ -8,6 +8,9 @@ use crate::mm::config::{Arch, MigrateType};
 use crate::mm::mmzone::Zone;
 use crate::script::table::{Cell, Table};
 
+/// Blocks of a list that are counted; beyond them the file says that there are more.
+const COUNTED: u64 = 100_000;
+
 /// The types this kernel was built with.
 pub fn types(arch: Arch) -> Vec<MigrateType> {
     let built = |mt: &MigrateType| match mt {
@@ -36,7 +39,11 @@ pub fn table(machine: &Machine) -> Table {
                 let blocks: Vec<u64> = Order::all().map(|order| zone.blocks(order, mt)).collect();
                 let mut line =
                     format!("Node {:>4}, zone {:>8}, type {:>12} ", node.nid.0, zone.kind.name(), mt.name());
-                blocks.iter().for_each(|n| line += &format!("{n:>6} "));
+                for n in &blocks {
+                    // The kernel walks the list with interrupts off, and gives up at so many.
+                    let more = if *n >= COUNTED { ">" } else { "" };
+                    line += &format!("{more}{:>6} ", n.min(&COUNTED));
+                }
                 table = table.line(line);
                 records.push(vec![
                     ("node".into(), node.nid.0.into()),
@@ -56,6 +63,17 @@ pub fn table(machine: &Machine) -> Table {
             types.iter().for_each(|mt| line += &format!("{:>12} ", counted[mt.index()]));
             table = table.line(line);
         }
+        if machine.page_owner.enabled {
+            let mut heading = format!("{:<23}", "Number of mixed blocks");
+            types.iter().for_each(|mt| heading += &format!("{:>12} ", mt.name()));
+            table = table.line("").line(heading);
+            for zone in zones() {
+                let counted = super::page_owner::mixed(machine, zone);
+                let mut line = format!("Node {}, zone {:>8} ", node.nid, zone.kind.name());
+                types.iter().for_each(|mt| line += &format!("{:>12} ", counted[mt.index()]));
+                table = table.line(line);
+            }
+        }
     }
     table.with_records(records)
 }
@@ -63,9 +81,11 @@ pub fn table(machine: &Machine) -> Table {
 /// Pageblocks of a zone by type, counted as the kernel counts: from the first frame on, a block at a time.
 pub fn pageblocks(machine: &Machine, zone: &Zone) -> [u64; MigrateType::COUNT] {
     let mut counted = [0; MigrateType::COUNT];
-    let step = machine.config.pageblock_order.pages() as usize;
+    let step = machine.pageblocks.pages() as usize;
     for pfn in (zone.zone_start_pfn..zone.end_pfn()).step_by(step).map(Pfn) {
-        if machine.mem_map.zone_of(pfn) == Some(zone.id) {
+        // A hole inside the zone belongs to it as well, when it has page structures.
+        let ours = machine.mem_map.zone_of(pfn).map_or_else(|| machine.pfn_online(pfn), |id| id == zone.id);
+        if ours {
             counted[machine.pageblocks.get(pfn).index()] += 1;
         }
     }

@@ -63,7 +63,7 @@ fn zone_events(machine: &Machine, all: &mut Vec<(String, u64)>) {
     for &event in ZoneEvent::ALL {
         for &kind in machine.config.arch.zone_types() {
             let suffix = if kind == ZoneType::HighMem { "high".into() } else { kind.name().to_lowercase() };
-            all.push((format!("{}_{suffix}", event.name()), machine.vmstat.get_zone(event, kind)));
+            all.push((format!("{}_{suffix}", event.name()), machine.zone_event(event, kind)));
         }
     }
 }

@@ -11,6 +11,7 @@
 use crate::mm::Machine;
 use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::machine::SCRIPT_PID;
+use crate::mm::mmzone::Node;
 use crate::mm::task::{KTHREADD_PID, Pid, Task};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
@@ -68,6 +69,7 @@ pub fn all(machine: &Machine) -> Vec<Listed> {
     rest.push(kthreadd(machine));
     rest.push(script(machine));
     rest.extend((0..machine.nodes.len()).filter_map(|node| kswapd(machine, node)));
+    rest.extend((0..machine.nodes.len()).filter_map(|node| kcompactd(machine, node)));
     rest.sort_by_key(|t| t.pid);
     list.extend(rest);
     list
@@ -129,10 +131,19 @@ fn script(machine: &Machine) -> Listed {
 /// A node without memory has no kswapd.
 fn kswapd(machine: &Machine, node: usize) -> Option<Listed> {
     let of = machine.nodes.get(node)?;
-    let pid = machine.kswapd_pid(node)?;
+    of_node(machine, of, machine.kswapd_pid(node)?, "kswapd", of.kswapd.awake)
+}
+
+/// Nor has it a kcompactd.
+fn kcompactd(machine: &Machine, node: usize) -> Option<Listed> {
+    let of = machine.nodes.get(node)?;
+    of_node(machine, of, machine.kcompactd_pid(node)?, "kcompactd", of.kcompactd.is_awake())
+}
+
+fn of_node(machine: &Machine, of: &Node, pid: Pid, name: &str, awake: bool) -> Option<Listed> {
     let cpu = of.cpus.first().copied().unwrap_or(0);
-    let kswapd = thread(pid, KTHREADD_PID, cpu, objects::task(machine, pid), format!("kswapd{}", of.nid));
-    Some(if of.kswapd.awake { Listed { st: "RU", ..kswapd } } else { kswapd })
+    let thread = thread(pid, KTHREADD_PID, cpu, objects::task(machine, pid), format!("{name}{}", of.nid));
+    Some(if awake { Listed { st: "RU", ..thread } } else { thread })
 }
 
 /// The task that a word or a value means: a handle, a pid, the address of a `task_struct`, or `()` for the chosen one.

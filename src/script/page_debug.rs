@@ -1,0 +1,171 @@
+//! Who has a page, and who wrote where he should not have: page owner, poison, and the kernel's own view of memory.
+//!
+//! Kernel: `mm/page_owner.c`, `mm/page_poison.c`.
+
+use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::boot::kstrtobool;
+use crate::mm::page::PageType;
+use crate::script::answer::{ScriptResult, misuse};
+use crate::script::args::{self, Addr};
+use crate::script::bench::{Bench, Desk};
+use crate::script::page::direct;
+use crate::script::proc::page_owner as file;
+use crate::script::table::Table;
+use rhai::plugin::*;
+
+/// Who has a page, and who wrote where he should not have.
+#[export_module]
+pub mod functions {
+    /// Pages in use by who asked for them; `page_owner("on")` begins to record, `page_owner("off")` ends it.
+    ///
+    /// A kernel does so from boot on, or not at all: `boot(machine, "page_owner=on")`. Pages that were in use before are
+    /// those of `swapper/0`. The records themselves are in `/sys/kernel/debug/page_owner`; `whatis` tells that of one page.
+    ///
+    /// ```vmlab
+    /// > page_owner("on");
+    /// > let p = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
+    /// > spawn("app");
+    /// > page_owner()
+    /// TIMES  PAGES  ORDER  PID  COMM    MASK
+    ///     1      4      2    2  script  GFP_KERNEL|__GFP_COMP
+    ///     3      3      0    3  app     GFP_KERNEL_ACCOUNT|__GFP_ZERO
+    ///     1      2      1    2  script  GFP_KERNEL_ACCOUNT|__GFP_ZERO
+    ///     1      1      0    3  app     GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO
+    /// > cat /sys/kernel/debug/page_owner | head -2
+    /// Page allocated via order 2, mask 0x40cc0(GFP_KERNEL|__GFP_COMP), pid 2, tgid 2 (script), ts 0 ns, free_ts 0 ns
+    /// PFN 1024 type Unmovable Block 2 type Unmovable Flags 0x7ffffc0010000(head|node=0|zone=0|lastcpupid=0x1fffff)
+    /// > whatis ffff888000400000 | tail -1
+    ///   allocated by pid 2 "script" alloc_pages(GFP_KERNEL|__GFP_COMP, order 2) at tick 0
+    /// > page_owner("off");
+    /// > cat /sys/kernel/debug/page_owner
+    /// error: /sys/kernel/debug/page_owner: no such file on this machine: page owner is off; boot(machine, "page_owner=on"), or page_owner("on")
+    /// ```
+    ///
+    /// Kernel: `mm/page_owner.c`, `tools/vm/page_owner_sort.c`.
+    /// Command: `page_owner`, `page_owner on`
+    #[rhai_fn(return_raw)]
+    pub fn page_owner(ctx: NativeCallContext) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        if !desk.machine.page_owner.enabled {
+            return misuse("page owner is off: boot(machine, \"page_owner=on\"), or page_owner(\"on\")");
+        }
+        Ok(file::sorted(&desk.machine))
+    }
+
+    #[rhai_fn(name = "page_owner", return_raw)]
+    pub fn switch_page_owner(ctx: NativeCallContext, switch: &str) -> ScriptResult<()> {
+        let on = super::switch("page_owner", switch)?;
+        Bench::of(&ctx).borrow_mut().machine.set_page_owner(on);
+        Ok(())
+    }
+
+    /// Fills freed pages with 0xaa and checks them when they are given out: `page_poison("on")`, `page_poison("off")`.
+    ///
+    /// A kernel does so from boot on, or not at all: `boot(machine, "page_poison=1")`. What is free now counts as filled.
+    /// A page that was written after it was freed is reported in the log, and given out all the same.
+    ///
+    /// ```vmlab
+    /// > page_poison("on");
+    /// > let p = alloc_page(GFP_KERNEL);
+    /// > let a = page_address(p);
+    /// > __free_page(p);
+    /// > kread(a) == 0xaaaaaaaaaaaaaaaa
+    /// true
+    /// > kwrite(a + 16, 0x1122);
+    /// > alloc_page(GFP_KERNEL).pfn == p.pfn
+    /// true
+    /// > log | tail -5
+    /// [    0.000000] pagealloc: memory corruption
+    /// [    0.000000] ffff888000400010: 22 11 00 00 00 00 00 00                          ".......
+    /// [    0.000000] page:ffffea0000010000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x400
+    /// [    0.000000] flags: 0x7ffffc0000000(node=0|zone=0|lastcpupid=0x1fffff)
+    /// [    0.000000] page dumped because: pagealloc: corrupted page details
+    /// > events("page_poison:*")[0].explain
+    /// Frame 0x400 was written after it was freed: 8 bytes at 0x10 no longer held the pattern 0xaa.
+    /// ```
+    ///
+    /// Kernel: `mm/page_poison.c`.
+    /// Command: `page_poison on`
+    #[rhai_fn(return_raw)]
+    pub fn page_poison(ctx: NativeCallContext, switch: &str) -> ScriptResult<()> {
+        let on = super::switch("page_poison", switch)?;
+        Bench::of(&ctx).borrow_mut().machine.set_page_poison(on);
+        Ok(())
+    }
+
+    /// Reads 8 bytes at an address of the kernel's direct map, little-endian, whoever has the page.
+    ///
+    /// ```vmlab
+    /// > let a = get_zeroed_page(GFP_KERNEL);
+    /// > kwrite(a, 42);
+    /// > kread(a)
+    /// 42
+    /// > kread(0x1000)
+    /// error: 0x1000 is no address of the kernel's direct map, which begins at 0xffff888000000000
+    /// ```
+    ///
+    /// Kernel: `arch/x86/include/asm/page.h`.
+    #[rhai_fn(return_raw)]
+    pub fn kread(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
+        let addr = args::addr("the address", &addr)?;
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let mut bytes = [0; 8];
+        for (pfn, offset, range) in super::pieces(&desk, addr)? {
+            desk.machine.read_phys(pfn, offset, &mut bytes[range]);
+        }
+        Ok(i64::from_le_bytes(bytes))
+    }
+
+    /// Writes 8 bytes at an address of the kernel's direct map, little-endian, whoever has the page.
+    ///
+    /// Nothing stops the kernel from writing into a page that is free: `page_poison("on")` finds it out.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let a = mmap(p, 0, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > write(p, a, 1);
+    /// > kwrite(0xffff888000000000 + addr(vtop(p, a).rows[0].physical) - addr(0), 7);
+    /// > read(p, a)
+    /// 7
+    /// ```
+    ///
+    /// Kernel: `arch/x86/include/asm/page.h`.
+    #[rhai_fn(return_raw)]
+    pub fn kwrite(ctx: NativeCallContext, addr: Addr, value: Addr) -> ScriptResult<()> {
+        let addr = args::addr("the address", &addr)?;
+        let bytes = args::addr("the value", &value)?.to_le_bytes();
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        for (pfn, offset, range) in super::pieces(&desk, addr)? {
+            desk.machine.write_phys(pfn, offset, &bytes[range]);
+        }
+        Ok(())
+    }
+}
+
+/// `on` or `off`, as the kernel's command line takes them.
+fn switch(what: &str, word: &str) -> ScriptResult<bool> {
+    match kstrtobool(word) {
+        Some(on) => Ok(on),
+        None => misuse(format!("{what}({word:?}): it is \"on\" or \"off\"")),
+    }
+}
+
+/// The frames that 8 bytes lie in: frame, offset, and which of the bytes.
+fn pieces(desk: &Desk, addr: u64) -> ScriptResult<Vec<(Pfn, usize, std::ops::Range<usize>)>> {
+    let first = (PAGE_SIZE - VirtAddr(addr).offset()).min(8) as usize;
+    let mut pieces = Vec::new();
+    for range in [0..first, first..8].into_iter().filter(|range| !range.is_empty()) {
+        let at = addr.wrapping_add(range.start as u64);
+        let pfn = direct(desk, at)?;
+        if desk.machine.mem_map.page(pfn).page_type() == Some(PageType::Table) {
+            return misuse(format!(
+                "{at:#x} lies in a page table, which has no bytes here: vtop shows its entries"
+            ));
+        }
+        pieces.push((pfn, VirtAddr(at).offset() as usize, range));
+    }
+    Ok(pieces)
+}
