@@ -130,7 +130,7 @@ pub fn run() -> u8 {
             session(Options { e, quiet, interactive: true, ..cli.options }, None, &[])
         }
         Some("lab") => {
-            let out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()));
+            let out = Out::of_process();
             Ok(vmlab::lab::command::obey_words(
                 &cli.args,
                 &out,
@@ -353,7 +353,7 @@ fn put(options: &Options, mut config: Config, name: &str) -> Result<Bench, Strin
     }
     let mut limits = if options.sandbox { Limits::SANDBOX } else { Limits::PERSON };
     limits.operations = options.max_ops.unwrap_or(limits.operations);
-    let out = Out::new(Box::new(std::io::stdout()), Box::new(std::io::stderr()));
+    let out = Out::of_process();
     Ok(Bench::new(machine, limits, out))
 }
 

@@ -19,6 +19,8 @@ struct Streams {
     complaints: Box<dyn Write>,
     /// Texts being collected instead of written; the innermost is last.
     captures: Vec<String>,
+    /// The streams are those of the process: a program that is started may write to them itself.
+    inherited: bool,
     /// The reader went away: nothing more is written.
     closed: bool,
     written: usize,
@@ -32,10 +34,24 @@ impl Out {
             results,
             complaints,
             captures: Vec::new(),
+            inherited: false,
             closed: false,
             written: 0,
             limit: 0,
         })))
+    }
+
+    /// The streams of the process.
+    pub fn of_process() -> Out {
+        let out = Out::new(Box::new(io::stdout()), Box::new(io::stderr()));
+        out.0.borrow_mut().inherited = true;
+        out
+    }
+
+    /// May a program that is started write to our streams itself? Not while something is captured.
+    pub fn is_inherited(&self) -> bool {
+        let streams = self.0.borrow();
+        streams.inherited && streams.captures.is_empty()
     }
 
     /// Throws everything away that no capture collects.

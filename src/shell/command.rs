@@ -43,8 +43,11 @@ impl Session {
         let programs = if self.bench.borrow().limits.host { Programs::Host } else { Programs::BuiltIn };
         // As in a shell: how the last of them ends is how the line ends.
         let mut well = true;
-        for filter in &parts.pipes {
-            match filters::pipe(programs, filter, &text) {
+        let stop = self.bench.stop_switch();
+        for (n, filter) in parts.pipes.iter().enumerate() {
+            let last = n + 1 == parts.pipes.len() && parts.redirect.is_none();
+            let terminal = (last && self.bench.out.is_inherited()).then_some(&*stop);
+            match filters::pipe(programs, filter, &text, terminal) {
                 Ok(filtered) => (text, well) = (filtered.text, filtered.well),
                 Err(why) => return self.complain(why),
             }
@@ -128,7 +131,11 @@ impl Session {
             Ok(value) => {
                 let block =
                     if script.contains("; ") { format!("{{ {script} }}") } else { script.to_string() };
-                self.kit.replay.push(format!("print({block});"));
+                self.kit.replay.push(if value.is_unit() {
+                    format!("{block};")
+                } else {
+                    format!("print({block});")
+                });
                 self.answer(value);
                 self.done()
             }
@@ -151,7 +158,7 @@ impl Session {
         if !self.bench.borrow().limits.host {
             return self.complain(format!("!{line}: a sandboxed session starts no programs"));
         }
-        match filters::run(line) {
+        match filters::run(line, &self.bench.stop_switch()) {
             Ok(true) => Outcome::Done,
             // It has said itself what was wrong.
             Ok(false) => Outcome::Failed,

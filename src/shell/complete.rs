@@ -194,7 +194,8 @@ fn tidy(found: &mut Vec<Candidate>) {
     if !found.iter().all(|c| c.text.starts_with('-')) {
         found.sort_by_cached_key(key);
     }
-    found.dedup_by(|a, b| a.text == b.text);
+    // What is both a command and a function stands once, as the command.
+    found.dedup_by(|a, b| a.text == b.text || a.text.strip_suffix('(') == Some(&b.text));
 }
 
 /// What may follow the dot: properties of the value's type, or functions that take it first.
@@ -301,7 +302,9 @@ mod tests {
             ("alloc_pages(", &["GFP_ATOMIC"], "vm"),
             ("zone(\"DMA\").fre", &["free", "free_area"], "zone("),
             ("p.oom", &["oom_score_adj"], "free"),
-            ("let x = alloc_page", &["alloc_page("], "kmem"),
+            ("let x = allo", &["alloc_page("], "kmem"),
+            ("forea", &["foreach"], "foreach("),
+            ("let x = forea", &["foreach("], "foreach"),
             ("print(\"", &[], "DMA"),
             ("vm = ", &[], "3"),
         ] {

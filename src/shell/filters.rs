@@ -4,7 +4,9 @@
 
 use crate::shell::words;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Who runs what stands after a pipe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,13 +26,19 @@ pub struct Filtered {
     pub well: bool,
 }
 
-/// Runs `line` with `input` on its standard input.
+/// Runs `line` with `input` on its standard input; a pager wants the terminal, so the last filter of a line may have
+/// our own standard output, and then answers no text.
 ///
 /// # Errors
 /// When it cannot be run.
-pub fn pipe(programs: Programs, line: &str, input: &str) -> Result<Filtered, String> {
+pub fn pipe(
+    programs: Programs,
+    line: &str,
+    input: &str,
+    terminal: Option<&AtomicBool>,
+) -> Result<Filtered, String> {
     match programs {
-        Programs::Host => host(line, input),
+        Programs::Host => host(line, input, terminal),
         Programs::BuiltIn => built_in(line, input),
     }
 }
@@ -39,15 +47,26 @@ pub fn pipe(programs: Programs, line: &str, input: &str) -> Result<Filtered, Str
 ///
 /// # Errors
 /// When there is no shell.
-pub fn run(line: &str) -> Result<bool, String> {
-    match Command::new("sh").args(["-c", line]).status() {
-        Ok(status) => Ok(status.success()),
-        Err(why) => Err(format!("no shell to run {line:?}: {why}")),
-    }
+pub fn run(line: &str, stop: &AtomicBool) -> Result<bool, String> {
+    let started = Command::new("sh").args(["-c", line]).spawn();
+    let ended = started.and_then(|mut child| wait(&mut child, stop).and_then(|()| child.wait()));
+    ended.map(|status| status.success()).map_err(|why| format!("no shell to run {line:?}: {why}"))
 }
 
-fn host(line: &str, input: &str) -> Result<Filtered, String> {
-    let started = Command::new("sh").args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+/// Waits for a program that has the terminal: a Ctrl-C there is meant for it, however often.
+fn wait(child: &mut Child, stop: &AtomicBool) -> std::io::Result<()> {
+    let mut nap = Duration::from_micros(100);
+    while child.try_wait()?.is_none() {
+        stop.store(false, Ordering::Relaxed);
+        std::thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn host(line: &str, input: &str, terminal: Option<&AtomicBool>) -> Result<Filtered, String> {
+    let output = if terminal.is_some() { Stdio::inherit() } else { Stdio::piped() };
+    let started = Command::new("sh").args(["-c", line]).stdin(Stdio::piped()).stdout(output).spawn();
     let mut child = started.map_err(|why| format!("no shell to run {line:?}: {why}"))?;
     let mut stdin = child.stdin.take();
     let input = input.to_string();
@@ -59,6 +78,9 @@ fn host(line: &str, input: &str) -> Result<Filtered, String> {
         }
         drop(stdin);
     });
+    if let Some(stop) = terminal {
+        wait(&mut child, stop).map_err(|why| format!("{line:?}: {why}"))?;
+    }
     let answer = child.wait_with_output().map_err(|why| format!("{line:?}: {why}"));
     let _ = writer.join();
     answer.map(|answer| Filtered {

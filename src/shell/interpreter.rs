@@ -112,6 +112,11 @@ impl Interpreter {
         result
     }
 
+    /// Is this a script without a mistake of syntax?
+    pub fn compiles(&self, text: &str) -> bool {
+        self.engine.compile_with_scope(&self.scope, text).is_ok()
+    }
+
     /// Is this a name of the language, or of what was typed so far?
     pub fn knows(&self, word: &str) -> bool {
         let is_word = || {

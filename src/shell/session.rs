@@ -195,6 +195,14 @@ impl Session {
 
     /// Obeys a typed line; what it writes goes to the streams.
     pub fn obey(&mut self, line: &str) -> Outcome {
+        // A paste of several lines, commands among them, is obeyed line by line; a script of several lines at once.
+        if line.trim().contains('\n') && !self.interpreter.compiles(line) {
+            return self.obey_lines(line, false);
+        }
+        self.obey_one(line)
+    }
+
+    fn obey_one(&mut self, line: &str) -> Outcome {
         self.bench.rearm();
         let line = self.kit.expand_alias(line);
         let is_command = |word: &str| self.is_command(word);
@@ -236,7 +244,7 @@ impl Session {
                 input.push('\n');
                 continue;
             }
-            let outcome = self.obey(&std::mem::take(&mut input));
+            let outcome = self.obey_one(&std::mem::take(&mut input));
             match outcome {
                 Outcome::Done => {}
                 Outcome::Failed if !strict => worst = outcome,
@@ -257,8 +265,23 @@ impl Session {
     /// Does the input end in the middle of something? A command line never does.
     pub fn is_incomplete(&self, input: &str) -> bool {
         let is_variable = |word: &str| self.interpreter.scope.contains(word);
-        let typed = dispatch::classify(input, |word| self.is_command(word), is_variable);
-        typed == Typed::Rhai && self.interpreter.is_incomplete(input)
+        let ends_open = |input: &str| {
+            let typed = dispatch::classify(input, |word| self.is_command(word), is_variable);
+            typed == Typed::Rhai && self.interpreter.is_incomplete(input)
+        };
+        if !input.trim().contains('\n') || self.interpreter.compiles(input) {
+            return ends_open(input);
+        }
+        // Of several lines those that belong together; what is left may be unfinished.
+        let mut open = String::new();
+        for line in input.lines() {
+            open.push_str(line);
+            open.push('\n');
+            if !ends_open(&open) {
+                open.clear();
+            }
+        }
+        !open.is_empty()
     }
 
     /// How this session talks.
@@ -294,13 +317,17 @@ impl Session {
         // `a - 1` is a difference, of a name that is unknown.
         let difference = rest.trim_start().starts_with("- ");
         let known = self.interpreter.knows(word);
-        if !word.starts_with(begins) || !words || difference || known || line.contains(['\n', '=']) {
+        let alone = rest.is_empty();
+        if !word.starts_with(begins) || !(words || alone) || difference || known || line.contains(['\n', '='])
+        {
             return None;
         }
         let names = self.pages.command_names();
         let names = names.iter().map(String::as_str).chain(self.guests.iter().map(|guest| guest.name));
         let complaint = Complaint::new(format!("no such command: {word}"));
         Some(match nearest(word, names).as_slice() {
+            // A word alone is more likely a variable.
+            [] if alone => return None,
             [] => complaint.help(format!("help lists the commands; apropos {word} looks inside their pages")),
             near => complaint.help(format!("did you mean {}?", near.join(" or "))),
         })
