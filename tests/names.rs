@@ -131,7 +131,7 @@ const PROMISED: &[&str] = &[
     "foreach(\"vm -p\"); foreach(\"user\", \"set\")",
     "free(\"-m\")",
     "sysrq(\"m\")",
-    "page_types(); page_types(\"-r\"); page_types(\"-l\", 1)",
+    "page_types(); page_types(\"-r\"); page_types(\"-l\", spawn(\"a\"))",
     "pmap(\"-x\", 1)",
     "draw(\"vma\", 1)",
     "cat(\"/proc/1/maps\"); cat(\"/proc/1/smaps\"); cat(\"/proc/1/status\"); cat(\"/proc/self/statm\")",

@@ -302,7 +302,7 @@ mod tests {
             ("alloc_pages(", &["GFP_ATOMIC"], "vm"),
             ("zone(\"DMA\").fre", &["free", "free_area"], "zone("),
             ("p.oom", &["oom_score_adj"], "free"),
-            ("let x = allo", &["alloc_page("], "kmem"),
+            ("let x = alloc_page", &["alloc_page("], "kmem"),
             ("forea", &["foreach"], "foreach("),
             ("let x = forea", &["foreach("], "foreach"),
             ("print(\"", &[], "DMA"),

@@ -72,7 +72,10 @@ fn a_reserved_or_free_page_is_a_bad_page() {
     let oops = machine.free_pages(pfn, Order::ZERO).unwrap_err();
     assert_eq!(oops.line, format!("BUG: Bad page state in process script  pfn:{:05x}", pfn.0));
     assert!(oops.advice.contains("page dumped because: nonzero _refcount"), "{oops}");
-    let reserved = machine.mem_map.touched().find(|pfn| machine.mem_map.page(*pfn).is(PageFlags::RESERVED));
+    let mut machine = boot(vmlab::import::shipped::get("tiny").unwrap());
+    let is_reserved = |pfn: &Pfn| machine.mem_map.page(*pfn).is(PageFlags::RESERVED);
+    let frames = (0..machine.mem_map.end_pfn()).map(Pfn).filter(|pfn| machine.mem_map.contains(*pfn));
+    let reserved = frames.into_iter().find(is_reserved);
     let oops = machine.free_pages(reserved.unwrap(), Order::ZERO).unwrap_err();
     assert!(oops.advice.contains("PAGE_FLAGS_CHECK_AT_FREE flag(s) set"), "{oops}");
     assert!(log(&machine).contains("(reserved|node=0|zone=0|lastcpupid=0x1fffff)\n"), "{}", log(&machine));
@@ -125,18 +128,20 @@ fn a_late_write_does_not_reach_a_page_of_zeros() {
 
 #[test]
 fn a_page_knows_who_asked_for_it() {
-    let mut machine = machine("page_owner=on");
+    let mut config = pc(1024, 1 << 16, 1, 1);
+    config.cmdline = "page_owner=on".into();
+    let mut machine = boot(config);
     machine.charge(1_000_000);
     let pid = machine.spawn("cc").unwrap();
     let base = machine
-        .mmap(pid, VirtAddr(0), 1 << 20, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS)
+        .mmap(pid, VirtAddr(0), 8 << 20, prot::READ | prot::WRITE, map::PRIVATE | map::ANONYMOUS)
         .unwrap();
     // A page whose pageblock holds nothing that must stay.
-    let pages = (0..256).map(|n| VirtAddr(base.0 + n * 4096)).collect::<Vec<_>>();
+    let pages = (0..2048).map(|n| VirtAddr(base.0 + n * 4096)).collect::<Vec<_>>();
     pages.iter().for_each(|at| machine.write_user(pid, *at, 42).unwrap());
     let stays = |m: &Machine, pfn: u32| {
         let page = m.mem_map.page(Pfn(pfn));
-        page.refcount > 0 && !page.is(PageFlags::LRU)
+        page.refcount > 0 && page.mapcount() == 0
     };
     let movable = |m: &Machine, pfn: Pfn| (0..512).all(|n| !stays(m, (pfn.0 & !511) + n));
     let base = *pages.iter().find(|at| movable(&machine, frame(&machine, pid, **at))).unwrap();
