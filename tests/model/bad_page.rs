@@ -168,7 +168,7 @@ fn a_page_knows_who_asked_for_it() {
     let pfn = machine.alloc_pages(Gfp::KERNEL, order(1)).unwrap();
     machine.free_pages(pfn, order(2)).unwrap_err();
     let said = log(&machine);
-    assert!(said.contains("page_owner tracks the page as allocated\npage last allocated via order 1, migratetype Unmovable, gfp_mask 0xcc0(GFP_KERNEL), pid 2, tgid 2 (script), ts "), "{said}");
+    assert!(said.contains("page_owner tracks the page as allocated\npage last allocated via order 1, migratetype Unmovable, gfp_mask 0xcc0(GFP_KERNEL), pid 24, tgid 24 (script), ts "), "{said}");
 }
 
 #[test]

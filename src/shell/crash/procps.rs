@@ -1,5 +1,8 @@
 //! `free`, `pmap` and `page-types`, as a Linux user types them.
 
+// page-types separates by tabs, and an example is what it prints.
+#![allow(clippy::tabs_in_doc_comments)]
+
 use crate::shell::crash::{Spelling, task};
 use clap::Args;
 
