@@ -52,9 +52,12 @@ struct Options {
     /// Stay at the prompt after a script or -e
     #[arg(short, long)]
     interactive: bool,
-    /// A shipped machine, a YAML file, a zoneinfo text, or a folder of captures
+    /// A shipped machine, a YAML file, a zoneinfo text, a kernel log with a report, or a folder of captures
     #[arg(long, value_name = "M", default_value = import::shipped::DEFAULT)]
     machine: String,
+    /// Of the reports in an imported log, explain the N-th
+    #[arg(long, value_name = "N")]
+    report: Option<usize>,
     /// Seed of the machine's dice
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -169,10 +172,18 @@ fn imported(options: Options, files: &[String]) -> Result<u8, String> {
         let mut bytes = Vec::new();
         std::io::stdin().take(import::MAX_TEXT + 1).read_to_end(&mut bytes).map(|_| bytes)
     };
-    let evidence = Evidence::gather(files, stdin).map_err(|why| format!("error: {why}"))?;
-    let bench = put(&options, evidence.config.clone(), "the machine")?;
+    let evidence = Evidence::gather(files, options.report, stdin).map_err(|why| format!("error: {why}"))?;
+    let Some(config) = evidence.config.clone() else {
+        let table = imported::report(&evidence, None);
+        print(&match options.json {
+            true => format!("{}\n", table.json()),
+            false => vmlab::shell::render::draw(&table, options.manners().theme),
+        });
+        return Ok(0);
+    };
+    let bench = put(&options, config, "the machine")?;
     let mut session = open(bench, &options, &[]);
-    let report = imported::report(&evidence, &session.bench.borrow().machine);
+    let report = imported::report(&evidence, Some(&session.bench.borrow().machine));
     session.show(report);
     let outcome = lines(&mut session, &options.e);
     let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
@@ -188,12 +199,17 @@ Evidence from a real machine: makes a machine of it, and reports.
 
 Usage: vmlab [OPTIONS] import FILE...
 
-  FILE  a capture, a folder of captures, a machine spec; `-` is standard input
+  FILE  a kernel log, a capture, a folder of captures, a machine spec; `-` is standard input
+
+From a kernel log the reports on memory are read: `page allocation failure`, `invoked oom-killer`, and
+the one of the key m. It is said why the request failed, with the line of each number, and the machine
+is rebuilt. With several reports the first is taken that shows one, or the N-th: vmlab --report N import
 
 Captures are told by name or content: /proc/zoneinfo, alone or with others of the same machine:
 pagetypeinfo, buddyinfo, iomem, meminfo, swaps, the boot log (dmesg), `sysctl vm`, and for each node
 nodeN-distance and nodeN-cpulist.
 
+  journalctl -k | vmlab import -
   vmlab import zoneinfo.txt dmesg.txt
   cat /proc/zoneinfo | vmlab import -
   vmlab -e 'kmem -f' import captures/

@@ -3,6 +3,7 @@
 //! ```text
 //!   load(path) ─┬─ a folder of captures   folder    dmesg iomem pagetypeinfo buddyinfo sysfs sysctl
 //!               ├─ a zoneinfo text        bare      zoneinfo
+//!               ├─ a kernel log           report    allocation failures, OOM reports, the key m
 //!               └─ a machine spec (YAML)  spec      generic (a plain machine)
 //!   machine(name) ── shipped specs        shipped
 //!   Evidence      ── pastes and files     evidence
@@ -14,6 +15,7 @@
 //! | [`dmesg`] | the boot log |
 //! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
 //! | [`bare`] [`folder`] | captures, as a machine |
+//! | [`report`] | memory reports of a kernel log, as a machine and a cause |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
 //! | [`spec`] [`generic`] [`shipped`] | machines written down, plain, shipped |
 //! | [`numbers`] | what boot computes, beside what a capture shows |
@@ -36,6 +38,7 @@ pub mod nodes;
 pub mod numbers;
 pub mod pagetypeinfo;
 pub mod profile;
+pub mod report;
 pub mod shipped;
 pub mod spec;
 pub mod sysctl;
@@ -52,7 +55,8 @@ use std::path::Path;
 /// A zoneinfo of the largest machines is below this.
 pub const MAX_TEXT: u64 = 64 << 20;
 
-/// Makes a machine of what lies at `path`: a folder of captures, a zoneinfo text, or a machine spec, told by content.
+/// Makes a machine of what lies at `path`: a folder of captures, a zoneinfo text, a kernel log with a report on memory,
+/// or a machine spec, told by content.
 pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
     let path = path.as_ref();
     let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or("machine");
@@ -66,7 +70,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
     parse(name, &path.display().to_string(), &read(path, MAX_TEXT)?)
 }
 
-/// Makes a machine of a text: a zoneinfo or a machine spec, told by content; `file` is named in errors.
+/// Makes a machine of a text: a zoneinfo, a kernel log or a machine spec, told by content; `file` is named in errors.
 pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
     if text.trim().is_empty() {
         return Err(ImportError::new(file, "the file is empty").advise(
@@ -75,6 +79,10 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> 
     }
     if zoneinfo::is_one(text) {
         return bare::machine(name, file, text);
+    }
+    if report::is_one(text) {
+        let reports = report::parse(text);
+        return report::machine(name, file, &reports[report::choose(&reports, None, file)?]);
     }
     if text.len() as u64 > spec::MAX_BYTES {
         let problem = format!("{} bytes of text, and no line `Node 0, zone …` in it", text.len());

@@ -13,6 +13,7 @@
 //! Fidelity: faithful — every form from 2.6 to 6.19: masks whose bits moved, watermark checks of both kinds. Imported —
 //! numbers as printed, each with its line. Inferred — what a report does not say; every inference is a sentence.
 
+mod arithmetic;
 mod blocks;
 pub mod cause;
 pub mod decide;

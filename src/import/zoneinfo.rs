@@ -49,6 +49,8 @@ pub struct ZoneText {
     pub managed: Option<u64>,
     /// `cma` (5.11 and later), in pages.
     pub cma: Option<u64>,
+    /// `reserved_highatomic` of a memory report, in pages.
+    pub highatomic: Option<u64>,
     /// `start_pfn`.
     pub start_pfn: Option<u64>,
     /// `protection`, one number for each zone of that kernel.
@@ -62,7 +64,8 @@ pub struct ZoneText {
 }
 
 impl ZoneText {
-    fn new(node: u8, kind: ZoneType, line: usize) -> ZoneText {
+    /// A zone of which nothing is known yet.
+    pub(super) fn new(node: u8, kind: ZoneType, line: usize) -> ZoneText {
         ZoneText {
             node,
             kind,
@@ -76,6 +79,7 @@ impl ZoneText {
             present: None,
             managed: None,
             cma: None,
+            highatomic: None,
             start_pfn: None,
             protection: Vec::new(),
             pagesets: Vec::new(),

@@ -4,12 +4,12 @@
 //! Fidelity: imported — blocks of each order, types that have one. Inferred — how many each type has: CMA and HighAtomic
 //! as many as their printed pages make, the others one, and Movable what is left.
 
-use super::{Buddy, Report, Zone};
+use super::{Buddy, Zone};
 use crate::mm::addr::Order;
 use crate::mm::config::{FreeBlocks, MigrateType};
 
 /// Free blocks of the machine by type: pages of 4 KiB, orders up to 10.
-pub fn by_type(report: &Report, zone: &Zone, buddy: &Buddy) -> [FreeBlocks; MigrateType::COUNT] {
+pub fn by_type(zone: &Zone, buddy: &Buddy) -> [FreeBlocks; MigrateType::COUNT] {
     let mut free = [FreeBlocks::default(); MigrateType::COUNT];
     let exact = |name: &str| zone.kb(name) / 4;
     let cma = spread(buddy, 'C', exact("free_cma"));
@@ -40,9 +40,6 @@ pub fn by_type(report: &Report, zone: &Zone, buddy: &Buddy) -> [FreeBlocks; Migr
         });
         let all = left;
         give(rest, all, &mut left);
-    }
-    if report.page_kb() > 4 {
-        free.iter_mut().for_each(tidy);
     }
     free
 }
@@ -80,11 +77,4 @@ fn place(free: &mut FreeBlocks, kb: u64, count: u64) {
     let order = (kb / 4).max(1).ilog2() as usize;
     let top = Order::MAX.index();
     free.blocks[order.min(top)] += count << order.saturating_sub(top);
-}
-
-/// Blocks of large pages have only large orders: nothing to do but to keep counts within reach.
-fn tidy(free: &mut FreeBlocks) {
-    for blocks in &mut free.blocks {
-        *blocks = (*blocks).min(u64::from(u32::MAX));
-    }
 }

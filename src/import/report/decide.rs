@@ -193,23 +193,42 @@ fn allowed_nodes(report: &Report, gfp: Gfp) -> Option<Vec<u8>> {
     request.mems_allowed.as_ref().filter(|_| bound).map(|nodes| nodes.value.clone())
 }
 
+/// The last attempt, held to min; who is about to kill looks once more, held to high.
 fn try_zone(report: &Report, at: usize, decision: &Decision, column: usize) -> Tried {
-    let zone = &report.zones[at];
-    let page_kb = report.page_kb();
     let mask = report.request.as_ref().and_then(|r| r.mask.as_ref()).map(|m| &m.value);
-    let gfp = mask.map_or(Gfp::NONE, |mask| mask.gfp);
     let mut flags = AllocFlags::WMARK_MIN;
-    if gfp.has(Gfp::HIGH) {
+    if mask.is_some_and(|mask| mask.gfp.has(Gfp::HIGH)) {
         flags = flags.with(AllocFlags::HIGH);
     }
     if mask.is_some_and(|mask| mask.harder) {
         flags = flags.with(AllocFlags::HARDER);
     }
-    let min = zone.get("min");
-    let mark = min.unwrap_or(Noted { value: 0, line: zone.line });
+    let tried = attempt(report, at, decision, column, "min", flags);
+    if report.kind == Kind::Oom && tried.verdict == Verdict::Allowed {
+        let last = attempt(report, at, decision, column, "high", AllocFlags::WMARK_HIGH);
+        if last.verdict != Verdict::Allowed {
+            return last;
+        }
+    }
+    tried
+}
+
+fn attempt(
+    report: &Report,
+    at: usize,
+    decision: &Decision,
+    column: usize,
+    name: &'static str,
+    flags: AllocFlags,
+) -> Tried {
+    let zone = &report.zones[at];
+    let page_kb = report.page_kb();
+    let gfp = report.request.as_ref().and_then(|r| r.mask.as_ref()).map_or(Gfp::NONE, |mask| mask.value.gfp);
+    let printed = zone.get(name);
+    let mark = printed.unwrap_or(Noted { value: 0, line: zone.line });
     let boost = zone.kb("boost");
     // An atomic request for one page is held to min without the boost, which is a hint for reclaim.
-    let plain = boost > 0 && decision.order == 0 && gfp.has(Gfp::ATOMIC_FLAG);
+    let plain = boost > 0 && decision.order == 0 && gfp.has(Gfp::ATOMIC_FLAG) && name == "min";
     let held = mark.value.saturating_sub(if plain { boost } else { 0 }) / page_kb;
     let reserve = zone.reserve.get(column).or(zone.reserve.last()).copied();
     let reserve = reserve.unwrap_or(Noted { value: 0, line: zone.line });
@@ -218,8 +237,8 @@ fn try_zone(report: &Report, at: usize, decision: &Decision, column: usize) -> T
         name: report.zone_name(zone),
         free: zone.get("free").unwrap_or(Noted { value: 0, line: zone.line }),
         unusable: Vec::new(),
-        mark: (if plain { "min without boost" } else { "min" }, mark),
-        lowered: if decision.ignores_watermarks { 0 } else { lowered(held, flags).saturating_mul(page_kb) },
+        mark: (if plain { "min without boost" } else { name }, mark),
+        lowered: lowered(held, flags).saturating_mul(page_kb),
         reserve,
         reserve_kb: reserve.value.saturating_mul(page_kb),
         verdict: Verdict::Allowed,
@@ -229,9 +248,8 @@ fn try_zone(report: &Report, at: usize, decision: &Decision, column: usize) -> T
     } else if zone.get("free").is_none() {
         Verdict::Cut
     } else if decision.ignores_watermarks {
-        tried.reserve_kb = 0;
         nothing_left(zone, decision.order, page_kb)
-    } else if min.is_none() {
+    } else if printed.is_none() {
         Verdict::Cut
     } else {
         tried.unusable = unusable(report, zone, decision.order, flags, gfp);

@@ -43,6 +43,8 @@ pub struct Group {
     pub limit: Option<Noted<u64>>,
 }
 
+/// No kernel has blocks of a higher order.
+const MOST: u8 = 20;
 /// Functions that only reclaim calls: with one of them on its stack a task may ignore the watermarks.
 const RECLAIM: [&str; 8] = [
     "shrink_node",
@@ -108,7 +110,7 @@ fn fields(request: &mut Request, mask: &mut Option<Noted<String>>, part: &str, n
     };
     match key {
         "order" if request.order.is_none() => {
-            request.order = value.parse().ok().map(|value| Noted { value, line });
+            request.order = value.parse().ok().filter(|n| *n <= MOST).map(|value| Noted { value, line });
         }
         "gfp_mask" | "mode" if mask.is_none() && value.starts_with("0x") => {
             *mask = Some(Noted { value: value.to_string(), line });

@@ -178,9 +178,9 @@ fn buddy(words: &[Word], line: usize) -> (Buddy, usize) {
             return (buddy, at + 1);
         }
         if word.text == "=" {
-            buddy.total_kb =
-                words.get(at + 1).and_then(|w| Some(Noted { value: leading(w.text)?, line: w.line }));
-            return (buddy, at + 1 + usize::from(buddy.total_kb.is_some()));
+            let total = words.get(at + 1).and_then(|w| Some(Noted { value: leading(w.text)?, line: w.line }));
+            buddy.total_kb = total;
+            return (buddy, at + 1 + usize::from(total.is_some()));
         }
         if let Some(letters) = word.text.strip_prefix('(').and_then(|l| l.strip_suffix(')')) {
             if let Some(run) = buddy.runs.last_mut() {
@@ -196,9 +196,9 @@ fn buddy(words: &[Word], line: usize) -> (Buddy, usize) {
             _ => (size, 1),
         };
         let (Ok(count), Some(kb)) = (count.parse::<u32>(), leading(size)) else { break };
-        // Every order is twice the one before: anything else is damage.
+        // Every order is twice the one before, the first is a page: anything else is damage.
         let expected = buddy.runs.last().map_or(kb, |last| last.kb * 2);
-        if kb != expected || kb == 0 || buddy.runs.len() >= MOST_ORDERS {
+        if kb != expected || (buddy.runs.is_empty() && kb > 64) || kb < 4 || buddy.runs.len() >= MOST_ORDERS {
             break;
         }
         buddy.runs.push(Run { count: count.into(), kb, letters: String::new(), line: word.line });

@@ -21,6 +21,7 @@ pub struct Spec {
     pub nodes: Option<Many<NodeSpec>>,
     pub swap: Option<Many<SwapSpec>>,
     pub pageblock_order: Option<u8>,
+    pub cma: Option<bool>,
     pub thp: Option<Thp>,
     pub cmdline: Option<String>,
     #[serde(default)]
@@ -145,6 +146,8 @@ pub struct ShownSpec {
     pub low: u64,
     pub high: u64,
     pub protection: Vec<u64>,
+    #[serde(default)]
+    pub highatomic: u64,
     pub pcp_high: u64,
     pub pcp_batch: u64,
 }
