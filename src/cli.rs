@@ -186,10 +186,13 @@ fn imported(options: Options, files: &[String]) -> Result<u8, String> {
     let report = imported::report(&evidence, Some(&session.bench.borrow().machine));
     session.show(report);
     let outcome = lines(&mut session, &options.e);
-    let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let piped = !std::io::stdin().is_terminal() && files.iter().any(|file| file == "-");
+    // Behind a pipe there may still be somebody: the log came through it, the terminal is theirs.
+    let people = std::io::stdout().is_terminal() && (!piped || std::fs::File::open("/dev/tty").is_ok());
+    let people = people && (piped || std::io::stdin().is_terminal());
     if outcome == Outcome::Done && (options.interactive || (people && options.e.is_empty() && !options.json))
     {
-        return prompt(session, &options);
+        return prompt(session, &options, piped && people);
     }
     Ok(status(outcome))
 }
@@ -269,10 +272,10 @@ fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8
             }
         }
     } else if options.e.is_empty() && file.is_none() {
-        return if std::io::stdin().is_terminal() { prompt(session, &options) } else { Ok(piped(session)) };
+        return if std::io::stdin().is_terminal() { prompt(session, &options, false) } else { Ok(piped(session)) };
     }
     if options.interactive && !matches!(outcome, Outcome::Exit(_) | Outcome::Closed) {
-        return prompt(session, &options);
+        return prompt(session, &options, false);
     }
     Ok(status(outcome))
 }
@@ -300,7 +303,7 @@ fn piped(mut session: Session) -> u8 {
 }
 
 #[cfg(unix)]
-fn prompt(mut session: Session, options: &Options) -> Result<u8, String> {
+fn prompt(mut session: Session, options: &Options, past_stdin: bool) -> Result<u8, String> {
     use vmlab::shell::repl;
     if !options.quiet {
         print(&format!("{}\n", session.banner()));
@@ -312,11 +315,11 @@ fn prompt(mut session: Session, options: &Options) -> Result<u8, String> {
             return Ok(code);
         }
     }
-    repl::run(session).map_err(|why| format!("error: the prompt failed: {why}"))
+    repl::run(session, past_stdin).map_err(|why| format!("error: the prompt failed: {why}"))
 }
 
 #[cfg(not(unix))]
-fn prompt(session: Session, _: &Options) -> Result<u8, String> {
+fn prompt(session: Session, _: &Options, _: bool) -> Result<u8, String> {
     Ok(piped(session))
 }
 

@@ -8,6 +8,7 @@ use crate::import::zoneinfo::{self, ZoneText};
 use crate::import::{ImportError, check, layout, nodes, profile};
 use crate::mm::config::{Config, FreeBlocks, MigrateType, Shown, ZoneConfig};
 use crate::mm::page_alloc::pcp::batchsize;
+use crate::mm::vmstat::NumaStat;
 
 /// Reads a zoneinfo text alone; `file` is named in errors, `name` is the machine's.
 pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
@@ -101,6 +102,7 @@ pub fn shown(text: &ZoneText, managed: u64, kinds: usize) -> Shown {
     Shown {
         boost,
         highatomic: text.highatomic.unwrap_or(0),
+        numa: std::array::from_fn(|n| text.stats.get(NumaStat::ALL[n].name()).copied().unwrap_or(0)),
         min: without(text.min),
         low: without(text.low),
         high: without(text.high),

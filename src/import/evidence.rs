@@ -11,7 +11,7 @@
 use crate::import::folder::{self, Captures};
 use crate::import::numbers::{self, Difference};
 use crate::import::report::{self, Report};
-use crate::import::{ImportError, MAX_TEXT, bare, load, read, spec, zoneinfo};
+use crate::import::{ImportError, MAX_TEXT, bare, free_lists, is_free_list, load, read, spec, zoneinfo};
 use crate::mm::config::Config;
 use crate::mm::machine::Machine;
 use std::path::Path;
@@ -113,6 +113,9 @@ fn alone(file: &str, text: &str, nth: Option<usize>) -> Option<Result<Evidence, 
     let of = |kind: &str, config| Evidence::with(config, vec![kind.to_string()]);
     if zoneinfo::is_one(text) && text.contains("pages free") {
         return Some(bare::machine(name, file, text).map(|config| of("zoneinfo", config)));
+    }
+    if let Some(made) = is_free_list(text).then(|| free_lists::machine(name, file, text)).flatten() {
+        return Some(made.map(|config| of("free lists", config)));
     }
     if report::is_one(text) {
         return Some(reported(name, file, text, nth));

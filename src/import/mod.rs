@@ -14,7 +14,7 @@
 //! | [`zoneinfo`] [`buddyinfo`] [`pagetypeinfo`] [`iomem`] | files of /proc |
 //! | [`dmesg`] | the boot log |
 //! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
-//! | [`bare`] [`folder`] | captures, as a machine |
+//! | [`bare`] [`folder`] [`free_lists`] | captures, as a machine |
 //! | [`report`] | memory reports of a kernel log, as a machine and a cause |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
 //! | [`spec`] [`generic`] [`shipped`] | machines written down, plain, shipped |
@@ -31,6 +31,7 @@ pub mod dmesg;
 mod error;
 pub mod evidence;
 pub mod folder;
+pub mod free_lists;
 pub mod generic;
 pub mod iomem;
 pub mod layout;
@@ -77,18 +78,26 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> 
             "Capture it again: `cat /proc/zoneinfo` must not fail; or write `mem: 64M` for a plain machine.",
         ));
     }
-    if zoneinfo::is_one(text) {
+    if zoneinfo::is_one(text) && !is_free_list(text) {
         return bare::machine(name, file, text);
     }
     if report::is_one(text) {
         let reports = report::parse(text);
         return report::machine(name, file, &reports[report::choose(&reports, None, file)?]);
     }
+    if let Some(made) = free_lists::machine(name, file, text) {
+        return made;
+    }
     if text.len() as u64 > spec::MAX_BYTES {
         let problem = format!("{} bytes of text, and no line `Node 0, zone …` in it", text.len());
         return Err(ImportError::new(file, problem).advise("A machine spec has at most 4 MiB."));
     }
     spec::machine(name, file, text)
+}
+
+/// Lines of buddyinfo and pagetypeinfo begin as those of zoneinfo do, and go on in numbers.
+fn is_free_list(text: &str) -> bool {
+    buddyinfo::is_one(text) || text.contains("Page block order:") || text.contains(", type ")
 }
 
 /// Makes a shipped machine, or one that lies at a path: shipped names win.

@@ -38,6 +38,9 @@ pub struct PageTypes {
     pub reserve: bool,
 }
 
+/// What is inferred of kernels that have it.
+pub const RESERVE: &str = "Pageblocks of type Reserve (kernels up to 4.3) are taken as HighAtomic.";
+
 /// Reads /proc/pagetypeinfo; `file` is named in errors.
 pub fn parse(file: &str, text: &str) -> Result<PageTypes, ImportError> {
     let mut types = PageTypes { pageblock_order: None, zones: Vec::new(), reserve: false };

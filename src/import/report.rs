@@ -214,6 +214,11 @@ pub fn parse(log: &str) -> Vec<Report> {
     text::segments(log).iter().map(read).collect()
 }
 
+/// A line of a log without what loggers, mailers and consoles put around it.
+pub fn plain_line(line: &str) -> String {
+    text::clean(line)
+}
+
 /// True for a log with at least one report.
 pub fn is_one(log: &str) -> bool {
     text::begins_somewhere(log)

@@ -6,6 +6,7 @@
 
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
+use crate::mm::vmstat::NumaStat;
 use std::fmt;
 
 /// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.
@@ -298,6 +299,8 @@ pub struct Shown {
     pub protection: Vec<u64>,
     /// `reserved_highatomic` of a report, in pages; other evidence does not show it.
     pub highatomic: u64,
+    /// `numa_hit` and what follows it: where requests were satisfied until then.
+    pub numa: [u64; NumaStat::COUNT],
     /// `high` of the per-CPU lists.
     pub pcp_high: u64,
     /// `batch` of the per-CPU lists.

@@ -48,6 +48,9 @@ pub fn zone(report: &Report, decision: &Decision, tried: &Tried) -> String {
     }
     let (mark, printed) = tried.mark;
     text += &format!("; must exceed {mark} {} [{}]", printed.value, printed.line);
+    if mark == "high" {
+        text += " at the last look before a kill";
+    }
     if mark != "high" && tried.lowered != printed.value {
         text += &format!(", lowered to {}", tried.lowered);
     }

@@ -103,7 +103,8 @@ fn classify(report: &Report, decision: &Decision) -> Class {
     }
     let tried = || decision.tried.iter();
     if tried().all(|t| t.verdict == Verdict::Empty) {
-        return Class::NoZone;
+        // Zones of other nodes are not printed: what is shown need not be all there is.
+        return if tried().next().is_none() { Class::WrongZone } else { Class::NoZone };
     }
     if decision.ignores_watermarks {
         return Class::Exhausted;
@@ -185,12 +186,15 @@ fn cause(report: &Report, decision: &Decision, class: Class) -> String {
             let (zone, constraint) = (richest(report, decision), constraint(report));
             format!("{asked}: every zone it may use is below its watermark, while {zone}; the task was bound{constraint}.")
         }
-        Class::WrongZone => format!(
-            "{asked}: every zone it may use is below its watermark, while {}, which its mask bars.",
-            richest(report, decision)
-        ),
+        Class::WrongZone => {
+            let tried = match decision.tried.is_empty() {
+                true => "none of the zones shown may serve it",
+                false => "every zone it may use is below its watermark",
+            };
+            format!("{asked}: {tried}, while {}, which its mask bars{}.", richest(report, decision), constraint(report))
+        }
         Class::BelowMark if report.kind == Kind::Oom => {
-            format!("{asked}: every zone it may use is below its watermark. {}", used(report))
+            format!("{asked}: every zone it may use is below its watermark.{}", used(report))
         }
         Class::BelowMark => format!("{asked}: every zone it may use is below its watermark."),
     }
@@ -217,11 +221,12 @@ fn richest(report: &Report, decision: &Decision) -> String {
         .unwrap_or_default()
 }
 
+/// The nodes a task was bound to, and what bound it.
 fn constraint(report: &Report) -> String {
     let nodes = report.request.as_ref().and_then(|r| r.nodemask.as_ref().or(r.mems_allowed.as_ref()));
     let list = nodes.map_or(String::new(), |nodes| {
         let list: Vec<u16> = nodes.value.iter().map(|n| (*n).into()).collect();
-        format!(" to node {} [{}]", crate::import::text::list_text(&list), nodes.line)
+        format!(" (node {} [{}])", crate::import::text::list_text(&list), nodes.line)
     });
     let named = report.constraint.as_ref().filter(|c| c.value != "CONSTRAINT_NONE");
     list + named.map_or(String::new(), |c| format!(" ({} [{}])", c.value, c.line)).as_str()
@@ -251,7 +256,7 @@ fn used(report: &Report) -> String {
         Some((free, total)) => format!(", {} of {} kB of swap free [{}]", free.value, total.value, free.line),
         None => String::new(),
     };
-    if words.is_empty() { String::new() } else { format!("Memory is in {}{swap}.", words.join(", ")) }
+    if words.is_empty() { String::new() } else { format!(" Memory is in {}{swap}.", words.join(", ")) }
 }
 
 fn group(report: &Report) -> String {
@@ -292,9 +297,11 @@ fn helped(report: &Report, decision: &Decision, class: Class) -> Vec<String> {
         }
         Class::BelowMark if report.kind == Kind::Oom => {
             say("Less memory in use: a limit for who grew, or more memory.");
-            let swap = report.trailer.get("free swap").map_or(0, |n| n.value);
-            if swap == 0 {
+            let swap = |name: &str| report.trailer.get(name).map_or(0, |n| n.value);
+            if swap("total swap") == 0 {
                 say("Swap, for anonymous pages that are seldom used.");
+            } else if swap("free swap") < swap("total swap") / 16 {
+                say("More swap: what there was is full.");
             } else if !gfp.has(Gfp::IO) {
                 say("Swap was free, but without __GFP_IO reclaim may not write to it.");
             }

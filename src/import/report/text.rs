@@ -140,6 +140,7 @@ pub fn clean(raw: &str) -> String {
         }
         line = rest;
     }
+    let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
     let line = line.replace("#012", " ").replace("\\x0a", " ");
     // A second console writes into the same line: its stamp is no part of the text.
     without_inner_stamps(&line)
@@ -227,6 +228,7 @@ mod tests {
             assert_eq!(clean(line).trim(), "Mem-Info:", "{line}");
         }
         assert_eq!(clean("free:1#012 next:2"), "free:1  next:2");
+        assert_eq!(clean("\u{7f}mode:0x40cc0"), "mode:0x40cc0", "a mailer marks the line it broke");
         assert!(clean("Creating journal: [   31.251333] mkfs.ext4 invoked").ends_with("mkfs.ext4 invoked"));
         assert_eq!(clean("[<ffffffff81142646>] oom_kill_process"), "[<ffffffff81142646>] oom_kill_process");
     }

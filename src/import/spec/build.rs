@@ -341,9 +341,9 @@ fn zone(
 }
 
 fn shown(spec: ShownSpec, kinds: usize) -> Shown {
-    let ShownSpec { boost, min, low, high, mut protection, highatomic, pcp_high, pcp_batch } = spec;
+    let ShownSpec { boost, min, low, high, mut protection, highatomic, numa, pcp_high, pcp_batch } = spec;
     protection.resize(kinds, protection.last().copied().unwrap_or(0));
-    Shown { boost, min, low, high, protection, highatomic, pcp_high, pcp_batch: pcp_batch.max(1) }
+    Shown { boost, min, low, high, protection, highatomic, numa, pcp_high, pcp_batch: pcp_batch.max(1) }
 }
 
 fn late_freed(file: &str, spec: LateSpec) -> Result<LateFreed, ImportError> {

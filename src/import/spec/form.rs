@@ -7,6 +7,7 @@ use super::values::{
     Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text, Thp,
 };
 use crate::mm::config::{Costs, LruPages, Owners};
+use crate::mm::vmstat::NumaStat;
 use serde::Deserialize;
 
 /// A whole spec.
@@ -148,6 +149,8 @@ pub struct ShownSpec {
     pub protection: Vec<u64>,
     #[serde(default)]
     pub highatomic: u64,
+    #[serde(default)]
+    pub numa: [u64; NumaStat::COUNT],
     pub pcp_high: u64,
     pub pcp_batch: u64,
 }
