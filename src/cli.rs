@@ -272,7 +272,11 @@ fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8
             }
         }
     } else if options.e.is_empty() && file.is_none() {
-        return if std::io::stdin().is_terminal() { prompt(session, &options, false) } else { Ok(piped(session)) };
+        return if std::io::stdin().is_terminal() {
+            prompt(session, &options, false)
+        } else {
+            Ok(piped(session))
+        };
     }
     if options.interactive && !matches!(outcome, Outcome::Exit(_) | Outcome::Closed) {
         return prompt(session, &options, false);

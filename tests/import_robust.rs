@@ -161,7 +161,8 @@ fn a_report_of_a_kernel_log_cut_or_damaged_is_survived() {
     let log = shipped_truth().join("workloads/noswap/oom-single.dmesg.run1.txt");
     let log = fs::read_to_string(log).unwrap();
     let oom = log.find(" invoked oom-killer").map_or("", |at| &log[log[..at].rfind('\n').unwrap_or(0)..]);
-    for text in [captured("x86_64-numa2", "sysrq-m.txt"), captured("i386-2G", "sysrq-m.txt"), oom.to_string()] {
+    for text in [captured("x86_64-numa2", "sysrq-m.txt"), captured("i386-2G", "sysrq-m.txt"), oom.to_string()]
+    {
         for n in 0..text.lines().count() {
             survive(&mut count, 29, import::parse("m", "log", &cut(&text, n)));
         }
@@ -186,10 +187,17 @@ fn machines_that_cannot_be_are_refused() {
         )
     };
     for (spec, words) in [
-        (zones("start_pfn: 8192, spanned: 8192"), "Node 0, zone Normal begins at frame 0x2000, but Node 0, zone DMA32 ends at 0x3000"),
-        ("nodes:\n - { mem: 64M, cpus: 1 }\n - { mem: 0, cpus: 0 }\n".into(), "node 1 has neither memory nor a CPU"),
         (
-            "nodes:\n - { mem: 64M, cpus: 1, distances: [10, 20] }\n - { mem: 64M, distances: [30, 10] }\n".into(),
+            zones("start_pfn: 8192, spanned: 8192"),
+            "Node 0, zone Normal begins at frame 0x2000, but Node 0, zone DMA32 ends at 0x3000",
+        ),
+        (
+            "nodes:\n - { mem: 64M, cpus: 1 }\n - { mem: 0, cpus: 0 }\n".into(),
+            "node 1 has neither memory nor a CPU",
+        ),
+        (
+            "nodes:\n - { mem: 64M, cpus: 1, distances: [10, 20] }\n - { mem: 64M, distances: [30, 10] }\n"
+                .into(),
             "the distance to node 1 is 20, and back it is 30",
         ),
         ("nodes:\n - { mem: 64M, cpus: 1, distances: [20] }\n".into(), "the distance to node 0 is 20"),

@@ -191,7 +191,8 @@ mod tests {
         assert!(why(&[("meminfo", "MemTotal: 100 kB\n")]).contains("meminfo alone does not say"));
         let empty = Evidence::gather(&["-"], None, || Ok(b" \n".to_vec())).err().map(|why| why.to_string());
         assert!(empty.is_some_and(|why| why.contains("the text is empty")));
-        let gone = Evidence::gather(&["/no/such/file"], None, || Ok(Vec::new())).err().map(|why| why.to_string());
+        let gone =
+            Evidence::gather(&["/no/such/file"], None, || Ok(Vec::new())).err().map(|why| why.to_string());
         assert!(gone.is_some_and(|why| why.contains("/no/such/file")));
     }
 }

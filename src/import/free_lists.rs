@@ -8,7 +8,7 @@ use crate::import::pagetypeinfo::PageTypes;
 use crate::import::zoneinfo::ZoneText;
 use crate::import::{ImportError, bare, buddyinfo, pagetypeinfo, profile};
 use crate::mm::addr::Order;
-use crate::mm::config::{Config, FreeBlocks, MigrateType, ZoneType};
+use crate::mm::config::{Arch, Config, FreeBlocks, MigrateType, ZoneType};
 
 /// What is known of one zone.
 struct Known {
@@ -32,7 +32,7 @@ pub fn machine(name: &str, file: &str, text: &str) -> Option<Result<Config, Impo
         free[MigrateType::Movable.index()] = line.free;
         Known { node: line.node, kind: line.zone, line: line.line, free, pageblocks: [0; MigrateType::COUNT] }
     });
-    Some(build(name, file, &known.collect::<Vec<_>>(), None, false))
+    Some(build(name, file, &known.collect::<Vec<_>>(), None))
 }
 
 fn of_types(name: &str, file: &str, types: &PageTypes) -> Result<Config, ImportError> {
@@ -43,27 +43,31 @@ fn of_types(name: &str, file: &str, types: &PageTypes) -> Result<Config, ImportE
         free: zone.free,
         pageblocks: zone.pageblocks,
     });
-    build(name, file, &known.collect::<Vec<_>>(), types.pageblock_order, types.reserve)
+    build(name, file, &known.collect::<Vec<_>>(), Some(types))
 }
 
-fn build(
-    name: &str,
-    file: &str,
-    known: &[Known],
-    order: Option<Order>,
-    reserve: bool,
-) -> Result<Config, ImportError> {
+fn build(name: &str, file: &str, known: &[Known], types: Option<&PageTypes>) -> Result<Config, ImportError> {
+    let order = types.and_then(|types| types.pageblock_order);
+    let built = |mt: MigrateType| types.is_some_and(|types| types.built.contains(&mt));
     let zones: Vec<ZoneText> = known.iter().map(|zone| text(zone, order)).collect();
-    let (arch, sentence) = profile::arch(&zones, "");
+    // Only user-mode Linux does without isolating pageblocks.
+    let no_isolation = types.is_some() && !built(MigrateType::Isolate);
+    let uml = no_isolation && zones.iter().all(|z| z.kind == ZoneType::Normal);
+    let (arch, sentence) = if uml { (Arch::Uml, None) } else { profile::arch(&zones, "") };
     let mut config = Config::new(name, arch);
     config.inferred.extend(sentence);
     config.pageblock_order = order.unwrap_or(config.pageblock_order);
-    if reserve {
+    config.cma |= built(MigrateType::Cma);
+    if types.is_some_and(|types| types.reserve) {
         config.inferred.push(pagetypeinfo::RESERVE.into());
     }
     config.inferred.push(match order {
-        Some(_) => "Only free lists are shown: a zone is as large as its pageblocks, and what is not free is in use.".into(),
-        None => "Only free blocks are shown: a zone is twice as large as they are, all of them are Movable.".to_string(),
+        Some(_) => {
+            "Only free lists are shown: a zone is as large as its pageblocks, and what is not free is in use."
+                .into()
+        }
+        None => "Only free blocks are shown: a zone is twice as large as they are, all of them are Movable."
+            .to_string(),
     });
     bare::settle(&mut config, file, &zones, |zone, nid| {
         let zone = known.iter().find(|k| (k.node, k.kind) == (nid, zone.kind))?;

@@ -258,7 +258,10 @@ fn read(zone: &mut ZoneText, part: &mut Part, line: &Line) -> Result<(), ImportE
                 && let Some(number) = zone.named(key)
             {
                 *number = Some(line.number(value, &title)?);
-            } else if key.starts_with("nr_") || key.starts_with("numa_") || matches!(key, "active" | "inactive") {
+            } else if key.starts_with("nr_")
+                || key.starts_with("numa_")
+                || matches!(key, "active" | "inactive")
+            {
                 let value = line.number(value, &title)?;
                 let stats = if *part == Part::Node { &mut zone.node_stats } else { &mut zone.stats };
                 stats.insert(key.to_string(), value);

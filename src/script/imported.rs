@@ -128,7 +128,8 @@ fn others(evidence: &Evidence, table: Table) -> Table {
     let mut table = table.line("others (vmlab --report N import … explains one):");
     for (at, report) in others().take(LISTED) {
         let class = tell(report).class.name();
-        table = table.sentence(format!("  {}. line {}, {}: {class}", at + 1, report.first, report.kind.name()));
+        table =
+            table.sentence(format!("  {}. line {}, {}: {class}", at + 1, report.first, report.kind.name()));
     }
     match others().count().saturating_sub(LISTED) {
         0 => table,

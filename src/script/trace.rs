@@ -55,7 +55,9 @@ pub mod functions {
                 let bench = Bench::of(&ctx);
                 let account = &bench.borrow().machine.config.account;
                 if account.is_empty() {
-                    return misuse("explain(\"report\"): this machine was not made of a kernel's report: vmlab import LOG");
+                    return misuse(
+                        "explain(\"report\"): this machine was not made of a kernel's report: vmlab import LOG",
+                    );
                 }
                 Ok(crate::script::imported::account(account))
             }

@@ -24,13 +24,18 @@ pub fn zone(report: &Report, decision: &Decision, tried: &Tried) -> String {
     let line = zone.buddy.as_ref().map_or(zone.line, |buddy| buddy.line);
     match &tried.verdict {
         Verdict::Empty => {
-            return format!("{name}: the allocator was never given a page of it [{}]: it cannot serve anybody.", zone.line);
+            return format!(
+                "{name}: the allocator was never given a page of it [{}]: it cannot serve anybody.",
+                zone.line
+            );
         }
         Verdict::Exhausted if decision.order == 0 => {
             return format!("{name}: {free}, and no block is left [{line}]: not even below min.");
         }
         Verdict::Exhausted => {
-            return format!("{name}: {free}, and no block of {wanted} kB is left [{line}]: not even below min.");
+            return format!(
+                "{name}: {free}, and no block of {wanted} kB is left [{line}]: not even below min."
+            );
         }
         Verdict::Allowed if decision.ignores_watermarks => {
             return format!("{name}: {free}; every watermark may be ignored: this would have been given.");

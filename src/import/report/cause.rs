@@ -124,7 +124,10 @@ fn classify(report: &Report, decision: &Decision) -> Class {
     // A zone that is not merely full: it alone has more above its high watermark than all others lack.
     let plenty = |zone: &Zone| zone.kb("free") > zone.kb("high") + zone.kb("high") / 4;
     let lies = |higher: bool| {
-        decision.barred.iter().any(|i| plenty(&report.zones[*i]) && (report.zones[*i].kind > decision.highest) == higher)
+        decision
+            .barred
+            .iter()
+            .any(|i| plenty(&report.zones[*i]) && (report.zones[*i].kind > decision.highest) == higher)
     };
     match (lies(false), lies(true)) {
         (true, _) => Class::WrongNode,
@@ -173,8 +176,16 @@ fn cause(report: &Report, decision: &Decision, class: Class) -> String {
         ),
         Class::Exhausted => format!(
             "{asked}: {}, so it may ignore every watermark, and yet {}.",
-            if report.reclaiming { "it was freeing memory itself" } else { "__GFP_MEMALLOC opens the reserves" },
-            if free == 0 { "not one page is left".into() } else { format!("no block of {wanted} kB is left") }
+            if report.reclaiming {
+                "it was freeing memory itself"
+            } else {
+                "__GFP_MEMALLOC opens the reserves"
+            },
+            if free == 0 {
+                "not one page is left".into()
+            } else {
+                format!("no block of {wanted} kB is left")
+            }
         ),
         Class::OnlyCma => format!(
             "{asked}: {free} kB are free in the zones it may use, but most of it is CMA's, which only movable pages may use."
@@ -184,14 +195,20 @@ fn cause(report: &Report, decision: &Decision, class: Class) -> String {
         ),
         Class::WrongNode => {
             let (zone, constraint) = (richest(report, decision), constraint(report));
-            format!("{asked}: every zone it may use is below its watermark, while {zone}; the task was bound{constraint}.")
+            format!(
+                "{asked}: every zone it may use is below its watermark, while {zone}; the task was bound{constraint}."
+            )
         }
         Class::WrongZone => {
             let tried = match decision.tried.is_empty() {
                 true => "none of the zones shown may serve it",
                 false => "every zone it may use is below its watermark",
             };
-            format!("{asked}: {tried}, while {}, which its mask bars{}.", richest(report, decision), constraint(report))
+            format!(
+                "{asked}: {tried}, while {}, which its mask bars{}.",
+                richest(report, decision),
+                constraint(report)
+            )
         }
         Class::BelowMark if report.kind == Kind::Oom => {
             format!("{asked}: every zone it may use is below its watermark.{}", used(report))
@@ -217,8 +234,10 @@ fn unprinted(report: &Report) -> &'static str {
 fn richest(report: &Report, decision: &Decision) -> String {
     let zones = decision.barred.iter().map(|i| &report.zones[*i]);
     let most = zones.max_by_key(|z| z.kb("free").saturating_sub(z.kb("high")));
-    most.and_then(|z| Some(format!("{} has {}", report.zone_name(z), arithmetic::number("free", z.get("free")?))))
-        .unwrap_or_default()
+    most.and_then(|z| {
+        Some(format!("{} has {}", report.zone_name(z), arithmetic::number("free", z.get("free")?)))
+    })
+    .unwrap_or_default()
 }
 
 /// The nodes a task was bound to, and what bound it.
@@ -263,26 +282,39 @@ fn group(report: &Report) -> String {
     let Some(group) = &report.group else { return String::new() };
     let name = if group.name.is_empty() { "it belongs to" } else { &group.name };
     let limit = match (group.usage, group.limit) {
-        (Some(usage), Some(limit)) => format!(
-            " ({}, {})",
-            arithmetic::number("usage", usage),
-            arithmetic::number("limit", limit)
-        ),
+        (Some(usage), Some(limit)) => {
+            format!(" ({}, {})", arithmetic::number("usage", usage), arithmetic::number("limit", limit))
+        }
         _ => String::new(),
     };
-    let shown = if report.zones.is_empty() { "; the machine's memory did not decide, and is not in the report" } else { "" };
+    let shown = if report.zones.is_empty() {
+        "; the machine's memory did not decide, and is not in the report"
+    } else {
+        ""
+    };
     format!("{}: the memory cgroup {name} was full{limit}{shown}.", asked(report))
 }
 
 /// Zones with pages that could not be used, and why.
 fn barred(report: &Report, decision: &Decision) -> Vec<String> {
     let why = |zone: &Zone| {
-        if zone.kind > decision.highest { "the mask does not allow it" } else { "the task is bound to other nodes" }
+        if zone.kind > decision.highest {
+            "the mask does not allow it"
+        } else {
+            "the task is bound to other nodes"
+        }
     };
     let zones = decision.barred.iter().map(|i| &report.zones[*i]);
     let shown = zones.filter_map(|zone| Some((zone, zone.get("free")?)));
     shown
-        .map(|(zone, free)| format!("{}: {}; not tried, {}.", report.zone_name(zone), arithmetic::number("free", free), why(zone)))
+        .map(|(zone, free)| {
+            format!(
+                "{}: {}; not tried, {}.",
+                report.zone_name(zone),
+                arithmetic::number("free", free),
+                why(zone)
+            )
+        })
         .collect()
 }
 
@@ -292,7 +324,9 @@ fn helped(report: &Report, decision: &Decision, class: Class) -> Vec<String> {
     let mut say = |text: &str| advice.push(text.to_string());
     match class {
         Class::BelowMark if !gfp.may_sleep() => {
-            say("It could not sleep, so it could not reclaim; the caller usually tries again, and then this is harmless.");
+            say(
+                "It could not sleep, so it could not reclaim; the caller usually tries again, and then this is harmless.",
+            );
             say("A higher vm.min_free_kbytes keeps more for who cannot wait.");
         }
         Class::BelowMark if report.kind == Kind::Oom => {
@@ -307,8 +341,11 @@ fn helped(report: &Report, decision: &Decision, class: Class) -> Vec<String> {
             }
         }
         Class::BelowMark => {
-            let missing = |t: &Tried| (t.must_exceed() as i64 - t.usable()).max(0) as u64 + (report.page_kb() << decision.order);
-            let nearest = decision.tried.iter().filter(|t| t.verdict == Verdict::BelowMark).min_by_key(|t| missing(t));
+            let missing = |t: &Tried| {
+                (t.must_exceed() as i64 - t.usable()).max(0) as u64 + (report.page_kb() << decision.order)
+            };
+            let nearest =
+                decision.tried.iter().filter(|t| t.verdict == Verdict::BelowMark).min_by_key(|t| missing(t));
             if let Some(t) = nearest {
                 say(&format!("{} kB more free in {}, or a lower vm.min_free_kbytes.", missing(t), t.name));
             }
@@ -319,17 +356,25 @@ fn helped(report: &Report, decision: &Decision, class: Class) -> Vec<String> {
         Class::Fragmented => {
             say("A smaller order, or memory that need not lie together (kvmalloc).");
             if gfp.may_sleep() {
-                say("Compaction before it was needed: vm.compaction_proactiveness, or vm.compact_memory by hand (here: compact()).");
+                say(
+                    "Compaction before it was needed: vm.compaction_proactiveness, or vm.compact_memory by hand (here: compact()).",
+                );
             } else {
-                say("It could not sleep, so it could not compact: a higher vm.min_free_kbytes keeps larger blocks.");
+                say(
+                    "It could not sleep, so it could not compact: a higher vm.min_free_kbytes keeps larger blocks.",
+                );
             }
         }
         Class::OnlyCma => say("A smaller area for CMA (cma= of the command line), or a smaller order."),
         Class::Exhausted => {
             say("A higher vm.min_free_kbytes: those who free memory need some themselves.");
         }
-        Class::NoZone => say("A mask without that zone, or memory below its limit that firmware leaves to the kernel."),
-        Class::WrongZone => say("A mask that allows the higher zone, less kernel memory, or a 64-bit kernel, which has no HighMem."),
+        Class::NoZone => {
+            say("A mask without that zone, or memory below its limit that firmware leaves to the kernel.")
+        }
+        Class::WrongZone => say(
+            "A mask that allows the higher zone, less kernel memory, or a 64-bit kernel, which has no HighMem.",
+        ),
         Class::WrongNode => say("A policy or cpuset with more nodes."),
         Class::Group => say("A higher memory.max of the group, or less memory in use inside it."),
         Class::Later | Class::Cut | Class::NothingAsked => {}

@@ -286,7 +286,11 @@ fn unusable(report: &Report, zone: &Zone, order: u8, flags: AllocFlags, gfp: Gfp
         let has_blocks = zone.buddy.iter().flat_map(|b| &b.runs).any(|run| run.letters.contains('H'));
         match printed {
             Some(kb) if kb.value > 0 => {
-                found.push(Unusable { why: "reserved for atomic requests", kb: kb.value, line: Some(kb.line) });
+                found.push(Unusable {
+                    why: "reserved for atomic requests",
+                    kb: kb.value,
+                    line: Some(kb.line),
+                });
             }
             None if has_blocks => {
                 // Up to 5.3 the reserve is not printed: it is a pageblock at least.

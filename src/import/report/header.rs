@@ -101,7 +101,13 @@ fn split<'a>(word: &Word<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
     word.text.split(move |c| c == ',' && !whole).filter(|part| !part.is_empty())
 }
 
-fn fields(request: &mut Request, mask: &mut Option<Noted<String>>, part: &str, next: Option<&Word>, line: usize) {
+fn fields(
+    request: &mut Request,
+    mask: &mut Option<Noted<String>>,
+    part: &str,
+    next: Option<&Word>,
+    line: usize,
+) {
     let Some((key, value)) = part.split_once('=').or_else(|| part.split_once(':')) else { return };
     // A mailer breaks behind the sign.
     let (value, line) = match next {
@@ -140,7 +146,9 @@ fn comm(line: &str, kind: Kind) -> String {
     let line = line.rsplit(BREAK.trim()).next().unwrap_or(line);
     let end = match kind {
         Kind::AllocFailure => line.find("page allocation failure"),
-        Kind::Oom => line.find(" invoked oom-killer").or_else(|| line.trim_end().strip_suffix(" invoked").map(str::len)),
+        Kind::Oom => line
+            .find(" invoked oom-killer")
+            .or_else(|| line.trim_end().strip_suffix(" invoked").map(str::len)),
         Kind::ShowMemory => None,
     };
     let name = end.map_or("", |end| line[..end].trim());
@@ -157,7 +165,9 @@ fn task(report: &mut Report, words: &[Word], at: usize, word: &Word) {
             let release = words[at + 1..].iter().take(16).find(|w| is_release(w.text));
             report.release = release.map(|w| Noted { value: w.text.to_string(), line: w.line });
         }
-        "version" if report.release.is_none() && at > 0 && words[at - 1].text == "Linux" && is_release(next(1)) => {
+        "version"
+            if report.release.is_none() && at > 0 && words[at - 1].text == "Linux" && is_release(next(1)) =>
+        {
             report.release = Some(Noted { value: next(1).to_string(), line: word.line });
         }
         "CPU:" => {

@@ -45,8 +45,10 @@ const BEFORE_5_1: [(u32, Gfp); 11] = [
     (0x2_0000, Gfp::HARDWALL),
     (0x4_0000, Gfp::THISNODE),
 ];
-const UP_TO_4_3: [(u32, Gfp); 3] = [(WAIT, Gfp::RECLAIM), (0x8_0000, Gfp::RECLAIMABLE), (0x100_0000, Gfp::WRITE)];
-const FROM_4_4: [(u32, Gfp); 3] = [(0x10, Gfp::RECLAIMABLE), (0x8_0000, Gfp::ATOMIC_FLAG), (0x10_0000, Gfp::ACCOUNT)];
+const UP_TO_4_3: [(u32, Gfp); 3] =
+    [(WAIT, Gfp::RECLAIM), (0x8_0000, Gfp::RECLAIMABLE), (0x100_0000, Gfp::WRITE)];
+const FROM_4_4: [(u32, Gfp); 3] =
+    [(0x10, Gfp::RECLAIMABLE), (0x8_0000, Gfp::ATOMIC_FLAG), (0x10_0000, Gfp::ACCOUNT)];
 const IN_4_4: [(u32, Gfp); 3] =
     [(0x40_0000, Gfp::DIRECT_RECLAIM), (0x100_0000, Gfp::WRITE), (0x200_0000, Gfp::KSWAPD_RECLAIM)];
 const IN_4_10: [(u32, Gfp); 3] =

@@ -125,10 +125,13 @@ fn pair(report: &mut Report, words: &[Word], place: Place) -> (usize, Place) {
     // Totals have no unit; up to 2.6.27 they begin with `Active:`, later with `active_anon:`.
     let begins = |name: &str| lower.strip_prefix(name).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
     let totals = begins("active:") || begins("active_anon:");
-    let place = if totals && matches!(place, Place::Nowhere | Place::Pcp(..)) { Place::Totals } else { place };
+    let place =
+        if totals && matches!(place, Place::Nowhere | Place::Pcp(..)) { Place::Totals } else { place };
     let Some((key, value)) = word.text.split_once(':') else { return (1, place) };
     let (value, took) = match words.get(1) {
-        Some(next) if value.is_empty() && next.text.starts_with(|c: char| c.is_ascii_digit()) => (next.text, 2),
+        Some(next) if value.is_empty() && next.text.starts_with(|c: char| c.is_ascii_digit()) => {
+            (next.text, 2)
+        }
         _ => (value, 1),
     };
     let Some(value) = leading(value) else { return (1, place) };

@@ -27,7 +27,9 @@ pub fn machine(name: &str, file: &str, report: &Report) -> Result<Config, Import
     config.inferred.extend(sentence);
     config.inferred.extend(said);
     if let Some(version) = report.version().filter(|v| (v.0, v.1) != (6, 1)) {
-        config.inferred.push(format!("Reported by Linux {version}; the rules and formats of 6.1 apply from here on."));
+        config
+            .inferred
+            .push(format!("Reported by Linux {version}; the rules and formats of 6.1 apply from here on."));
     }
     let pageblock = config.pageblock_order;
     let lines = report.zones.iter().filter(|z| z.buddy.is_some()).count();
@@ -134,10 +136,22 @@ fn statistics(zone: &Zone, text: &mut ZoneText) {
 /// The architecture: the kernel's release often names it; a 32-bit PC is the nearest to what is not simulated.
 fn architecture(report: &Report, zones: &[ZoneText], release: &str) -> (Arch, Option<String>) {
     let hardware = report.hardware.to_lowercase();
-    let foreign = ["powermac", "powerpc", "mips", "sparc", "9000/", "s390", "alpha"].iter().any(|w| hardware.contains(w));
-    let (arch, sentence) = profile::arch(zones, release);
+    let foreign = ["powermac", "powerpc", "mips", "sparc", "9000/", "s390", "alpha"]
+        .iter()
+        .any(|w| hardware.contains(w));
+    // Where ZONE_DMA is larger than 16 MiB there is no PC, and a kernel for NUMA is no 32-bit one.
+    let large =
+        report.numa && zones.iter().any(|z| z.kind == ZoneType::Dma && z.present.unwrap_or(0) > 0x1000);
+    let (arch, sentence) = match large && release.is_empty() {
+        true => (
+            Arch::Arm64,
+            Some("The architecture is not in the report: a ZONE_DMA this large fits arm64.".into()),
+        ),
+        false => profile::arch(zones, release),
+    };
     // Whatever was printed must have its zone.
-    let fits = |arch: Arch| zones.iter().filter(|z| z.populated()).all(|z| arch.zone_types().contains(&z.kind));
+    let fits =
+        |arch: Arch| zones.iter().filter(|z| z.populated()).all(|z| arch.zone_types().contains(&z.kind));
     let arch = if fits(arch) {
         arch
     } else {
@@ -248,7 +262,11 @@ fn known_blocks(zone: &Zone, buddy: &Buddy, at: &ZoneConfig, pageblock: Order) -
     // What was counted while others allocated cannot be more than there is.
     for mt in MigrateType::ALL {
         for order in Order::all() {
-            let above = free.iter().map(FreeBlocks::pages).sum::<u64>().saturating_sub(at.managed.saturating_sub(held));
+            let above = free
+                .iter()
+                .map(FreeBlocks::pages)
+                .sum::<u64>()
+                .saturating_sub(at.managed.saturating_sub(held));
             let blocks = &mut free[mt.index()].blocks[order.index()];
             *blocks = blocks.saturating_sub(above.div_ceil(order.pages().into()));
         }

@@ -54,9 +54,10 @@ impl Segment {
 
     /// All words.
     pub fn words(&self) -> Vec<Word<'_>> {
-        let each = self.lines.iter().flat_map(|line| {
-            line.text.split_whitespace().map(|text| Word { text, line: line.number })
-        });
+        let each = self
+            .lines
+            .iter()
+            .flat_map(|line| line.text.split_whitespace().map(|text| Word { text, line: line.number }));
         each.collect()
     }
 }

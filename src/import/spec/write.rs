@@ -157,7 +157,9 @@ fn zone(out: &mut String, zone: &ZoneConfig) {
     if !lru.is_empty() {
         line(out, 6, "lru", &pairs(&lru));
     }
-    if let Some(Shown { boost, min, low, high, protection, highatomic, numa, pcp_high, pcp_batch }) = &zone.shown {
+    if let Some(Shown { boost, min, low, high, protection, highatomic, numa, pcp_high, pcp_batch }) =
+        &zone.shown
+    {
         let boost = if *boost > 0 { format!("boost: {boost}, ") } else { String::new() };
         let atomic = if *highatomic > 0 { format!("highatomic: {highatomic}, ") } else { String::new() };
         let numa = if numa.iter().any(|n| *n > 0) { format!("numa: {numa:?}, ") } else { String::new() };
