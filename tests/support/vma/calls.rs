@@ -126,7 +126,7 @@ pub fn step(player: &mut Player, words: &[&str]) -> bool {
 impl Player {
     fn mmap(&mut self, file: &str, call: Mmap) -> Result<VirtAddr, Errno> {
         // The first thing the call looks at is the offset.
-        if call.offset % PAGE_SIZE != 0 {
+        if !call.offset.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         if file.starts_with('f') {
