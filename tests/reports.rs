@@ -187,7 +187,7 @@ fn recorded_reports_are_rebuilt_and_printed_again() {
 
 /// What loggers and mailers do to a log.
 fn dressed(text: &str, how: usize) -> String {
-    let plain: Vec<String> = text.lines().map(|l| report::plain_line(l)).collect();
+    let plain: Vec<String> = text.lines().map(report::plain_line).collect();
     let wrap = |line: &String, prefix: &str| {
         let mut out = String::new();
         let mut width = 0;
