@@ -26,7 +26,7 @@ pub use flags::SlabFlags;
 pub use kmalloc::{
     KMALLOC_MAX_CACHE_SIZE, KMALLOC_MAX_SIZE, KmallocType, ZERO_SIZE_PTR, kmalloc_index, kmalloc_name,
 };
-pub(crate) use pages::{LARGE_KMALLOC, SlabPages};
+pub(crate) use pages::{LARGE_KMALLOC, SlabPages, UNTOLD_RECLAIMABLE};
 
 use crate::mm::addr::{Order, VirtAddr};
 use crate::mm::config::Arch;

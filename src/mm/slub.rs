@@ -220,3 +220,6 @@ impl Machine {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

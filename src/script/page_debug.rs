@@ -115,6 +115,7 @@ pub mod functions {
         for (pfn, offset, range) in super::pieces(&desk, addr)? {
             desk.machine.read_phys(pfn, offset, &mut bytes[range]);
         }
+        desk.machine.overlay_free_pointers(VirtAddr(addr), &mut bytes);
         Ok(i64::from_le_bytes(bytes))
     }
 
@@ -141,6 +142,7 @@ pub mod functions {
         for (pfn, offset, range) in super::pieces(&desk, addr)? {
             desk.machine.write_phys(pfn, offset, &bytes[range]);
         }
+        desk.machine.slab_written(VirtAddr(addr), 8);
         Ok(())
     }
 }

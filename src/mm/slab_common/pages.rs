@@ -12,6 +12,8 @@ use crate::mm::vmstat::NodeStat;
 
 /// `Page::mapping` of the first page of a large kmalloc.
 pub(crate) const LARGE_KMALLOC: u32 = 1 << 30;
+/// The same for a page that a capture counts as reclaimable and tells no cache of.
+pub(crate) const UNTOLD_RECLAIMABLE: u32 = LARGE_KMALLOC | 1;
 
 /// A block that an allocator of caches asks for.
 #[derive(Clone, Copy, Debug)]

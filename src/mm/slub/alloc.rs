@@ -5,12 +5,12 @@
 
 use super::slabs::{END, Slab, TAKEN, WILD};
 use super::{Place, SlabNr, Stat};
-use crate::mm::addr::{Order, Pfn, VirtAddr};
+use crate::mm::addr::{Order, PAGE_SHIFT, Pfn, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::slab_common::{CacheId, LastSlabAlloc, SlabFlags, SlabPages, SlabPath};
-use crate::mm::trace::Event;
+use crate::mm::trace::{Event, SlabEvent};
 
 /// What is handed down to the page allocator (`GFP_RECLAIM_MASK | GFP_CONSTRAINT_MASK`).
 const HANDED_DOWN: Gfp = Gfp(
@@ -231,7 +231,7 @@ impl Machine {
     /// Cuts a block into free objects.
     fn make_slab(&mut self, id: CacheId, pfn: Pfn, order: Order) -> SlabNr {
         let cache = &self.caches.all[id];
-        let bytes = u64::from(order.pages()) << crate::mm::addr::PAGE_SHIFT;
+        let bytes = u64::from(order.pages()) << PAGE_SHIFT;
         let objects = (bytes / u64::from(cache.size)) as u16;
         let (ctor, debug) = (cache.ctor, cache.is_debug());
         let node = self.zones[self.mem_map.page(pfn).zone().index()].pgdat;
@@ -264,8 +264,9 @@ impl Machine {
         }
         if self.trace.hot {
             let (requested, given) = if requested > 0 { (requested as u32, size) } else { (object_size, size) };
-            let kmalloc = cache_is_kmalloc(self, id);
-            self.emit(Event::SlabAlloc { cache: id.index(), kmalloc, addr: addr.0, requested, given, gfp });
+            let kmalloc = self.caches.all[id].flags.has(SlabFlags::KMALLOC);
+            let cache = self.caches.all[id].names.clone();
+            self.emit(Event::Slab(SlabEvent::Alloc { cache, kmalloc, addr: addr.0, requested, given, gfp }));
         }
     }
 
@@ -296,9 +297,4 @@ impl Machine {
         }
         lines.into_iter().for_each(|line| self.printk(line));
     }
-}
-
-/// Is it one of kmalloc's caches?
-pub(super) fn cache_is_kmalloc(machine: &Machine, id: CacheId) -> bool {
-    machine.caches.all[id].flags.has(SlabFlags::KMALLOC)
 }

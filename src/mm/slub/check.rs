@@ -7,7 +7,7 @@ use super::{Place, SlabNr};
 use crate::mm::check::Broken;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::slab_common::CacheId;
+use crate::mm::slab_common::{CacheId, LARGE_KMALLOC, UNTOLD_RECLAIMABLE};
 use crate::mm::vmstat::NodeStat;
 
 fn broken<T>(invariant: &'static str, what: String) -> Result<T, Broken> {
@@ -18,21 +18,23 @@ impl Machine {
     /// Proves them, or names the first that does not hold.
     pub(crate) fn slub_check(&self) -> Result<(), Broken> {
         let nodes = self.nodes.len();
-        let mut of_node = vec![(0u64, 0u64); self.caches.slub.node.len()];
+        let mut of_node = vec![(0u64, 0u64, 0usize); self.caches.slub.node.len()];
         let mut pages = vec![[0u64; 2]; nodes];
         for (nr, slab) in self.caches.slub.slabs.iter() {
             self.check_slab(nr)?;
             let at = slab.cache.index() as usize * nodes + usize::from(slab.node);
             of_node[at].0 += 1;
             of_node[at].1 += u64::from(slab.objects);
+            of_node[at].2 += usize::from(slab.place == Place::Partial);
             let reclaimable = self.caches.all[slab.cache].is_reclaimable();
             pages[usize::from(slab.node)][usize::from(!reclaimable)] += 1 << slab.order;
         }
         for &id in &self.caches.order {
-            self.check_lists(id)?;
+            let at = id.index() as usize * nodes;
+            self.check_lists(id, &of_node[at..at + nodes])?;
             for node in 0..nodes {
                 let (known, found) = (self.kmem_cache_node(id, node), of_node[id.index() as usize * nodes + node]);
-                if (known.nr_slabs, known.total_objects) != found {
+                if (known.nr_slabs, known.total_objects) != (found.0, found.1) {
                     return broken(
                         "slabs and objects of a node are counted",
                         format!("{}: {found:?} found, {known:?}", self.caches.all[id].name()),
@@ -81,7 +83,7 @@ impl Machine {
     }
 
     /// Each list holds what says it is there, once.
-    fn check_lists(&self, id: CacheId) -> Result<(), Broken> {
+    fn check_lists(&self, id: CacheId, found: &[(u64, u64, usize)]) -> Result<(), Broken> {
         let name = || self.caches.all[id].name().to_string();
         for cpu in 0..self.caches.cpus {
             let c = self.kmem_cache_cpu(id, cpu);
@@ -100,7 +102,7 @@ impl Machine {
                 slab.place == Place::Partial && usize::from(slab.node) == node && slab.cache == id && slab.freelist < END
             };
             let told = self.kmem_cache_node(id, node).partial.len as usize;
-            let here = self.slabs_of_place(id, node);
+            let here = found[node].2;
             if !list.iter().all(fits) || list.len() != told || here != told {
                 return broken(
                     "a partial list holds the node's slabs with free objects",
@@ -111,19 +113,18 @@ impl Machine {
         Ok(())
     }
 
-    fn slabs_of_place(&self, id: CacheId, node: usize) -> usize {
-        let slabs = self.caches.slub.slabs.iter().filter(|(_, slab)| slab.cache == id);
-        slabs.filter(|(_, slab)| slab.place == Place::Partial && usize::from(slab.node) == node).count()
-    }
-
     /// `nr_slab_reclaimable` is the pages of such slabs, `nr_slab_unreclaimable` those of the others and of large kmallocs.
     fn check_slab_pages(&self, pages: &[[u64; 2]]) -> Result<(), Broken> {
         let mut pages = pages.to_vec();
         for pfn in self.mem_map.touched() {
             let page = self.mem_map.page(pfn);
-            if page.mapping == crate::mm::slab_common::LARGE_KMALLOC && page.refcount > 0 {
-                pages[self.zones[page.zone().index()].pgdat][1] += u64::from(page.order().pages());
-            }
+            let kind = match page.mapping {
+                _ if page.refcount == 0 => continue,
+                UNTOLD_RECLAIMABLE => 0,
+                LARGE_KMALLOC => 1,
+                _ => continue,
+            };
+            pages[self.zones[page.zone().index()].pgdat][kind] += u64::from(page.order().pages());
         }
         for (node, pages) in self.nodes.iter().zip(pages) {
             let told = [node.stat(NodeStat::SlabReclaimable), node.stat(NodeStat::SlabUnreclaimable)];

@@ -239,8 +239,9 @@ impl Machine {
     /// Looks at every object of a cache (`validate_slab_cache`); says how many complaints went to the log.
     pub fn validate_slab_cache(&mut self, id: CacheId) -> u32 {
         let mut found = 0;
-        let slabs: Vec<SlabNr> = self.slabs_of(id).collect();
-        for nr in slabs.into_iter().filter(|_| self.caches.all[id].is_debug()) {
+        let debug = self.caches.all[id].is_debug();
+        let slabs: Vec<SlabNr> = self.slabs_of(id).filter(|_| debug).collect();
+        for nr in slabs {
             for index in 0..self.slab(nr).objects {
                 let red = if self.slab(nr).link(u32::from(index)) == TAKEN { RED_ACTIVE } else { RED_INACTIVE };
                 found += u32::from(self.check_object(nr, index, red).is_err());

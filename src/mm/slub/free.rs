@@ -4,15 +4,14 @@
 //! Fidelity: faithful — fast path, which slab moves where, counters. Simplified — what a kernel without debugging would
 //! not see (an object that is free already, an address inside of one) is always noticed, in the words of one that checks.
 
-use super::alloc::cache_is_kmalloc;
 use super::slabs::{END, TAKEN};
 use super::{Place, SlabNr, Stat};
 use crate::mm::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::mm::errno::Oops;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::slab_common::CacheId;
-use crate::mm::trace::Event;
+use crate::mm::slab_common::{CacheId, SlabFlags};
+use crate::mm::trace::{Event, SlabEvent};
 
 impl Machine {
     /// Pushes an object on the CPU's own free list, if its slab is the CPU's; `false` has done nothing.
@@ -75,8 +74,9 @@ impl Machine {
             self.free_debug_processing(nr, index)?;
         }
         if self.trace.hot {
-            let kmalloc = cache_is_kmalloc(self, id);
-            self.emit(Event::SlabFree { cache: id.index(), kmalloc, addr: addr.0 });
+            let kmalloc = self.caches.all[id].flags.has(SlabFlags::KMALLOC);
+            let cache = self.caches.all[id].names.clone();
+            self.emit(Event::Slab(SlabEvent::Free { cache, kmalloc, addr: addr.0 }));
         }
         if self.caches.all[id].is_debug() {
             self.count_stat(id, Stat::FreeSlowpath);

@@ -111,7 +111,9 @@ impl Machine {
     ) -> Option<(SlabNr, u16)> {
         let near = node.unwrap_or(self.mem_node());
         for node in std::iter::once(near).chain(self.other_nodes(id, node, near)) {
-            while let Some(nr) = self.partial_slabs(id, node).next() {
+            loop {
+                let first = self.partial_slabs(id, node).next();
+                let Some(nr) = first else { break };
                 let index = self.slab(nr).freelist;
                 let next = self.slab(nr).link(u32::from(index));
                 let slab = self.slab_mut(nr);

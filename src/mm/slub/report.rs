@@ -77,7 +77,9 @@ impl Machine {
         let start = self.phys_to_virt(slab.pfn.phys()).0;
         let end = start + (PAGE_SIZE << slab.order);
         let gone: Vec<u64> = self.caches.slub.tracks.range(start..end).map(|(object, _)| *object).collect();
-        gone.iter().for_each(|object| drop(self.caches.slub.tracks.remove(object)));
+        for object in gone {
+            self.caches.slub.tracks.remove(&object);
+        }
     }
 
     /// The head of a report; answers its line.
