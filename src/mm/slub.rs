@@ -220,6 +220,3 @@ impl Machine {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

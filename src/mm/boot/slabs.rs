@@ -4,7 +4,8 @@
 //!   pages of a node that are not free     ├───────── slabs, large blocks first ─────────┼ large kmallocs ┼ the rest ┤
 //! ```
 //!
-//! Kernel: `mm/slub.c` (`kmem_cache_init`). Fidelity: imported — which caches, how many objects. Simplified — a slab
+//! Kernel: `mm/slub.c` (`kmem_cache_init`).
+//! Fidelity: imported — which caches, how many objects. Simplified — a slab
 //! goes to the node that has the most left of what it counted; what the nodes counted beyond slabs are large kmallocs.
 
 use super::layout::UsedPages;
@@ -87,9 +88,12 @@ impl Machine {
 
     /// How many slabs of each cache each node gets, by cache and node: always to the one with the most left.
     pub(super) fn deal_slabs(&self) -> Vec<SlabShare> {
-        let mut left: Vec<[i64; 2]> = self.config.nodes.iter().map(|node| {
-            [node.owners.slab_reclaimable as i64, node.owners.slab_unreclaimable as i64]
-        }).collect();
+        let mut left: Vec<[i64; 2]> = self
+            .config
+            .nodes
+            .iter()
+            .map(|node| [node.owners.slab_reclaimable as i64, node.owners.slab_unreclaimable as i64])
+            .collect();
         let deal = |want: Wanted| {
             let (kind, pages) = (usize::from(!want.reclaimable), i64::from(want.order.pages()));
             let mut nodes = vec![0; left.len()];

@@ -3,7 +3,8 @@
 //! An allocator that is added beside SLUB gets its own variant of [`Allocator`], its own state in `Caches`, and an arm
 //! in each `match` here.
 //!
-//! Kernel: `mm/slab.h`. Fidelity: not of the kernel: there, the choice is made when it is compiled.
+//! Kernel: `mm/slab.h`.
+//! Fidelity: ours — a kernel makes the choice when it is compiled.
 
 use super::{Allocator, CacheId, KmemCache, SlabFlags, SlabPages};
 use crate::mm::addr::{Pfn, VirtAddr};

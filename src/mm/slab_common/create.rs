@@ -42,7 +42,10 @@ impl Machine {
             || args.flags.0 & !SlabFlags::PERMITTED.0 != 0;
         if wrong {
             let (name, size) = (args.name, args.size);
-            self.printk(format!("kmem_cache_create({name}) integrity check failed: size {size}, flags {:#x}", args.flags.0));
+            self.printk(format!(
+                "kmem_cache_create({name}) integrity check failed: size {size}, flags {:#x}",
+                args.flags.0
+            ));
             return Err(Errno::EINVAL);
         }
         let mut args = *args;

@@ -1,6 +1,7 @@
 //! `SLAB_*`: what a cache is like.
 //!
-//! Kernel: `include/linux/slab.h`, `mm/slab.h`. Fidelity: faithful — bits and names of 6.1.
+//! Kernel: `include/linux/slab.h`, `mm/slab.h`.
+//! Fidelity: faithful — bits and names of 6.1.
 
 use std::fmt;
 

@@ -171,7 +171,8 @@ impl Machine {
     pub(crate) fn adopt_kmalloc_cache(&mut self, id: CacheId) {
         let name = self.caches.all[id].name();
         for kind in KmallocType::ALL {
-            let class = name.strip_prefix(kind.prefix()).and_then(|size| INFO.iter().position(|i| i.1 == size));
+            let class =
+                name.strip_prefix(kind.prefix()).and_then(|size| INFO.iter().position(|i| i.1 == size));
             if let Some(index) = class.filter(|index| *index > 0) {
                 self.caches.kmalloc[kind as usize][index] = Some(id);
                 return;
@@ -187,7 +188,9 @@ impl Machine {
         }
         let (kind, index) = (KmallocType::of(gfp), kmalloc_index(self.config.arch, size));
         // Without a zone for DMA or without memory cgroups these types are the normal one.
-        self.caches.kmalloc_cache(kind, index).or_else(|| self.caches.kmalloc_cache(KmallocType::Normal, index))
+        self.caches
+            .kmalloc_cache(kind, index)
+            .or_else(|| self.caches.kmalloc_cache(KmallocType::Normal, index))
     }
 
     /// Allocates memory of the kernel, near a node if one is named (`kmalloc`, `kmalloc_node`).
@@ -218,7 +221,8 @@ impl Machine {
     /// `ENOMEM` when the product overflows or there is no memory.
     pub fn kmalloc_array(&mut self, n: u64, size: u64, gfp: Gfp) -> Result<VirtAddr, Errno> {
         let bits = 8 * self.config.arch.pointer_bytes();
-        let bytes = n.checked_mul(size).filter(|bytes| bits == 64 || *bytes >> bits == 0).ok_or(Errno::ENOMEM)?;
+        let bytes =
+            n.checked_mul(size).filter(|bytes| bits == 64 || *bytes >> bits == 0).ok_or(Errno::ENOMEM)?;
         self.kmalloc(bytes, gfp)
     }
 
@@ -277,7 +281,11 @@ impl Machine {
         if page.is(PageFlags::SLAB) {
             return self.slab_free(addr);
         }
-        if page.mapping == LARGE && page.refcount > 0 && addr.offset() == 0 && Some(addr) == self.page_address(head) {
+        if page.mapping == LARGE
+            && page.refcount > 0
+            && addr.offset() == 0
+            && Some(addr) == self.page_address(head)
+        {
             return self.free_large_kmalloc(head);
         }
         Err(self.not_an_object("kfree", addr))
@@ -297,7 +305,10 @@ impl Machine {
         let pfn = self.virt_to_pfn(addr);
         let (line, advice) = match pfn {
             None => (
-                format!("BUG: unable to handle page fault for address: {:0digits$x}", self.garbage_page_struct(addr)),
+                format!(
+                    "BUG: unable to handle page fault for address: {:0digits$x}",
+                    self.garbage_page_struct(addr)
+                ),
                 format!("{call}({addr}): that is no address of the direct map, so no page stands behind it"),
             ),
             Some(pfn) => {
@@ -416,7 +427,8 @@ mod tests {
     #[test]
     fn classes_are_the_kernels() {
         let class = |arch, size| INFO[kmalloc_index(arch, size)].0;
-        for (size, bytes) in [(1, 8), (8, 8), (9, 16), (33, 64), (65, 96), (97, 128), (129, 192), (193, 256)] {
+        for (size, bytes) in [(1, 8), (8, 8), (9, 16), (33, 64), (65, 96), (97, 128), (129, 192), (193, 256)]
+        {
             assert_eq!(class(Arch::X86_64, size), bytes, "{size}");
         }
         assert_eq!([1, 100, 129, 192, 8192].map(|size| class(Arch::Arm64, size)), [128, 128, 256, 256, 8192]);

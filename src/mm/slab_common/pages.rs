@@ -39,7 +39,12 @@ impl SlabPages {
 
 impl Machine {
     /// Takes a block of pages for a slab, near a node if one is named; the mask is used as it is.
-    pub(crate) fn alloc_slab_pages(&mut self, block: SlabPages, gfp: Gfp, node: Option<usize>) -> Option<Pfn> {
+    pub(crate) fn alloc_slab_pages(
+        &mut self,
+        block: SlabPages,
+        gfp: Gfp,
+        node: Option<usize>,
+    ) -> Option<Pfn> {
         let gfp = if block.order > Order::ZERO { gfp | Gfp::COMP } else { gfp };
         let pfn = self.alloc_pages_at(node.unwrap_or(self.mem_node()), gfp, block.order).ok()?;
         self.mark_slab_pages(block, pfn);
@@ -74,7 +79,8 @@ impl Machine {
     /// The first page of the block that holds a kernel address: `compound_head(virt_to_page(addr))`.
     #[inline]
     pub(crate) fn virt_to_head(&self, addr: VirtAddr) -> Option<Pfn> {
-        let pfn = u32::try_from(addr.0.wrapping_sub(self.caches.direct_map) >> crate::mm::addr::PAGE_SHIFT).ok()?;
+        let pfn =
+            u32::try_from(addr.0.wrapping_sub(self.caches.direct_map) >> crate::mm::addr::PAGE_SHIFT).ok()?;
         let page = self.mem_map.touched_page(Pfn(pfn))?;
         Some(if page.is(PageFlags::TAIL) { Pfn(page.private) } else { Pfn(pfn) })
     }

@@ -13,21 +13,19 @@ use crate::mm::slab_common::{CacheId, LastSlabAlloc, SlabFlags, SlabPages, SlabP
 use crate::mm::trace::{Event, SlabEvent};
 
 /// What is handed down to the page allocator (`GFP_RECLAIM_MASK | GFP_CONSTRAINT_MASK`).
-const HANDED_DOWN: Gfp = Gfp(
-    Gfp::RECLAIM.0
-        | Gfp::HIGH.0
-        | Gfp::IO.0
-        | Gfp::FS.0
-        | Gfp::NOWARN.0
-        | Gfp::RETRY_MAYFAIL.0
-        | Gfp::NOFAIL.0
-        | Gfp::NORETRY.0
-        | Gfp::MEMALLOC.0
-        | Gfp::NOMEMALLOC.0
-        | Gfp::ATOMIC.0
-        | Gfp::HARDWALL.0
-        | Gfp::THISNODE.0,
-);
+const HANDED_DOWN: Gfp = Gfp(Gfp::RECLAIM.0
+    | Gfp::HIGH.0
+    | Gfp::IO.0
+    | Gfp::FS.0
+    | Gfp::NOWARN.0
+    | Gfp::RETRY_MAYFAIL.0
+    | Gfp::NOFAIL.0
+    | Gfp::NORETRY.0
+    | Gfp::MEMALLOC.0
+    | Gfp::NOMEMALLOC.0
+    | Gfp::ATOMIC.0
+    | Gfp::HARDWALL.0
+    | Gfp::THISNODE.0);
 
 impl Machine {
     /// Takes an object (`slab_alloc_node`).
@@ -87,7 +85,8 @@ impl Machine {
         self.count_stat(id, Stat::AllocSlowpath);
         let (nr, index, path) = self.find_free(id, gfp, node, requested)?;
         let addr = self.object_address(nr, u32::from(index));
-        self.caches.last = Some(LastSlabAlloc { at: self.clock, cache: Some(id), requested, gfp, addr, path });
+        self.caches.last =
+            Some(LastSlabAlloc { at: self.clock, cache: Some(id), requested, gfp, addr, path });
         self.slab_post_alloc_hook(id, gfp, requested, addr);
         Ok(addr)
     }
@@ -263,7 +262,8 @@ impl Machine {
             self.fill_object(addr, bytes, 0);
         }
         if self.trace.hot {
-            let (requested, given) = if requested > 0 { (requested as u32, size) } else { (object_size, size) };
+            let (requested, given) =
+                if requested > 0 { (requested as u32, size) } else { (object_size, size) };
             let kmalloc = self.caches.all[id].flags.has(SlabFlags::KMALLOC);
             let cache = self.caches.all[id].names.clone();
             self.emit(Event::Slab(SlabEvent::Alloc { cache, kmalloc, addr: addr.0, requested, given, gfp }));

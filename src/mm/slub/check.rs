@@ -33,7 +33,8 @@ impl Machine {
             let at = id.index() as usize * nodes;
             self.check_lists(id, &of_node[at..at + nodes])?;
             for node in 0..nodes {
-                let (known, found) = (self.kmem_cache_node(id, node), of_node[id.index() as usize * nodes + node]);
+                let (known, found) =
+                    (self.kmem_cache_node(id, node), of_node[id.index() as usize * nodes + node]);
                 if (known.nr_slabs, known.total_objects) != (found.0, found.1) {
                     return broken(
                         "slabs and objects of a node are counted",
@@ -52,7 +53,11 @@ impl Machine {
         };
         let place = || format!("{} slab at pfn {}", cache.name(), slab.pfn);
         let page = self.mem_map.page(slab.pfn);
-        if !page.is(PageFlags::SLAB) || page.mapping != nr.mapping() || page.refcount != 1 || page.order().get() != slab.order {
+        if !page.is(PageFlags::SLAB)
+            || page.mapping != nr.mapping()
+            || page.refcount != 1
+            || page.order().get() != slab.order
+        {
             return broken("a slab's first page is marked so", place());
         }
         let first = match slab.place {
@@ -74,10 +79,16 @@ impl Machine {
         }
         let free = (0..u32::from(slab.objects)).filter(|n| slab.link(*n) != TAKEN).count();
         if free != own + of_cpu {
-            return broken("free and allocated objects are all of the slab", format!("{}: {free} free, {own} and {of_cpu} listed", place()));
+            return broken(
+                "free and allocated objects are all of the slab",
+                format!("{}: {free} free, {own} and {of_cpu} listed", place()),
+            );
         }
         if usize::from(slab.inuse) + own != usize::from(slab.objects) {
-            return broken("inuse is what is not on the slab's list", format!("{}: {} + {own} of {}", place(), slab.inuse, slab.objects));
+            return broken(
+                "inuse is what is not on the slab's list",
+                format!("{}: {} + {own} of {}", place(), slab.inuse, slab.objects),
+            );
         }
         Ok(())
     }
@@ -87,22 +98,33 @@ impl Machine {
         let name = || self.caches.all[id].name().to_string();
         for cpu in 0..self.caches.cpus {
             let c = self.kmem_cache_cpu(id, cpu);
-            if c.slab.some().is_some_and(|nr| self.slab(nr).place != Place::Cpu(cpu as u16)) || (c.slab == SlabNr::NONE && c.freelist < END) {
+            if c.slab.some().is_some_and(|nr| self.slab(nr).place != Place::Cpu(cpu as u16))
+                || (c.slab == SlabNr::NONE && c.freelist < END)
+            {
                 return broken("a CPU's slab knows its CPU", format!("{} cpu {cpu}", name()));
             }
-            let list: Vec<SlabNr> = self.cpu_partial_slabs(id, cpu).take(self.caches.slub.slabs.len() + 1).collect();
-            if list.iter().any(|nr| self.slab(*nr).place != Place::CpuPartial(cpu as u16)) || list.len() != usize::from(c.partial_slabs) {
-                return broken("a CPU's partial list is as long as it says", format!("{} cpu {cpu}: {} of {}", name(), list.len(), c.partial_slabs));
+            let list: Vec<SlabNr> =
+                self.cpu_partial_slabs(id, cpu).take(self.caches.slub.slabs.len() + 1).collect();
+            if list.iter().any(|nr| self.slab(*nr).place != Place::CpuPartial(cpu as u16))
+                || list.len() != usize::from(c.partial_slabs)
+            {
+                return broken(
+                    "a CPU's partial list is as long as it says",
+                    format!("{} cpu {cpu}: {} of {}", name(), list.len(), c.partial_slabs),
+                );
             }
         }
-        for node in 0..self.nodes.len() {
+        for (node, found) in found.iter().enumerate() {
             let list: Vec<SlabNr> = self.partial_slabs(id, node).collect();
             let fits = |nr: &SlabNr| {
                 let slab = self.slab(*nr);
-                slab.place == Place::Partial && usize::from(slab.node) == node && slab.cache == id && slab.freelist < END
+                slab.place == Place::Partial
+                    && usize::from(slab.node) == node
+                    && slab.cache == id
+                    && slab.freelist < END
             };
             let told = self.kmem_cache_node(id, node).partial.len as usize;
-            let here = found[node].2;
+            let here = found.2;
             if !list.iter().all(fits) || list.len() != told || here != told {
                 return broken(
                     "a partial list holds the node's slabs with free objects",
@@ -116,6 +138,12 @@ impl Machine {
     /// `nr_slab_reclaimable` is the pages of such slabs, `nr_slab_unreclaimable` those of the others and of large kmallocs.
     fn check_slab_pages(&self, pages: &[[u64; 2]]) -> Result<(), Broken> {
         let mut pages = pages.to_vec();
+        let told = |node: &crate::mm::mmzone::Node| {
+            [node.stat(NodeStat::SlabReclaimable), node.stat(NodeStat::SlabUnreclaimable)]
+        };
+        if self.nodes.iter().zip(&pages).all(|(node, pages)| told(node) == *pages) {
+            return Ok(());
+        }
         for pfn in self.mem_map.touched() {
             let page = self.mem_map.page(pfn);
             let kind = match page.mapping {
@@ -127,9 +155,12 @@ impl Machine {
             pages[self.zones[page.zone().index()].pgdat][kind] += u64::from(page.order().pages());
         }
         for (node, pages) in self.nodes.iter().zip(pages) {
-            let told = [node.stat(NodeStat::SlabReclaimable), node.stat(NodeStat::SlabUnreclaimable)];
+            let told = told(node);
             if told != pages {
-                return broken("nr_slab counters are the pages of slabs", format!("node {}: {pages:?} found, {told:?} counted", node.nid));
+                return broken(
+                    "nr_slab counters are the pages of slabs",
+                    format!("node {}: {pages:?} found, {told:?} counted", node.nid),
+                );
             }
         }
         Ok(())

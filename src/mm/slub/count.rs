@@ -3,7 +3,8 @@
 //! SLUB's slabinfo counts free objects of the nodes' partial lists only: a CPU's slab and its partial list are *active*
 //! to the last object.
 //!
-//! Kernel: `mm/slub.c` (`get_slabinfo`). Fidelity: faithful.
+//! Kernel: `mm/slub.c` (`get_slabinfo`).
+//! Fidelity: faithful.
 
 use super::SlabNr;
 use crate::mm::machine::Machine;

@@ -79,6 +79,26 @@ impl Machine {
         bytes
     }
 
+    /// Writes bytes at a kernel address, whoever has them: nothing stops the kernel.
+    pub fn kernel_write(&mut self, addr: VirtAddr, bytes: &[u8]) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = VirtAddr(addr.0 + done as u64);
+            let n = (bytes.len() - done).min((PAGE_SIZE - at.offset()) as usize);
+            let Some(pfn) = self.virt_to_pfn(at) else { return };
+            self.write_phys(pfn, at.offset() as usize, &bytes[done..done + n]);
+            done += n;
+        }
+        self.slab_written(addr, bytes.len() as u64);
+    }
+
+    /// Bytes at a kernel address as a reader sees them: the pointers between free objects, too.
+    pub fn kernel_read(&self, addr: VirtAddr, len: u32) -> Vec<u8> {
+        let mut bytes = self.kernel_bytes(addr, len);
+        self.overlay_free_pointers(addr, &mut bytes);
+        bytes
+    }
+
     /// Fills bytes at a kernel address.
     pub(super) fn fill_bytes(&mut self, addr: VirtAddr, len: u32, byte: u8) {
         let mut done = 0u64;
@@ -243,7 +263,8 @@ impl Machine {
         let slabs: Vec<SlabNr> = self.slabs_of(id).filter(|_| debug).collect();
         for nr in slabs {
             for index in 0..self.slab(nr).objects {
-                let red = if self.slab(nr).link(u32::from(index)) == TAKEN { RED_ACTIVE } else { RED_INACTIVE };
+                let red =
+                    if self.slab(nr).link(u32::from(index)) == TAKEN { RED_ACTIVE } else { RED_INACTIVE };
                 found += u32::from(self.check_object(nr, index, red).is_err());
             }
         }
@@ -251,7 +272,7 @@ impl Machine {
     }
 
     /// What a reader of a free object sees where the pointer to the next one lies: laid over the bytes of the page.
-    pub(crate) fn overlay_free_pointers(&self, addr: VirtAddr, bytes: &mut [u8]) {
+    fn overlay_free_pointers(&self, addr: VirtAddr, bytes: &mut [u8]) {
         let Some((nr, index, at)) = self.free_pointer_near(addr, bytes.len() as u64) else { return };
         let next = self.slab(nr).link(u32::from(index));
         if next == WILD {
@@ -268,9 +289,7 @@ impl Machine {
     }
 
     /// Somebody wrote into a slab: a pointer between free objects may lead elsewhere now.
-    ///
-    /// `old` are the bytes as they were read before, the pointer laid over them.
-    pub(crate) fn slab_written(&mut self, addr: VirtAddr, len: u64) {
+    fn slab_written(&mut self, addr: VirtAddr, len: u64) {
         let Some((nr, index, at)) = self.free_pointer_near(addr, len) else { return };
         let word = self.config.arch.pointer_bytes();
         let mut pointer = [0; 8];
@@ -278,7 +297,8 @@ impl Machine {
         let pointer = u64::from_le_bytes(pointer);
         let base = self.object_address(nr, 0).0;
         let size = u64::from(self.caches.all[self.slab(nr).cache].size);
-        let target = pointer.checked_sub(base).filter(|offset| offset % size == 0).map(|offset| offset / size);
+        let target =
+            pointer.checked_sub(base).filter(|offset| offset % size == 0).map(|offset| offset / size);
         let next = match target {
             _ if pointer == 0 => END,
             Some(n) if n < u64::from(self.slab(nr).objects) => n as u16,

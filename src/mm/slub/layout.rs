@@ -63,7 +63,11 @@ pub(crate) fn calculate_order(size: u64, cpus: u64) -> Option<Order> {
     }
     // A slab of one object, however much is wasted.
     let order = calc_slab_order(size, 1, SLUB_MAX_ORDER, 1);
-    let order = if order <= SLUB_MAX_ORDER { order } else { calc_slab_order(size, 1, u32::from(Order::MAX.get()), 1) };
+    let order = if order <= SLUB_MAX_ORDER {
+        order
+    } else {
+        calc_slab_order(size, 1, u32::from(Order::MAX.get()), 1)
+    };
     Order::new(u8::try_from(order).ok()?)
 }
 
@@ -92,7 +96,8 @@ impl Machine {
     pub(crate) fn slub_calculate_sizes(&self, cache: &mut KmemCache) -> Option<()> {
         let word = self.config.arch.pointer_bytes();
         let flags = cache.flags;
-        let has_poison = flags.has(SlabFlags::POISON) && !flags.has(SlabFlags::TYPESAFE_BY_RCU) && !cache.ctor;
+        let has_poison =
+            flags.has(SlabFlags::POISON) && !flags.has(SlabFlags::TYPESAFE_BY_RCU) && !cache.ctor;
         cache.flags = flags.with(SlabFlags::OBJECT_POISON, has_poison);
         let mut size = cache.object_size.next_multiple_of(word);
         if flags.has(SlabFlags::RED_ZONE) && size == cache.object_size {

@@ -194,7 +194,10 @@ impl Machine {
         };
         Oops::new(
             line,
-            format!("object {object}: {} bytes at offset {offset} changed: {cause}; log shows them", to - from + 1),
+            format!(
+                "object {object}: {} bytes at offset {offset} changed: {cause}; log shows them",
+                to - from + 1
+            ),
         )
     }
 
@@ -219,7 +222,9 @@ impl Machine {
         self.slab_fix(nr, &format!("Object at 0x{:0width$x} not freed", addr.0));
         let object = self.slub_find_object(addr).map(|object| object.start);
         let advice = match object.filter(|start| start.0 <= addr.0) {
-            Some(start) => format!("{addr} lies {} bytes behind the start of object {start}", addr.0 - start.0),
+            Some(start) => {
+                format!("{addr} lies {} bytes behind the start of object {start}", addr.0 - start.0)
+            }
             None => format!("{addr} lies in no object of the slab"),
         };
         Oops::new(line, advice)
@@ -262,7 +267,10 @@ impl Machine {
         self.slab_bug(id, &format!("Objects remaining in {name} on __kmem_cache_shutdown()"));
         self.print_slab_info(nr);
         self.dump_stack(&["slab_err", "__kmem_cache_shutdown", "kmem_cache_destroy"]);
-        for index in (0..self.slab(nr).objects).filter(|n| self.slab(nr).link(u32::from(*n)) == TAKEN).collect::<Vec<_>>() {
+        for index in (0..self.slab(nr).objects)
+            .filter(|n| self.slab(nr).link(u32::from(*n)) == TAKEN)
+            .collect::<Vec<_>>()
+        {
             let object = self.object_address(nr, u32::from(index));
             let offset = object.0 - self.slab_base(nr).0;
             self.printk(format!("Object 0x{:0width$x} @offset={offset}", object.0));

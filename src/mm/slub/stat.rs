@@ -1,6 +1,7 @@
 //! Counters of the ways through SLUB (`CONFIG_SLUB_STATS`): always on here.
 //!
-//! Kernel: `enum stat_item` in `include/linux/slub_def.h`. Fidelity: faithful — names and moments. Simplified — counted
+//! Kernel: `enum stat_item` in `include/linux/slub_def.h`.
+//! Fidelity: faithful — names and moments. Simplified — counted
 //! for a cache, not for each of its CPUs.
 
 macro_rules! stats {

@@ -1,6 +1,7 @@
 //! Events of slab caches: who took an object, who gave one back.
 //!
-//! Kernel: `include/trace/events/kmem.h`. Fidelity: faithful — names and fields of the tracepoints of 6.1. Simplified —
+//! Kernel: `include/trace/events/kmem.h`.
+//! Fidelity: faithful — names and fields of the tracepoints of 6.1. Simplified —
 //! `call_site` is not told: it would be the script.
 
 use crate::mm::gfp::Gfp;
@@ -11,19 +12,8 @@ use std::rc::Rc;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum SlabEvent {
-    Alloc {
-        cache: Rc<[String]>,
-        kmalloc: bool,
-        addr: u64,
-        requested: u32,
-        given: u32,
-        gfp: Gfp,
-    },
-    Free {
-        cache: Rc<[String]>,
-        kmalloc: bool,
-        addr: u64,
-    },
+    Alloc { cache: Rc<[String]>, kmalloc: bool, addr: u64, requested: u32, given: u32, gfp: Gfp },
+    Free { cache: Rc<[String]>, kmalloc: bool, addr: u64 },
 }
 
 impl SlabEvent {
@@ -43,7 +33,9 @@ impl SlabEvent {
             SlabEvent::Alloc { cache, addr, requested, given, .. } => {
                 format!("{requested} bytes were wanted; {} gave the {given} at {addr:#x}.", cache[0])
             }
-            SlabEvent::Free { cache, addr, .. } => format!("The object at {addr:#x} went back to {}.", cache[0]),
+            SlabEvent::Free { cache, addr, .. } => {
+                format!("The object at {addr:#x} went back to {}.", cache[0])
+            }
         }
     }
 }
