@@ -48,6 +48,7 @@ const PROMISED: &[&str] = &[
     "log()",
     "events()",
     "events(\"kmem:*\")",
+    "free_percpu(alloc_percpu(8))",
     // I.4 physical memory
     "alloc_pages(GFP_KERNEL, 0)",
     "alloc_page(GFP_KERNEL)",
@@ -169,8 +170,6 @@ const LATER: &[&str] = &[
     "kunmap_atomic",
     "kmap_local_page",
     "kunmap_local",
-    "alloc_percpu",
-    "free_percpu",
     "mempool_create",
     "mempool_alloc",
     "mempool_free",

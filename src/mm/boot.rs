@@ -20,6 +20,7 @@ mod slabs;
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::dcache::Dcache;
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::memblock::Memblock;
@@ -31,14 +32,16 @@ use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
+use crate::mm::percpu::Percpu;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
+use crate::mm::stack::Stacks;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, FaultRecord, Trace};
-use crate::mm::vmscan::Kswapd;
+use crate::mm::vmscan::{Kswapd, shrink_slab};
 use crate::mm::vmstat::{NodeStat, Vmstat};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -93,10 +96,12 @@ impl Machine {
         machine.start_thp();
         machine.free_late_memory();
         machine.kmem_cache_init();
+        machine.proc_caches_init();
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
         machine.choose_zero_page();
         machine.adopt_anonymous_pages();
+        machine.setup_per_cpu_areas();
         apply(&mut machine)?;
         machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();
@@ -217,6 +222,13 @@ impl Machine {
             nr_threads: 0,
             next_pid: FIRST_PID,
             next_asid: 0,
+            stacks: Stacks::new(cpus),
+            mempools: Slots::default(),
+            dcache: Dcache::new(config.nodes.len()),
+            shrinkers: vec![shrink_slab::super_block(config.nodes.len())],
+            kernel_caches: Default::default(),
+            objects: Default::default(),
+            percpu: Percpu::default(),
             tlbs: vec![Tlb::default(); cpus],
             zero_pfn: Pfn::NIL,
             committed_as: 0,

@@ -6,6 +6,7 @@
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
+use crate::mm::kernel_caches::KernelCache;
 use crate::mm::lru::Lru;
 use crate::mm::machine::{Comm, Machine};
 use crate::mm::mmap::TASK_SIZE;
@@ -36,10 +37,12 @@ impl Machine {
     /// `EAGAIN` when there are too many tasks, `ENOMEM`.
     pub fn spawn(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid()?;
-        let mm = self.mm_alloc()?;
+        self.alloc_task_struct(pid, 0)?;
+        let mm = self.mm_alloc().inspect_err(|_| self.free_task_struct(pid))?;
         self.add_task(self.new_task(pid, INIT_PID, comm, Some(mm)));
         if let Err(e) = self.setup_arg_pages(pid, mm) {
             self.exit_mm(pid);
+            self.free_task_struct(pid);
             self.tasks.remove(&pid);
             self.nr_threads -= 1;
             return Err(e);
@@ -148,9 +151,23 @@ impl Machine {
         (self.totalram_pages() / (8 * THREAD_SIZE_PAGES)).max(20)
     }
 
+    /// Memory for a task: `task_struct`, kernel stack, and what it does not share (`dup_task_struct`, `copy_files`, …).
+    pub(crate) fn alloc_task_struct(&mut self, pid: Pid, flags: u64) -> Result<(), Errno> {
+        self.alloc_task_objects(pid, flags)
+    }
+
+    /// Gives back what [`Machine::alloc_task_struct`] took (`free_task`).
+    pub(crate) fn free_task_struct(&mut self, pid: Pid) {
+        self.free_task_objects(pid);
+    }
+
+    /// Memory for an empty address space and its top table (`mm_alloc`).
     fn mm_alloc(&mut self) -> Result<MmId, Errno> {
-        let pgd = self.pgd_alloc()?;
-        Ok(self.mm_with(pgd))
+        let object = self.alloc_mm_object()?;
+        let pgd = self.pgd_alloc().inspect_err(|_| self.free_kernel_object(KernelCache::MmStruct, object))?;
+        let mm = self.mm_with(pgd);
+        self.set_mm_object(mm, object);
+        Ok(mm)
     }
 
     /// An empty address space above a top table.
@@ -240,6 +257,7 @@ impl Machine {
     pub fn clone_task(&mut self, pid: Pid, flags: u64) -> Result<Pid, Errno> {
         let parent = self.mm_of(pid)?;
         let child = self.alloc_pid()?;
+        self.alloc_task_struct(child, flags)?;
         let outer = self.current.clone();
         self.become_task(pid);
         let mm = if flags & CLONE_VM != 0 {
@@ -249,7 +267,7 @@ impl Machine {
             self.dup_mm(parent)
         };
         self.current = outer;
-        let mm = mm?;
+        let mm = mm.inspect_err(|_| self.free_task_struct(child))?;
         let old = &self.tasks[&pid];
         let (comm, adj, limits, uid) = (old.comm, old.oom_score_adj, old.rlimits, old.uid);
         let catches_faults = old.catches_faults;
@@ -315,6 +333,8 @@ impl Machine {
         let comm = task.comm;
         let before = self.nr_free_and_pcp_pages();
         self.exit_mm(pid);
+        self.exit_task_objects(pid);
+        self.free_task_struct(pid);
         let free = self.nr_free_and_pcp_pages();
         if let Some(kill) = self.ooms.iter_mut().rev().find(|kill| kill.victim == Some(pid)) {
             // A victim that ran when it was chosen gives its memory back only now.
@@ -353,6 +373,7 @@ impl Machine {
         let pgd = self.mms[mm].pgd;
         self.pgd_free(pgd);
         self.mms.remove(mm);
+        self.free_mm_object(mm);
     }
 
     /// Lets a task end by itself (`exit`).
@@ -383,6 +404,8 @@ impl Machine {
     /// `EAGAIN`.
     pub fn kthread(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid()?;
+        // It shares directories and open files with kthreadd.
+        self.alloc_task_struct(pid, 0x600)?;
         let task = self.new_task(pid, KTHREADD_PID, comm, None);
         self.add_task(task);
         Ok(pid)

@@ -179,7 +179,7 @@ pub mod functions {
     /// ```vmlab
     /// > percpu_offsets()
     /// PER-CPU OFFSET VALUES:
-    ///   CPU 0: ffff888000400000
+    ///   CPU 0: ffff888000200000
     /// ```
     ///
     /// Kernel: `__per_cpu_offset`, `mm/percpu.c`.

@@ -13,6 +13,7 @@
 //! function checks the script's numbers, calls the kernel's function in `mm`, and answers; a rule found here
 //! belongs in `mm`.
 
+pub mod allocators;
 pub mod answer;
 pub mod args;
 pub mod bench;
@@ -21,6 +22,7 @@ pub mod compaction;
 pub mod complaint;
 pub mod constants;
 pub mod contig;
+pub mod dcache;
 pub mod draw;
 pub mod fault;
 pub mod gfp;
@@ -30,6 +32,7 @@ pub mod kmem;
 pub mod limits;
 pub mod machine;
 pub mod memblock;
+pub mod mempool;
 pub mod mmap;
 pub mod modules;
 pub mod objects;
@@ -37,12 +40,14 @@ pub mod out;
 pub mod page;
 pub mod page_alloc;
 pub mod page_debug;
+pub mod percpu;
 pub mod proc;
 pub mod procps;
 pub mod program;
 pub mod ps;
 pub mod snapshot;
 pub mod snapshots;
+pub mod stack;
 pub mod suggest;
 pub mod swap;
 pub mod table;
@@ -79,6 +84,11 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("contig", exported_module!(contig::functions)),
         Chapter::new("compaction", exported_module!(compaction::functions)),
         Chapter::new("page_debug", exported_module!(page_debug::functions)),
+        Chapter::new("percpu", exported_module!(percpu::functions)),
+        Chapter::new("allocators", exported_module!(allocators::functions)),
+        Chapter::new("mempool", exported_module!(mempool::functions)),
+        Chapter::new("stack", exported_module!(stack::functions)),
+        Chapter::new("dcache", exported_module!(dcache::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
@@ -129,6 +139,7 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<handles::ZoneRef>("zone")
         .register_type_with_name::<handles::PageRef>("page")
         .register_type_with_name::<handles::TaskRef>("task")
+        .register_type_with_name::<mempool::MempoolRef>("mempool")
         .register_type_with_name::<handles::VmaRef>("vma");
     for chapter in chapters() {
         engine.register_global_module(chapter.module.into());

@@ -1,10 +1,12 @@
 //! Property tests: the simulator against models too simple to be wrong.
 
+mod allocators;
 mod bad_page;
 mod buddy;
 mod compact;
 mod failures;
 mod gfp;
+mod kernel_memory;
 mod machines;
 mod memblock;
 mod slab;

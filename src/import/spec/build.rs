@@ -4,7 +4,7 @@
 
 use super::form::{ImageSpec, LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, ZoneSpec};
 use super::many::{Many, OrSize};
-use super::values::{self, Cpus, Free, Size, Thp};
+use super::values::{self, AllocatorName, Cpus, Free, Size, Thp};
 use crate::import::generic::{self, PlainNode};
 use crate::import::{ImportError, check, nearest, nodes, profile};
 use crate::mm::addr::{Nid, Order};
@@ -55,6 +55,9 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
         config.thp = mode;
     }
     config.cma = spec.cma.unwrap_or(config.cma || profile::has_cma_pages(&config));
+    if let Some(AllocatorName(allocator)) = spec.slab {
+        config.slab = allocator;
+    }
     config.late_freed = spec.late_freed.into_iter().map(|l| late_freed(file, l)).collect::<Result<_, _>>()?;
     config.cmdline = spec.cmdline.unwrap_or_default();
     config.sysctl = spec.sysctl.0;
@@ -113,6 +116,9 @@ fn shipped(
     }
     if let Some(Thp(mode)) = spec.thp {
         config.thp = mode;
+    }
+    if let Some(AllocatorName(allocator)) = spec.slab {
+        config.slab = allocator;
     }
     config.sysctl.extend(spec.sysctl.0);
     if spec.swap.is_some() {

@@ -4,7 +4,8 @@
 
 use super::many::Many;
 use super::values::{
-    Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text, Thp,
+    AllocatorName, Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text,
+    Thp,
 };
 use crate::mm::config::{Costs, LruPages, Owners};
 use crate::mm::vmstat::NumaStat;
@@ -24,6 +25,7 @@ pub struct Spec {
     pub pageblock_order: Option<u8>,
     pub cma: Option<bool>,
     pub thp: Option<Thp>,
+    pub slab: Option<AllocatorName>,
     pub cmdline: Option<String>,
     #[serde(default)]
     pub late_freed: Vec<LateSpec>,
