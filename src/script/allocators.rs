@@ -13,16 +13,19 @@ use rhai::plugin::*;
 /// SLAB and SLOB beside SLUB.
 #[export_module]
 pub mod functions {
-    /// Frees pages as 2.4 did when memory was short: of ten caches, the one with most free slabs gives four fifths of
-    /// them back. Answers the pages freed.
+    /// Frees pages of slabs as 2.4 did when memory was short; answers how many.
+    ///
+    /// Of ten caches, the one with most free slabs gives four fifths of them back; the next call looks at the next ten.
     ///
     /// ```vmlab
     /// > kmem_cache_reap()
+    /// error: kmem_cache_reap(): this machine has slub, which keeps no such queues; boot(#{ mem: "64M", slab: "slab" }) has SLAB
     /// > boot(#{ mem: "64M", slab: "slab" });
     /// > for n in 0..1000 { lookup(`/tmp/${n}`); }
     /// > echo("2", "/proc/sys/vm/drop_caches");
     /// > let freed = 0; for n in 0..10 { freed += kmem_cache_reap(); }
     /// > freed
+    /// 7
     /// ```
     ///
     /// Kernel: `kmem_cache_reap`, `mm/slab.c` of 2.4; today `cache_reap`. Gorman: 8.1.7.
@@ -34,12 +37,14 @@ pub mod functions {
         Ok(machine.kmem_cache_reap() as i64)
     }
 
-    /// Does what SLAB's timer does every two seconds: queues that nobody used lose a fifth, idle free slabs go back.
-    /// Answers the slabs freed.
+    /// Does what SLAB's timer does every two seconds; answers how many slabs went back.
+    ///
+    /// Queues that nobody used since the last time lose a fifth, and free slabs that nobody took go back.
     ///
     /// ```vmlab
     /// > boot(#{ mem: "64M", slab: "slab" });
     /// > cache_reap()
+    /// 0
     /// ```
     ///
     /// Kernel: `cache_reap`, `mm/slab.c`. Gorman: 8.1.7.
@@ -51,15 +56,22 @@ pub mod functions {
         Ok(i64::from(machine.cache_reap()))
     }
 
-    /// Where the first objects of one slab after another begin, when `left_over` bytes of a slab are free and a line
-    /// of the hardware's cache has `colour_off` bytes.
+    /// Shows where the first objects of one slab after another begin.
     ///
-    /// There are `left_over / colour_off` colours. The last column also takes the offset that they end with, as the
+    /// `left_over` bytes of a slab are free, and a line of the hardware's cache has `colour_off` bytes. There are `left_over / colour_off` colours. The last column also takes the offset that they end with, as the
     /// paper on slabs and Gorman's example do: 100 bytes and lines of 32 make 0, 32, 64, 96 and again 0.
     ///
     /// ```vmlab
     /// > colours(100, 32)
+    /// SLAB  6.1  2.4  BOOK
+    ///    1   32    0     0
+    ///    2   64   32    32
+    ///    3    0   64    64
+    ///    4   32    0    96
+    ///    5   64   32     0
+    /// colour 100 / 32 = 3, colour_off 32
     /// > colours(100, 0)
+    /// error: colour_off is 0, but a line has at least a byte; x86 has 64, a Pentium II had 32
     /// ```
     ///
     /// Kernel: `cache_grow_begin`, `mm/slab.c`; `kmem_cache_grow` of 2.4. Gorman: 8.1.6.
@@ -76,14 +88,29 @@ pub mod functions {
         Ok(super::colour_table(left, off))
     }
 
-    /// Every slab of a cache of SLAB: its list, its objects in use, where its first object begins, where its freelist
-    /// is; and what waits in queues.
+    /// Lists the slabs of a cache of SLAB, and what waits in its queues.
+    ///
+    /// ACTIVE are objects that were taken, into queues as well; COLOUR is where the first object begins.
     ///
     /// ```vmlab
     /// > boot(#{ mem: "64M", slab: "slab" });
     /// > for n in 0..30 { lookup(`/tmp/${n}`); }
     /// > slabs("inode_cache")
+    /// SLAB              LIST  ACTIVE  USED  TOTAL  COLOUR
+    /// ffff888002007000  full       6     2      6     128
+    /// ffff888002006000  full       6     6      6      64
+    /// ffff888002004000  full       6     6      6       0
+    /// ffff888002003000  full       6     6      6     192
+    /// ffff888002002000  full       6     6      6     128
+    /// ffff888002001000  full       6     6      6      64
+    /// colour 4, colour_off 64, left over 298 bytes; the freelist is on slab
+    /// limit 54 batchcount 27 shared 0; in queues: cpu 0: 4, shared: 0
     /// > slabs("nosuch")
+    /// error: there is no cache "nosuch"; kmem -s lists them
+    ///  --> 1:7
+    ///   |
+    /// 1 | slabs("nosuch")
+    ///   |       ^^^^^^^^
     /// ```
     ///
     /// Kernel: `struct kmem_cache_node`, `mm/slab.h`. Gorman: 8.2.
@@ -100,8 +127,14 @@ pub mod functions {
     /// ```vmlab
     /// > boot(#{ mem: "64M", slab: "slab" });
     /// > let p = spawn("cc"); let q = spawn("as"); let r = spawn("ld");
-    /// > exit(q);
+    /// > exit(q); exit(r);
+    /// > for n in 0..4 { cache_reap(); }
     /// > slab_bufctl("sighand_cache")
+    /// OBJECT  STATE  FREELIST      BUFCTL
+    ///      0  free          0           1
+    ///      1  free          1  BUFCTL_END
+    ///      2  used          -           -
+    /// active 1: the next object is freelist[1] = 0
     /// ```
     ///
     /// Kernel: `get_free_obj`, `mm/slab.c`; `slab_bufctl` of 2.4. Gorman: 8.2.3.
@@ -120,6 +153,12 @@ pub mod functions {
     /// > for n in 0..20 { lookup(`/tmp/${n}`); }
     /// > let p = spawn("cc");
     /// > slob()
+    /// LIST              BYTES    PAGES  FREE
+    /// free_slob_small   < 256        2  3592
+    /// free_slob_medium  < 1024       4  1776
+    /// free_slob_large   >= 1024      2  3864
+    /// 8 pages with 23536 bytes in use, headers of 8 bytes counted
+    /// 52 allocations looked at 51 pages and 51 free blocks
     /// ```
     ///
     /// Kernel: `free_slob_small`, `mm/slob.c`.
@@ -147,7 +186,10 @@ pub mod functions {
     /// > for n in 0..100 { lookup(`/tmp/${n}`); }
     /// > let after = allocator_work().rows[0];
     /// > [after.hits - before.hits, after.misses - before.misses, after.ns - before.ns]
+    /// [190, 14, 4140]
     /// ```
+    ///
+    /// Kernel: `CONFIG_SLUB_STATS`, `mm/slub.c`; `STATS_INC_ALLOCHIT`, `mm/slab.c`.
     pub fn allocator_work(ctx: NativeCallContext) -> Table {
         super::work_table(&Bench::of(&ctx).borrow().machine)
     }

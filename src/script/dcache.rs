@@ -6,7 +6,6 @@ use crate::mm::Machine;
 use crate::mm::errno::Errno;
 use crate::mm::vmscan::shrink_slab::ShrinkWork;
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
-use crate::script::args::describe;
 use crate::script::bench::Bench;
 use crate::script::table::{Cell, Column, Table};
 use rhai::plugin::*;
@@ -19,9 +18,17 @@ pub mod functions {
     /// ```vmlab
     /// > lookup("/usr/bin/cc");
     /// > dentry_state()
+    /// nr_dentry  nr_unused  nr_negative  nr_inodes  nr_free_inodes  hits  misses
+    ///         4          1            0          4               0     0       4
     /// > for n in 0..100 { lookup(`/tmp/file${n}`); }
     /// > dentry_state().rows[0].nr_dentry
+    /// 105
     /// > lookup("cc")
+    /// error: lookup("cc"): a path begins with /
+    ///  --> 1:8
+    ///   |
+    /// 1 | lookup("cc")
+    ///   |        ^^^^
     /// ```
     ///
     /// Kernel: `path_lookupat`, `fs/namei.c`; `d_alloc`, `fs/dcache.c`. Gorman: 10.5.
@@ -35,6 +42,7 @@ pub mod functions {
     /// ```vmlab
     /// > lookup("/lib/libm.so", false);
     /// > dentry_state().rows[0].nr_negative
+    /// 1
     /// ```
     #[rhai_fn(name = "lookup", return_raw)]
     pub fn lookup_negative(ctx: NativeCallContext, path: &str, exists: bool) -> ScriptResult<OrErrno<()>> {
@@ -46,6 +54,8 @@ pub mod functions {
     /// ```vmlab
     /// > lookup("/a/b");
     /// > dentry_state()
+    /// nr_dentry  nr_unused  nr_negative  nr_inodes  nr_free_inodes  hits  misses
+    ///         3          1            0          3               0     0       3
     /// ```
     ///
     /// Kernel: `proc_nr_dentry`, `fs/dcache.c`.
@@ -66,19 +76,20 @@ pub mod functions {
     /// ```vmlab
     /// > for n in 0..2000 { lookup(`/tmp/${n}`); }
     /// > shrinkers(6)
+    /// SHRINKER   NODE  FREEABLE  DEFERRED  DELTA  TOTAL_SCAN  BATCH
+    /// sb-rootfs     0      2000         0     62          62   1024
     /// > echo("2", "/proc/sys/vm/drop_caches");
     /// > [vmstat("slabs_scanned") > 0, vmstat("drop_slab"), dentry_state().rows[0].nr_dentry]
+    /// [true, 1, 1]
     /// > shrinkers(13)
+    /// error: priority is the int 13, but must be from 0 (all) to 12 (a 4096th)
     /// ```
     ///
     /// Kernel: `do_shrink_slab`, `mm/vmscan.c`. Gorman: 10.5.
     #[rhai_fn(return_raw)]
     pub fn shrinkers(ctx: NativeCallContext, priority: i64) -> ScriptResult<Table> {
         let Some(priority) = u8::try_from(priority).ok().filter(|priority| *priority <= 12) else {
-            return misuse(format!(
-                "priority is {}, but must be from 0 (all) to 12 (a 4096th)",
-                describe(&priority.into())
-            ));
+            return misuse(format!("priority is {priority}, but must be from 0 (all) to 12 (a 4096th)"));
         };
         Ok(super::table(&Bench::of(&ctx).borrow().machine, priority))
     }

@@ -43,9 +43,17 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > mempool_create(2, "vm_area_struct")
+    /// mempool min_nr=2 curr_nr=2
     /// > mempool_create(4, 100)
+    /// mempool min_nr=4 curr_nr=4
     /// > mempool_create(0, 100)
+    /// EINVAL (Invalid argument)
     /// > mempool_create(1, "nosuch")
+    /// error: there is no cache "nosuch"; kmem -s lists them
+    ///  --> 1:19
+    ///   |
+    /// 1 | mempool_create(1, "nosuch")
+    ///   |                   ^^^^^^^^
     /// ```
     ///
     /// Kernel: `mempool_create_slab_pool`, `mempool_create_kmalloc_pool`, `mm/mempool.c`.
@@ -83,11 +91,12 @@ pub mod functions {
     /// Takes an element of a pool: from its source, else from the reserve; who may sleep waits for one to come back.
     ///
     /// ```vmlab
-    /// > let pool = mempool_create(1, 100);
+    /// > let pool = mempool_create_page_pool(1, 0);
     /// > let a = mempool_alloc(pool, GFP_NOIO);
     /// > fail_nth(1); let b = mempool_alloc(pool, GFP_NOIO);
     /// > mempools()
     /// > mempool_free(b, pool); mempool_free(a, pool);
+    /// > mempools().rows[0].curr_nr
     /// ```
     ///
     /// Kernel: `mempool_alloc`, `mm/mempool.c`.
@@ -112,6 +121,8 @@ pub mod functions {
     /// > let a = mempool_alloc(pool, GFP_KERNEL);
     /// > mempool_free(a, pool);
     /// > mempool_free(a, pool)
+    /// BUG kmalloc-128 (Not tainted): Object already free
+    ///   0xffff888000402080 is on the free list already: it was freed once too often
     /// ```
     ///
     /// Kernel: `mempool_free`, `mm/mempool.c`.
@@ -130,6 +141,7 @@ pub mod functions {
     /// > let pool = mempool_create(3, 64);
     /// > mempool_destroy(pool);
     /// > mempool_alloc(pool, GFP_KERNEL)
+    /// error: use after free: the pool was destroyed, or belonged to a machine that is gone
     /// ```
     ///
     /// Kernel: `mempool_destroy`, `mm/mempool.c`.
@@ -152,8 +164,11 @@ pub mod functions {
     /// ```vmlab
     /// > let pool = mempool_create(2, 500);
     /// > mempools()
+    /// SOURCE        MIN_NR  CURR_NR  FROM_SOURCE  FROM_RESERVE  SLEEPS
+    /// kmalloc(500)       2        2            0             0       0
     /// ```
     ///
+    /// Kernel: `mempool_t`, `include/linux/mempool.h`.
     /// Command: `mempools`
     pub fn mempools(ctx: NativeCallContext) -> Table {
         let bench = Bench::of(&ctx);

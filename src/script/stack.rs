@@ -18,8 +18,10 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("cc");
     /// > task_stack_page(p)
+    /// 0xffffc90000000000
     /// > let q = fork(p);
     /// > task_stack_page(q) - task_stack_page(p)
+    /// 32768
     /// ```
     ///
     /// Kernel: `task_stack_page`, `include/linux/sched/task_stack.h`. Gorman: 4.2.
@@ -31,8 +33,7 @@ pub mod functions {
         Ok(answer(desk.machine.stacks.get(pid).map(|stack| Address(stack.base.0)).ok_or(Errno::ESRCH)))
     }
 
-    /// Calls a function of the kernel on behalf of a task that needs so many bytes of its stack; answers the stack
-    /// pointer.
+    /// Calls a function of the kernel that needs so many bytes of a task's stack; answers the stack pointer.
     ///
     /// A stack cannot grow. Where it has a guard page, the first byte too many is a fault; where it has none, the end
     /// marker and somebody's page below are overwritten.
@@ -40,8 +41,18 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("deep");
     /// > kstack_push(p, 6000) - task_stack_page(p)
+    /// 10384
     /// > kstacks()
-    /// > for call in 0..3 { kstack_push(p, 4000); }
+    /// PID  STACK             END               USED  DEEPEST  MAPPED   COMM
+    ///   3  ffffc90000000000  ffffc90000004000  6000     6000  vmapped  deep
+    /// 16 KiB each; 0 wait for the next fork; nr_kernel_stack 16 kB
+    /// > for n in 0..3 { kstack_push(p, 4000); }
+    /// BUG: TASK stack guard page was hit at ffffc8fffffffff8 (stack is ffffc90000000000..ffffc90000004000)
+    ///  --> 1:17
+    ///   |
+    /// 1 | for n in 0..3 { kstack_push(p, 4000); }
+    ///   |                 ^^^^^^^^^^^
+    ///   the stack of task 3 holds 16384 bytes, 1616 too few; the page below is not mapped, so the first word that did not fit is a fault
     /// ```
     ///
     /// Kernel: `handle_stack_overflow`, `arch/x86/kernel/traps.c`. Gorman: 4.2.
@@ -60,7 +71,10 @@ pub mod functions {
     /// > let p = spawn("cc");
     /// > kstack_push(p, 1000);
     /// > kstack_pop(p, 1000) - task_stack_page(p)
+    /// 16384
     /// ```
+    ///
+    /// Kernel: `current_stack_pointer`, `arch/x86/include/asm/asm.h`.
     #[rhai_fn(return_raw)]
     pub fn kstack_pop(ctx: NativeCallContext, task: Who, bytes: Size) -> ScriptResult<OrErrno<Address>> {
         let bytes = args::size("the frame", &bytes)?;
@@ -76,7 +90,13 @@ pub mod functions {
     /// > let p = spawn("cc"); let q = spawn("ld");
     /// > exit(p);
     /// > kstacks()
+    /// PID  STACK             END               USED  DEEPEST  MAPPED   COMM
+    ///   4  ffffc90000008000  ffffc9000000c000     0        0  vmapped  ld
+    /// 16 KiB each; 1 wait for the next fork; nr_kernel_stack 16 kB
     /// > boot("classic"); let p = spawn("cc"); kstacks()
+    /// PID  STACK     END       USED  DEEPEST  MAPPED      COMM
+    ///   3  c2c38000  c2c3a000     0        0  direct map  cc
+    /// 8 KiB each; 0 wait for the next fork; nr_kernel_stack 8 kB
     /// ```
     ///
     /// Kernel: `alloc_thread_stack_node`, `kernel/fork.c`.
@@ -91,6 +111,7 @@ pub mod functions {
     /// > let p = spawn("cc");
     /// > kstack_push(p, 5000); kstack_pop(p, 5000);
     /// > stack_not_used(p)
+    /// 11384
     /// ```
     ///
     /// Kernel: `stack_not_used`, `include/linux/sched/task_stack.h`.

@@ -31,9 +31,9 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("hog");
     /// > vm(p)
-    /// PID: 3        TASK: ffff88800010c8c0  CPU: 0    COMMAND: "hog"
+    /// PID: 3        TASK: ffff888000400000  CPU: 0    COMMAND: "hog"
     ///        MM               PGD          RSS    TOTAL_VM
-    /// ffff888000248000  ffff888000400000    4k      156k
+    /// ffff888000420000  ffff88800041e000    4k      156k
     ///       VMA           START       END     FLAGS FILE
     /// ffff888000270098 7fffff6f8000 7fffff6fc000 c044411
     /// ffff888000270130 7fffff6fc000 7fffff6fe000 8040075
@@ -92,10 +92,10 @@ pub mod functions {
     /// VIRTUAL       PHYSICAL
     /// 7fffff6f6000  801000
     ///
-    ///    PGD: 4007f8 => 402067
-    ///    PUD: 402ff8 => 403067
-    ///    PMD: 403fd8 => 405067
-    ///    PTE: 4057b0 => 8000000000801867
+    ///    PGD: 41e7f8 => 41d067
+    ///    PUD: 41dff8 => 424067
+    ///    PMD: 424fd8 => 426067
+    ///    PTE: 4267b0 => 8000000000801867
     ///   PAGE: 801000
     ///
     ///       PTE         PHYSICAL  FLAGS
