@@ -171,6 +171,9 @@ impl Machine {
         if from_zero {
             self.add_rss(mm, Rss::Anon, 1);
         } else {
+            if flags.has(VmFlags::LOCKED) {
+                self.munlock_page(old, vma);
+            }
             self.page_remove_rmap(old);
             self.put_lru_page(old);
             self.free_page_and_swap_cache(old);
