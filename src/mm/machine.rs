@@ -5,6 +5,7 @@
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
 use crate::mm::config::{Config, ThpMode, ZoneType};
+use crate::mm::fs::{File, Fs};
 use crate::mm::gfp::Gfp;
 use crate::mm::memblock::Memblock;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
@@ -274,6 +275,10 @@ pub struct Machine {
     pub mms: Slots<Mm>,
     /// Tasks by pid, dead ones too.
     pub tasks: BTreeMap<Pid, Task>,
+    /// Files, with the pages of each.
+    pub files: Slots<File>,
+    /// What is mounted, and the names of files.
+    pub fs: Fs,
     /// Swap areas.
     pub swap: Vec<SwapArea>,
     /// Recent translations of each CPU.

@@ -6,10 +6,11 @@
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fs::{FileId, MAX_BYTES, MapFile};
 use crate::mm::machine::Machine;
 use crate::mm::pgtable::Pte;
 use crate::mm::task::{MmId, Pid};
-use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaId, VmaName, page_align};
+use crate::mm::vma::{VmFlags, Vma, VmaId, page_align};
 use crate::mm::vmstat::ZoneStat;
 
 /// One past the last user address with four levels of page tables.
@@ -61,6 +62,35 @@ impl Machine {
         prot: u64,
         flags: u64,
     ) -> Result<VirtAddr, Errno> {
+        self.do_mmap(pid, addr, len, prot, flags, None)
+    }
+
+    /// Maps pages of a file (`mmap` with a descriptor); the first address.
+    ///
+    /// # Errors
+    /// As [`Machine::mmap`]; `EACCES` when the descriptor does not allow it, `EOVERFLOW` beyond the last page a file can
+    /// have, `EOPNOTSUPP` for flags that `MAP_SHARED_VALIDATE` does not know.
+    pub fn mmap_file(
+        &mut self,
+        pid: Pid,
+        addr: VirtAddr,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: impl Into<MapFile>,
+    ) -> Result<VirtAddr, Errno> {
+        self.do_mmap(pid, addr, len, prot, flags & !map::ANONYMOUS, Some(file.into()))
+    }
+
+    fn do_mmap(
+        &mut self,
+        pid: Pid,
+        addr: VirtAddr,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: Option<MapFile>,
+    ) -> Result<VirtAddr, Errno> {
         let mm = self.mm_of(pid)?;
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -77,6 +107,10 @@ impl Machine {
             }
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::ENOMEM)?;
+        let last = file.map_or(0, |file| file.pgoff).checked_add(len >> PAGE_SHIFT);
+        if last.is_none_or(|last| file.is_some() && last > MAX_BYTES >> PAGE_SHIFT) {
+            return Err(Errno::EOVERFLOW);
+        }
         if self.mms[mm].vmas.len() as u64 > self.sysctl.max_map_count {
             return Err(Errno::ENOMEM);
         }
@@ -84,20 +118,38 @@ impl Machine {
         if flags & map::FIXED_NOREPLACE != 0 && self.find_vma_intersection(mm, start, start + len).is_some() {
             return Err(Errno::EEXIST);
         }
-        let vm_flags = self.mmap_flags(mm, prot, flags)?;
-        self.as_task(pid, |m| m.mmap_region(pid, mm, start, len, vm_flags))
+        let vm_flags = self.mmap_flags(mm, prot, flags, file)?;
+        self.as_task(pid, |m| m.with_file(file, |m| m.mmap_region(pid, mm, start, len, vm_flags, file)))
     }
 
-    /// The area's flags from `prot` and `flags`.
-    fn mmap_flags(&self, mm: MmId, prot: u64, flags: u64) -> Result<VmFlags, Errno> {
+    /// The area's flags from `prot`, `flags` and what the descriptor allows.
+    fn mmap_flags(&self, mm: MmId, prot: u64, flags: u64, file: Option<MapFile>) -> Result<VmFlags, Errno> {
         let mut vm = VmFlags(prot & 7).with(VmFlags::MAY_ALL).with(self.mms[mm].def_flags);
-        if flags & map::ANONYMOUS == 0 {
+        if flags & map::ANONYMOUS == 0 && file.is_none() {
             return Err(Errno::EBADF);
         }
-        match flags & map::TYPE {
-            map::SHARED => vm = vm.with(VmFlags::SHARED).with(VmFlags::MAYSHARE),
-            map::PRIVATE => {}
+        let shared = match flags & map::TYPE {
+            map::SHARED => true,
+            map::PRIVATE => false,
+            map::SHARED_VALIDATE if file.is_some() => true,
             _ => return Err(Errno::EINVAL),
+        };
+        if shared {
+            vm = vm.with(VmFlags::SHARED).with(VmFlags::MAYSHARE);
+        }
+        if let Some(file) = file {
+            if shared && prot & prot::WRITE != 0 && !file.mode.write {
+                return Err(Errno::EACCES);
+            }
+            if shared && !file.mode.write {
+                vm = vm.without(VmFlags::MAYWRITE.with(VmFlags::SHARED));
+            }
+            if !file.mode.read {
+                return Err(Errno::EACCES);
+            }
+            if flags & map::GROWSDOWN != 0 {
+                return Err(Errno::EINVAL);
+            }
         }
         if flags & map::GROWSDOWN != 0 {
             vm = vm.with(VmFlags::GROWSDOWN);
@@ -120,6 +172,7 @@ impl Machine {
         start: u64,
         len: u64,
         flags: VmFlags,
+        file: Option<MapFile>,
     ) -> Result<VirtAddr, Errno> {
         let pages = len >> PAGE_SHIFT;
         let end = start + len;
@@ -134,20 +187,18 @@ impl Machine {
             flags = flags.with(VmFlags::ACCOUNT);
             self.committed_as += pages;
         }
-        let pgoff = start >> PAGE_SHIFT;
-        if !self.expand_neighbour(mm, start, end, flags, pgoff) {
-            let name = VmaName::None;
-            let vma = Vma {
-                mm,
-                start,
-                end,
-                flags,
-                pgoff,
-                anon_vma: None,
-                chain: Vec::new(),
-                name,
-                swap_ra: SwapRa::default(),
-            };
+        let (file, pgoff) = match file {
+            Some(file) => (Some(file.id), file.pgoff),
+            // Shared memory without a file gets one of the kernel's own.
+            None if flags.has(VmFlags::SHARED) => (Some(self.shmem_zero_setup(len, flags)?), 0),
+            None => (None, start >> PAGE_SHIFT),
+        };
+        if !self.expand_neighbour(mm, start, end, flags, file, pgoff) {
+            let mut vma = Vma::new(mm, start..end, flags, pgoff);
+            if let Some(file) = file {
+                vma.file = Some(file);
+                vma.writenotify = self.files[file].can_writeback();
+            }
             self.insert_vma(vma);
         }
         self.mark_soft_dirty(mm, start);
@@ -167,16 +218,24 @@ impl Machine {
     }
 
     /// Lets a neighbour grow over `start..end`: the next one is asked first, as in 6.1 (`mmap_region`, `vma_expand`).
-    fn expand_neighbour(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, pgoff: u64) -> bool {
+    fn expand_neighbour(
+        &mut self,
+        mm: MmId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+        file: Option<FileId>,
+        pgoff: u64,
+    ) -> bool {
         if flags.any(VmFlags::SPECIAL) {
             return false;
         }
         let pages = (end - start) >> PAGE_SHIFT;
         let next = self.mms[mm].vmas.get(&end).copied();
-        let next = next.filter(|n| self.can_merge_before(*n, flags, None, pgoff + pages));
+        let next = next.filter(|n| self.can_merge_before(*n, flags, None, file, pgoff + pages));
         let anon = next.and_then(|n| self.vmas[n].anon_vma);
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
-        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, pgoff));
+        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
         match (prev, next) {
             (Some(prev), next) => {
                 let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
@@ -411,7 +470,8 @@ impl Machine {
     pub(crate) fn change_protection(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags) {
         const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
         let pgd = self.mms[mm].pgd;
-        let prot = flags.page_prot();
+        let prot =
+            self.find_vma(mm, VirtAddr(start)).map_or(flags.page_prot(), |id| self.vmas[id].page_prot());
         let mut changed = false;
         let mut at = start;
         while at < end {
@@ -423,7 +483,8 @@ impl Machine {
                     if pte.is_present() {
                         // An exclusive page that was written may be written again without a fault.
                         let exclusive = !pte.has(Pte::SPECIAL)
-                            && self.mem_map.page(pte.pfn()).is(crate::mm::page::PageFlags::EXCLUSIVE);
+                            && (flags.has(VmFlags::SHARED)
+                                || self.mem_map.page(pte.pfn()).is(crate::mm::page::PageFlags::EXCLUSIVE));
                         let writable = flags.has(VmFlags::WRITE)
                             && exclusive
                             && pte.has(Pte::DIRTY)
@@ -480,20 +541,8 @@ impl Machine {
         }
         self.as_task(pid, |m| m.vm_enough_memory(pages))?;
         self.committed_as += pages;
-        if !self.expand_neighbour(mm, start, start + len, flags, start >> PAGE_SHIFT) {
-            let (end, pgoff) = (start + len, start >> PAGE_SHIFT);
-            let vma = Vma {
-                mm,
-                start,
-                end,
-                flags,
-                pgoff,
-                anon_vma: None,
-                chain: Vec::new(),
-                name: VmaName::None,
-                swap_ra: SwapRa::default(),
-            };
-            self.insert_vma(vma);
+        if !self.expand_neighbour(mm, start, start + len, flags, None, start >> PAGE_SHIFT) {
+            self.insert_vma(Vma::new(mm, start..start + len, flags, start >> PAGE_SHIFT));
         }
         self.mark_soft_dirty(mm, start);
         self.vm_stat_account(mm, flags, pages as i64);

@@ -20,6 +20,11 @@
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
 //! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
+//! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
+//! | [`xarray`] | `lib/xarray.c` | 10.2 |
+//! | [`filemap`] | `mm/filemap.c` | 10.2 |
+//! | [`truncate`] | `mm/truncate.c` | 10.3 |
+//! | [`shmem`] | `mm/shmem.c` | 12 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
 //! | [`mmap`] | `mm/mmap.c`, `mm/mprotect.c` | 4 |
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
@@ -52,7 +57,9 @@ pub mod compaction;
 pub mod config;
 pub mod debug;
 pub mod errno;
+pub mod filemap;
 pub mod fork;
+pub mod fs;
 pub mod gfp;
 pub mod kthread;
 pub mod lru;
@@ -73,6 +80,7 @@ pub mod page_writeback;
 pub mod pgtable;
 pub mod printk;
 pub mod rmap;
+pub mod shmem;
 pub mod show_mem;
 pub mod slots;
 pub mod swapfile;
@@ -80,10 +88,12 @@ pub mod sysctl;
 pub mod task;
 pub mod tlb;
 pub mod trace;
+pub mod truncate;
 pub mod util;
 pub mod va_layout;
 pub mod vma;
 pub mod vmscan;
 pub mod vmstat;
+pub mod xarray;
 
 pub use machine::Machine;

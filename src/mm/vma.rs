@@ -6,12 +6,14 @@
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fs::FileId;
 use crate::mm::machine::Machine;
 use crate::mm::pgtable::Pte;
 use crate::mm::rmap::AnonVmaId;
 use crate::mm::slots::Id;
 use crate::mm::task::MmId;
 use std::fmt;
+use std::ops::Range;
 
 /// Number of an area.
 pub type VmaId = Id<Vma>;
@@ -145,6 +147,10 @@ pub struct Vma {
     pub anon_vma: Option<AnonVmaId>,
     /// Every anon_vma whose pages may be mapped here: its own and its ancestors'.
     pub chain: Vec<AnonVmaId>,
+    /// The file behind it (`vm_file`).
+    pub file: Option<FileId>,
+    /// The first write to a page must be seen, so that entries start without the right to write (`vma_wants_writenotify`).
+    pub writenotify: bool,
     /// A special area's name.
     pub name: VmaName,
     /// Swap readahead: last address, window and hits.
@@ -170,6 +176,23 @@ impl Default for SwapRa {
 }
 
 impl Vma {
+    /// An area that maps nothing yet, of no file.
+    pub fn new(mm: MmId, range: Range<u64>, flags: VmFlags, pgoff: u64) -> Vma {
+        Vma {
+            mm,
+            start: range.start,
+            end: range.end,
+            flags,
+            pgoff,
+            anon_vma: None,
+            chain: Vec::new(),
+            file: None,
+            writenotify: false,
+            name: VmaName::None,
+            swap_ra: SwapRa::default(),
+        }
+    }
+
     /// Pages of the area.
     #[inline]
     pub fn pages(&self) -> u64 {
@@ -195,9 +218,20 @@ impl Vma {
         (offset < self.pages()).then(|| VirtAddr(self.start + (offset << PAGE_SHIFT)))
     }
 
-    /// No file behind it.
+    /// No file behind it (`vma_is_anonymous`).
+    #[inline]
     pub fn is_anonymous(&self) -> bool {
-        self.name == VmaName::None
+        self.file.is_none() && self.name == VmaName::None
+    }
+
+    /// Bits of a present entry of this area (`vm_page_prot`).
+    #[inline]
+    pub fn page_prot(&self) -> u64 {
+        if self.writenotify {
+            self.flags.without(VmFlags::SHARED).page_prot()
+        } else {
+            self.flags.page_prot()
+        }
     }
 }
 
@@ -254,9 +288,12 @@ impl Machine {
 
     /// Adds an area; nothing may be there.
     pub(crate) fn insert_vma(&mut self, vma: Vma) -> VmaId {
-        let (mm, start) = (vma.mm, vma.start);
+        let (mm, start, file, pgoff) = (vma.mm, vma.start, vma.file, vma.pgoff);
         let id = self.vmas.insert(vma);
         self.mms[mm].vmas.insert(start, id);
+        if let Some(file) = file {
+            self.files[file].i_mmap.insert((pgoff, id));
+        }
         id
     }
 
@@ -269,14 +306,23 @@ impl Machine {
             if mm.vma_cache == Some(id) {
                 mm.vma_cache = None;
             }
+            if let Some(file) = vma.file {
+                self.files[file].i_mmap.remove(&(vma.pgoff, id));
+                self.iput(file);
+            }
         }
     }
 
     /// Changes an area's borders (`__vma_adjust`).
     pub(crate) fn adjust_vma(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
-        let (mm, old) = (vma.mm, vma.start);
+        let (mm, old, old_pgoff, file) = (vma.mm, vma.start, vma.pgoff, vma.file);
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
+        if let Some(file) = file.filter(|_| old_pgoff != pgoff) {
+            let i_mmap = &mut self.files[file].i_mmap;
+            i_mmap.remove(&(old_pgoff, id));
+            i_mmap.insert((pgoff, id));
+        }
         if old != start {
             self.mms[mm].vmas.remove(&old);
             self.mms[mm].vmas.insert(start, id);
@@ -322,10 +368,13 @@ impl Machine {
         a == b
     }
 
-    fn mergeable(&self, id: VmaId, flags: VmFlags) -> bool {
+    /// Would an area with these flags and this file be one with it? (`is_mergeable_vma`)
+    fn mergeable(&self, id: VmaId, flags: VmFlags, file: Option<FileId>) -> bool {
         let vma = &self.vmas[id];
         vma.flags.without(VmFlags::SOFTDIRTY) == flags.without(VmFlags::SOFTDIRTY)
             && vma.name == VmaName::None
+            && vma.file == file
+            && !file.is_some_and(|file| self.closes_with_area(file))
     }
 
     /// Could a mapping that begins with page `pgoff` be the area's continuation? (`can_vma_merge_after`)
@@ -334,10 +383,11 @@ impl Machine {
         id: VmaId,
         flags: VmFlags,
         anon: Option<AnonVmaId>,
+        file: Option<FileId>,
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags)
+        self.mergeable(id, flags, file)
             && self.mergeable_anon(anon, vma.anon_vma, Some(id))
             && vma.pgoff + vma.pages() == pgoff
     }
@@ -348,10 +398,13 @@ impl Machine {
         id: VmaId,
         flags: VmFlags,
         anon: Option<AnonVmaId>,
+        file: Option<FileId>,
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags) && self.mergeable_anon(anon, vma.anon_vma, Some(id)) && vma.pgoff == pgoff
+        self.mergeable(id, flags, file)
+            && self.mergeable_anon(anon, vma.anon_vma, Some(id))
+            && vma.pgoff == pgoff
     }
 
     /// Joins `start..end`, an existing area's part about to get `flags`, with its neighbours (`vma_merge`).
@@ -363,15 +416,15 @@ impl Machine {
         if flags.any(VmFlags::SPECIAL) {
             return None;
         }
-        let (mm, anon) = (self.vmas[mid].mm, self.vmas[mid].anon_vma);
+        let (mm, anon, file) = (self.vmas[mid].mm, self.vmas[mid].anon_vma, self.vmas[mid].file);
         let pgoff = self.vmas[mid].pgoff + ((start - self.vmas[mid].start) >> PAGE_SHIFT);
         let pages = (end - start) >> PAGE_SHIFT;
         let prev = if self.vmas[mid].start < start { Some(mid) } else { self.find_vma_prev(mm, start) };
         let prev = prev.filter(|p| {
-            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, pgoff)
+            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff)
         });
         let next = self.mms[mm].vmas.get(&end).copied();
-        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, pgoff + pages));
+        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         let whole = self.vmas[mid].start == start && self.vmas[mid].end == end;
         match (prev, next) {
             (Some(prev), Some(next))
