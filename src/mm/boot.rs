@@ -221,6 +221,7 @@ impl Machine {
             faulting: None,
             files: Slots::default(),
             fs: Fs::default(),
+            shm: Default::default(),
             swap: Vec::new(),
             swap_turn: 0,
             io: VecDeque::new(),

@@ -310,6 +310,9 @@ impl Machine {
         if file.nlink == 0 && file.opens == 0 && file.i_mmap.is_empty() {
             self.truncate_inode_pages(id, 0);
             self.shmem_evict_inode(id);
+            if let Some(segment) = self.files[id].shmem().and_then(|shmem| shmem.segment) {
+                self.shm.segments.remove(&segment);
+            }
             self.files.remove(id);
         }
     }

@@ -17,6 +17,7 @@ use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
+use crate::mm::shm::Shm;
 use crate::mm::slots::Slots;
 use crate::mm::swapfile::{Io, SwapArea};
 use crate::mm::sysctl::Sysctl;
@@ -279,6 +280,8 @@ pub struct Machine {
     pub files: Slots<File>,
     /// What is mounted, and the names of files.
     pub fs: Fs,
+    /// Segments of System V shared memory.
+    pub shm: Shm,
     /// Swap areas.
     pub swap: Vec<SwapArea>,
     /// Recent translations of each CPU.

@@ -25,6 +25,10 @@
 //! | [`filemap`] | `mm/filemap.c` | 10.2 |
 //! | [`truncate`] | `mm/truncate.c` | 10.3 |
 //! | [`shmem`] | `mm/shmem.c` | 12 |
+//! | [`shm`] | `ipc/shm.c` | 12.6 |
+//! | [`msync`] | `mm/msync.c` | 4.4 |
+//! | [`mincore`] | `mm/mincore.c` | 4.4 |
+//! | [`fadvise`] | `mm/fadvise.c` | 10 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
 //! | [`mmap`] | `mm/mmap.c`, `mm/mprotect.c` | 4 |
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
@@ -57,6 +61,7 @@ pub mod compaction;
 pub mod config;
 pub mod debug;
 pub mod errno;
+pub mod fadvise;
 pub mod filemap;
 pub mod fork;
 pub mod fs;
@@ -67,9 +72,11 @@ pub mod machine;
 pub mod memblock;
 pub mod memory;
 pub mod migrate;
+pub mod mincore;
 pub mod mm_init;
 pub mod mmap;
 pub mod mmzone;
+pub mod msync;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
@@ -80,6 +87,7 @@ pub mod page_writeback;
 pub mod pgtable;
 pub mod printk;
 pub mod rmap;
+pub mod shm;
 pub mod shmem;
 pub mod show_mem;
 pub mod slots;
