@@ -19,6 +19,7 @@ mod layout;
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::fs::Fs;
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::memblock::Memblock;
@@ -218,6 +219,9 @@ impl Machine {
             committed_as: 0,
             last_fault: FaultRecord::default(),
             faulting: None,
+            files: Slots::default(),
+            fs: Fs::default(),
+            shm: Default::default(),
             swap: Vec::new(),
             swap_turn: 0,
             io: VecDeque::new(),

@@ -193,20 +193,15 @@ impl Machine {
 
     /// Makes a hole in the file behind a shared area (`madvise_remove`).
     fn madvise_remove(&mut self, id: VmaId, start: u64, end: u64) -> Result<(), Errno> {
-        let flags = self.vmas[id].flags;
-        if flags.has(VmFlags::LOCKED) || self.vmas[id].is_private_anonymous() {
+        let vma = &self.vmas[id];
+        let Some(file) = vma.file.filter(|_| !vma.flags.has(VmFlags::LOCKED)) else {
             return Err(Errno::EINVAL);
-        }
-        if !flags.has(VmFlags::SHARED.with(VmFlags::WRITE)) {
+        };
+        if !vma.flags.has(VmFlags::SHARED.with(VmFlags::WRITE)) {
             return Err(Errno::EACCES);
         }
-        self.punch_hole(id, start, end)
-    }
-
-    /// The pages of a range that an area maps now, each with its address.
-    fn present_pages(&self, id: VmaId, start: u64, end: u64) -> Vec<VirtAddr> {
-        let pgd = self.mms[self.vmas[id].mm].pgd;
-        let pages = (start..end).step_by(PAGE_SIZE as usize).map(VirtAddr);
-        pages.filter(|addr| self.tables.pte(pgd, *addr).is_present()).collect()
+        let (first, last) = (vma.index_of(VirtAddr(start)), vma.index_of(VirtAddr(end - PAGE_SIZE)));
+        self.punch_hole(file, first, last);
+        Ok(())
     }
 }

@@ -1,50 +1,60 @@
-//! Which pages of a range are in memory.
+//! mincore: which pages of a range are in memory.
 //!
-//! Kernel: `mm/mincore.c`.
-//! Fidelity: faithful — entries, the swap cache, the order of refusals.
+//! Gorman 4.4. Kernel: `mm/mincore.c`.
+//! Fidelity: faithful — what counts as in memory for anonymous pages, files, tmpfs and swap. Absent — the check whether
+//! the task may write to the file.
 
-use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::mmap::TASK_SIZE;
+use crate::mm::page::PageFlags;
+use crate::mm::pgtable::SwapEntry;
+use crate::mm::shmem::entry_to_swap;
 use crate::mm::task::Pid;
-use crate::mm::vma::VmaId;
+use crate::mm::vma::{Vma, page_align};
 
 impl Machine {
-    /// Says of each page of a range whether it could be used without reading it from anywhere (`mincore`).
+    /// For each page of a range, whether it is in memory: mapped, or at hand in a cache (`mincore`).
     ///
     /// # Errors
-    /// `EINVAL` for a misaligned address, `ENOMEM` for a hole or beyond the address space, `ESRCH`.
-    pub fn mincore(&self, pid: Pid, addr: VirtAddr, len: u64) -> Result<Vec<bool>, Errno> {
+    /// `EINVAL` for a misaligned address, `ENOMEM` for a hole in the range, `ESRCH`.
+    pub fn mincore(&mut self, pid: Pid, addr: VirtAddr, len: u64) -> Result<Vec<bool>, Errno> {
         let mm = self.mm_of(pid)?;
         if !addr.is_aligned() {
             return Err(Errno::EINVAL);
         }
-        let end = addr.0.checked_add(len).filter(|end| *end <= TASK_SIZE).ok_or(Errno::ENOMEM)?;
-        let mut resident = Vec::new();
+        let end = page_align(len).and_then(|len| addr.0.checked_add(len)).filter(|end| *end <= TASK_SIZE);
+        let end = end.ok_or(Errno::ENOMEM)?;
+        let mut pages = Vec::new();
         let mut at = addr.0;
         while at < end {
-            let found = self.find_vma(mm, VirtAddr(at)).filter(|id| self.vmas[*id].start <= at);
-            let id = found.ok_or(Errno::ENOMEM)?;
-            let stop = self.vmas[id].end.min(end);
-            resident.extend((at..stop).step_by(PAGE_SIZE as usize).map(|page| self.is_incore(id, page)));
-            at = page_end(at, stop);
+            let vma = self.find_vma(mm, VirtAddr(at)).map(|id| &self.vmas[id]);
+            let vma = vma.filter(|vma| vma.start <= at).ok_or(Errno::ENOMEM)?;
+            let stop = vma.end.min(end);
+            pages.extend((at..stop).step_by(PAGE_SIZE as usize).map(|at| self.is_in_core(vma, VirtAddr(at))));
+            at = stop;
         }
-        Ok(resident)
+        Ok(pages)
     }
 
-    /// Is this page of an area in memory?
-    fn is_incore(&self, id: VmaId, addr: u64) -> bool {
-        let vma = &self.vmas[id];
-        let pte = self.tables.pte(self.mms[vma.mm].pgd, VirtAddr(addr));
+    fn is_in_core(&self, vma: &Vma, addr: VirtAddr) -> bool {
+        let pte = self.tables.pte(self.mms[vma.mm].pgd, addr);
+        if pte.is_present() {
+            return true;
+        }
         if pte.is_swap() {
-            return self.lookup_swap_cache(pte.swap_entry()).is_some();
+            return self.is_cached_slot(pte.swap_entry());
         }
-        pte.is_present()
+        let Some(file) = vma.file else { return false };
+        let entry = self.files[file].pages.load(vma.index_of(addr));
+        match entry.as_page() {
+            Some(pfn) => self.mem_map.page(pfn).is(PageFlags::UPTODATE),
+            None => entry_to_swap(entry).is_some_and(|slot| self.is_cached_slot(slot)),
+        }
     }
-}
 
-/// Where the page after the last one looked at begins.
-fn page_end(at: u64, stop: u64) -> u64 {
-    at + ((stop - at).div_ceil(PAGE_SIZE) << PAGE_SHIFT)
+    fn is_cached_slot(&self, slot: SwapEntry) -> bool {
+        self.lookup_swap_cache(slot).is_some()
+    }
 }

@@ -189,13 +189,7 @@ impl Machine {
     }
 
     /// Changes the locks of all areas of a range (`apply_vma_lock_flags`).
-    fn apply_vma_lock_flags(
-        &mut self,
-        mm: MmId,
-        start: u64,
-        len: u64,
-        locks: VmFlags,
-    ) -> Result<(), Errno> {
+    fn apply_vma_lock_flags(&mut self, mm: MmId, start: u64, len: u64, locks: VmFlags) -> Result<(), Errno> {
         let end = start.checked_add(len).ok_or(Errno::EINVAL)?;
         let mut at = start;
         while at < end {
@@ -269,7 +263,7 @@ impl Machine {
         if !self.mem_map.page(pfn).is(PageFlags::MLOCKED) {
             return;
         }
-        let others = self.rmap_anon(pfn);
+        let others = self.rmap(pfn);
         if others.iter().any(|(id, ..)| *id != by && self.vmas[*id].flags.has(VmFlags::LOCKED)) {
             return;
         }

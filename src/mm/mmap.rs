@@ -6,9 +6,10 @@
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fs::{FileId, MAX_BYTES, MapFile};
 use crate::mm::machine::Machine;
 use crate::mm::task::{MmId, Pid};
-use crate::mm::vma::{VmFlags, Vma, VmaId, page_align};
+use crate::mm::vma::{NewArea, VmFlags, Vma, VmaId, page_align};
 use crate::mm::vmstat::ZoneStat;
 
 /// One past the last user address with four levels of page tables.
@@ -61,6 +62,35 @@ impl Machine {
         prot: u64,
         flags: u64,
     ) -> Result<VirtAddr, Errno> {
+        self.do_mmap(pid, addr, len, prot, flags, None)
+    }
+
+    /// Maps pages of a file (`mmap` with a descriptor); the first address.
+    ///
+    /// # Errors
+    /// As [`Machine::mmap`]; `EACCES` when the descriptor does not allow it, `EOVERFLOW` beyond the last page a file can
+    /// have, `EOPNOTSUPP` for flags that `MAP_SHARED_VALIDATE` does not know.
+    pub fn mmap_file(
+        &mut self,
+        pid: Pid,
+        addr: VirtAddr,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: impl Into<MapFile>,
+    ) -> Result<VirtAddr, Errno> {
+        self.do_mmap(pid, addr, len, prot, flags & !map::ANONYMOUS, Some(file.into()))
+    }
+
+    fn do_mmap(
+        &mut self,
+        pid: Pid,
+        addr: VirtAddr,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: Option<MapFile>,
+    ) -> Result<VirtAddr, Errno> {
         let mm = self.mm_of(pid)?;
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -81,6 +111,10 @@ impl Machine {
             }
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::ENOMEM)?;
+        let last = file.map_or(0, |file| file.pgoff).checked_add(len >> PAGE_SHIFT);
+        if last.is_none_or(|last| file.is_some() && last > MAX_BYTES >> PAGE_SHIFT) {
+            return Err(Errno::EOVERFLOW);
+        }
         if self.mms[mm].vmas.len() as u64 > self.sysctl.max_map_count {
             return Err(Errno::ENOMEM);
         }
@@ -88,12 +122,13 @@ impl Machine {
         if flags & map::FIXED_NOREPLACE != 0 && self.find_vma_intersection(mm, start, start + len).is_some() {
             return Err(Errno::EEXIST);
         }
-        let vm_flags = self.mmap_flags(mm, prot, flags)?;
+        let vm_flags = self.mmap_flags(mm, prot, flags, file)?;
         if flags & map::LOCKED != 0 && !self.can_do_mlock(pid) {
             return Err(Errno::EPERM);
         }
         self.mlock_future_check(pid, mm, vm_flags, len)?;
-        let result = self.as_task(pid, |m| m.mmap_region(pid, mm, start, len, vm_flags))?;
+        let result =
+            self.as_task(pid, |m| m.with_file(file, |m| m.mmap_region(pid, mm, start, len, vm_flags, file)))?;
         let populate = flags & (map::POPULATE | map::NONBLOCK) == map::POPULATE;
         if populate || vm_flags.has(VmFlags::LOCKED) {
             // A page that cannot be had now comes at its first use: that is no error.
@@ -103,16 +138,34 @@ impl Machine {
         Ok(result)
     }
 
-    /// The area's flags from `prot` and `flags`.
-    fn mmap_flags(&self, mm: MmId, prot: u64, flags: u64) -> Result<VmFlags, Errno> {
+    /// The area's flags from `prot`, `flags` and what the descriptor allows.
+    fn mmap_flags(&self, mm: MmId, prot: u64, flags: u64, file: Option<MapFile>) -> Result<VmFlags, Errno> {
         let mut vm = VmFlags(prot & 7).with(VmFlags::MAY_ALL).with(self.mms[mm].def_flags);
-        if flags & map::ANONYMOUS == 0 {
+        if flags & map::ANONYMOUS == 0 && file.is_none() {
             return Err(Errno::EBADF);
         }
-        match flags & map::TYPE {
-            map::SHARED => vm = vm.with(VmFlags::SHARED).with(VmFlags::MAYSHARE),
-            map::PRIVATE => {}
+        let shared = match flags & map::TYPE {
+            map::SHARED => true,
+            map::PRIVATE => false,
+            map::SHARED_VALIDATE if file.is_some() => true,
             _ => return Err(Errno::EINVAL),
+        };
+        if shared {
+            vm = vm.with(VmFlags::SHARED).with(VmFlags::MAYSHARE);
+        }
+        if let Some(file) = file {
+            if shared && prot & prot::WRITE != 0 && !file.mode.write {
+                return Err(Errno::EACCES);
+            }
+            if shared && !file.mode.write {
+                vm = vm.without(VmFlags::MAYWRITE.with(VmFlags::SHARED));
+            }
+            if !file.mode.read {
+                return Err(Errno::EACCES);
+            }
+            if flags & map::GROWSDOWN != 0 {
+                return Err(Errno::EINVAL);
+            }
         }
         if flags & map::GROWSDOWN != 0 {
             vm = vm.with(VmFlags::GROWSDOWN);
@@ -135,6 +188,7 @@ impl Machine {
         start: u64,
         len: u64,
         flags: VmFlags,
+        file: Option<MapFile>,
     ) -> Result<VirtAddr, Errno> {
         let pages = len >> PAGE_SHIFT;
         let end = start + len;
@@ -149,14 +203,24 @@ impl Machine {
             flags = flags.with(VmFlags::ACCOUNT);
             self.committed_as += pages;
         }
-        let pgoff = start >> PAGE_SHIFT;
-        if !self.expand_neighbour(mm, start, end, flags, pgoff)
-            && let Err(errno) = self.vm_area_alloc(Vma::new(mm, start..end, flags, pgoff))
-        {
-            if flags.has(VmFlags::ACCOUNT) {
-                self.committed_as -= pages;
+        let (file, pgoff) = match file {
+            Some(file) => (Some(file.id), file.pgoff),
+            // Shared memory without a file gets one of the kernel's own.
+            None if flags.has(VmFlags::SHARED) => (Some(self.shmem_zero_setup(len, flags)?), 0),
+            None => (None, start >> PAGE_SHIFT),
+        };
+        if !self.expand_neighbour(mm, start, end, flags, file, pgoff) {
+            let mut vma = Vma::new(mm, start..end, flags, pgoff);
+            if let Some(file) = file {
+                vma.file = Some(file);
+                vma.writenotify = self.files[file].can_writeback();
             }
-            return Err(errno);
+            if let Err(errno) = self.vm_area_alloc(vma) {
+                if flags.has(VmFlags::ACCOUNT) {
+                    self.committed_as -= pages;
+                }
+                return Err(errno);
+            }
         }
         self.mark_soft_dirty(mm, start);
         self.vm_stat_account(mm, flags, pages as i64);
@@ -175,21 +239,31 @@ impl Machine {
     }
 
     /// Lets a neighbour grow over `start..end`: the next one is asked first, as in 6.1 (`mmap_region`, `vma_expand`).
-    fn expand_neighbour(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, pgoff: u64) -> bool {
+    fn expand_neighbour(
+        &mut self,
+        mm: MmId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+        file: Option<FileId>,
+        pgoff: u64,
+    ) -> bool {
         if flags.any(VmFlags::SPECIAL) {
             return false;
         }
         // Since 6.12 a new mapping is merged as mremap always did it: when both neighbours fit but not each other, the
         // previous one grows.
         if self.config.kernel_since(6, 12) {
-            return self.vma_merge_new(mm, start..end, flags, None, None, pgoff).is_some();
+            return self
+                .vma_merge_new(mm, NewArea { range: start..end, flags, file, pgoff, like: None })
+                .is_some();
         }
         let pages = (end - start) >> PAGE_SHIFT;
         let next = self.mms[mm].vmas.get(&end).copied();
-        let next = next.filter(|n| self.can_merge_before(*n, flags, None, pgoff + pages));
+        let next = next.filter(|n| self.can_merge_before(*n, flags, None, file, pgoff + pages));
         let anon = next.and_then(|n| self.vmas[n].anon_vma);
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
-        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, pgoff));
+        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
         match (prev, next) {
             (Some(prev), next) => {
                 let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
@@ -397,7 +471,7 @@ impl Machine {
         self.as_task(pid, |m| m.vm_enough_memory(pages))?;
         let pgoff = start >> PAGE_SHIFT;
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
-        match prev.filter(|p| self.can_merge_after(*p, flags, None, pgoff)) {
+        match prev.filter(|p| self.can_merge_after(*p, flags, None, None, pgoff)) {
             Some(prev) => {
                 let (first, pgoff) = (self.vmas[prev].start, self.vmas[prev].pgoff);
                 self.adjust_vma(prev, first, end, pgoff);

@@ -20,13 +20,21 @@
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
 //! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
+//! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
+//! | [`xarray`] | `lib/xarray.c` | 10.2 |
+//! | [`filemap`] | `mm/filemap.c` | 10.2 |
+//! | [`truncate`] | `mm/truncate.c` | 10.3 |
+//! | [`shmem`] | `mm/shmem.c` | 12 |
+//! | [`shm`] | `ipc/shm.c` | 12.6 |
+//! | [`msync`] | `mm/msync.c` | 4.4 |
+//! | [`mincore`] | `mm/mincore.c` | 4.4 |
+//! | [`fadvise`] | `mm/fadvise.c` | 10 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
 //! | [`mmap`] | `mm/mmap.c` | 4 |
 //! | [`mprotect`] | `mm/mprotect.c` | 4 |
 //! | [`mremap`] | `mm/mremap.c` | 4 |
 //! | [`mlock`] | `mm/mlock.c` | 4 |
 //! | [`madvise`] | `mm/madvise.c` | |
-//! | [`mincore`] | `mm/mincore.c` | |
 //! | [`sys`] | `kernel/sys.c` | |
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
 //! | [`tlb`] | `arch/x86/mm/tlb.c` | 3.8 |
@@ -58,7 +66,10 @@ pub mod compaction;
 pub mod config;
 pub mod debug;
 pub mod errno;
+pub mod fadvise;
+pub mod filemap;
 pub mod fork;
+pub mod fs;
 pub mod gfp;
 pub mod kthread;
 pub mod lru;
@@ -74,6 +85,7 @@ pub mod mmap;
 pub mod mmzone;
 pub mod mprotect;
 pub mod mremap;
+pub mod msync;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
@@ -84,6 +96,8 @@ pub mod page_writeback;
 pub mod pgtable;
 pub mod printk;
 pub mod rmap;
+pub mod shm;
+pub mod shmem;
 pub mod show_mem;
 pub mod slots;
 pub mod swapfile;
@@ -92,10 +106,12 @@ pub mod sysctl;
 pub mod task;
 pub mod tlb;
 pub mod trace;
+pub mod truncate;
 pub mod util;
 pub mod va_layout;
 pub mod vma;
 pub mod vmscan;
 pub mod vmstat;
+pub mod xarray;
 
 pub use machine::Machine;

@@ -27,14 +27,7 @@ impl Machine {
         result
     }
 
-    fn do_mprotect(
-        &mut self,
-        pid: Pid,
-        mm: MmId,
-        addr: VirtAddr,
-        len: u64,
-        prot: u64,
-    ) -> Result<(), Errno> {
+    fn do_mprotect(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, len: u64, prot: u64) -> Result<(), Errno> {
         const ACCESS: u64 = prot::READ | prot::WRITE | prot::EXEC;
         let grows = prot & (prot::GROWSDOWN | prot::GROWSUP);
         let access = prot & !grows;
@@ -93,7 +86,11 @@ impl Machine {
         flags: VmFlags,
     ) -> Result<(), Errno> {
         const UNCHARGED: VmFlags = VmFlags(
-            VmFlags::ACCOUNT.0 | VmFlags::WRITE.0 | VmFlags::HUGETLB.0 | VmFlags::SHARED.0 | VmFlags::NORESERVE.0,
+            VmFlags::ACCOUNT.0
+                | VmFlags::WRITE.0
+                | VmFlags::HUGETLB.0
+                | VmFlags::SHARED.0
+                | VmFlags::NORESERVE.0,
         );
         let old = self.vmas[id].flags;
         if flags == old {
@@ -141,7 +138,7 @@ impl Machine {
         const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
         let (mm, flags) = (self.vmas[id].mm, self.vmas[id].flags);
         let pgd = self.mms[mm].pgd;
-        let prot = flags.page_prot();
+        let prot = self.vmas[id].page_prot();
         let mut changed = false;
         let mut at = start;
         while at < end {
@@ -171,15 +168,15 @@ impl Machine {
 
     /// May an entry become writable without a fault? (`can_change_pte_writable`)
     fn can_change_pte_writable(&self, flags: VmFlags, pte: Pte) -> bool {
-        if !flags.has(VmFlags::WRITE) || flags.has(VmFlags::SHARED) || !pte.is_valid() {
+        if !flags.has(VmFlags::WRITE) || !pte.is_valid() || pte.has(Pte::SPECIAL) {
             return false;
         }
         // Since 6.2 a clean page of one process alone will do: its first write sets the mark without a fault.
-        let written = pte.has(Pte::DIRTY) || self.config.kernel_since(6, 2);
+        let shared = flags.has(VmFlags::SHARED);
+        let written = pte.has(Pte::DIRTY) || (!shared && self.config.kernel_since(6, 2));
         let tracked = self.config.arch.has_soft_dirty() && !flags.has(VmFlags::SOFTDIRTY);
         written
             && (!tracked || pte.has(Pte::SOFT_DIRTY))
-            && !pte.has(Pte::SPECIAL)
-            && self.mem_map.page(pte.pfn()).is(PageFlags::EXCLUSIVE)
+            && (shared || self.mem_map.page(pte.pfn()).is(PageFlags::EXCLUSIVE))
     }
 }

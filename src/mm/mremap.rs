@@ -18,7 +18,7 @@ use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::mmap::{TASK_SIZE, map};
 use crate::mm::task::{MmId, Pid};
-use crate::mm::vma::{VmFlags, VmaId, page_align};
+use crate::mm::vma::{NewArea, VmFlags, VmaId, page_align};
 
 /// `flags` of mremap.
 pub mod remap {
@@ -174,13 +174,14 @@ impl Machine {
     /// Makes an area longer, and one with the next when they fit (`mremap`, the case of `vma_merge`).
     fn expand_in_place(&mut self, id: VmaId, start: u64, len: u64) -> Result<(), Errno> {
         let vma = &self.vmas[id];
-        let (mm, flags, anon, pages) = (vma.mm, vma.flags, vma.anon_vma, len >> PAGE_SHIFT);
+        let (mm, flags, file, pages) = (vma.mm, vma.flags, vma.file, len >> PAGE_SHIFT);
         let pgoff = vma.pgoff + vma.pages();
+        let new = NewArea { range: start..start + len, flags, file, pgoff, like: Some(id) };
         if flags.has(VmFlags::ACCOUNT) {
             self.vm_enough_memory(pages)?;
             self.committed_as += pages;
         }
-        if self.vma_merge_new(mm, start..start + len, flags, anon, Some(id), pgoff).is_none() {
+        if self.vma_merge_new(mm, new).is_none() {
             let (first, pgoff) = (self.vmas[id].start, self.vmas[id].pgoff);
             self.adjust_vma(id, first, start + len, pgoff);
         }
@@ -271,7 +272,9 @@ impl Machine {
             pgoff = new_addr >> PAGE_SHIFT;
         }
         let old_start = old.start;
-        if let Some(new) = self.vma_merge_new(mm, new_addr..new_addr + len, flags, anon, Some(id), pgoff) {
+        let range = new_addr..new_addr + len;
+        let new = NewArea { range, flags, file: old.file, pgoff, like: Some(id) };
+        if let Some(new) = self.vma_merge_new(mm, new) {
             let swallowed = self.vmas[new].start <= old_start && old_start < self.vmas[new].end;
             return Ok((if swallowed { new } else { id }, new));
         }

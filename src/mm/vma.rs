@@ -6,6 +6,7 @@
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fs::FileId;
 use crate::mm::machine::Machine;
 use crate::mm::pgtable::Pte;
 use crate::mm::rmap::AnonVmaId;
@@ -146,6 +147,10 @@ pub struct Vma {
     pub anon_vma: Option<AnonVmaId>,
     /// Every anon_vma whose pages may be mapped here: its own and its ancestors'.
     pub chain: Vec<AnonVmaId>,
+    /// The file behind it (`vm_file`).
+    pub file: Option<FileId>,
+    /// The first write to a page must be seen, so that entries start without the right to write (`vma_wants_writenotify`).
+    pub writenotify: bool,
     /// A special area's name.
     pub name: VmaName,
     /// Swap readahead: last address, window and hits.
@@ -181,6 +186,8 @@ impl Vma {
             pgoff,
             anon_vma: None,
             chain: Vec::new(),
+            file: None,
+            writenotify: false,
             name: VmaName::None,
             swap_ra: SwapRa::default(),
         }
@@ -216,10 +223,35 @@ impl Vma {
         (offset < self.pages()).then(|| VirtAddr(self.start + (offset << PAGE_SHIFT)))
     }
 
-    /// No file behind it.
+    /// No file behind it (`vma_is_anonymous`).
+    #[inline]
     pub fn is_anonymous(&self) -> bool {
-        self.name == VmaName::None
+        self.file.is_none() && self.name == VmaName::None
     }
+
+    /// Bits of a present entry of this area (`vm_page_prot`).
+    #[inline]
+    pub fn page_prot(&self) -> u64 {
+        if self.writenotify {
+            self.flags.without(VmFlags::SHARED).page_prot()
+        } else {
+            self.flags.page_prot()
+        }
+    }
+}
+
+/// A mapping that is about to be made, for neighbours to say whether it could be theirs.
+pub(crate) struct NewArea {
+    /// Where it will be; nothing is there.
+    pub range: Range<u64>,
+    /// Its flags.
+    pub flags: VmFlags,
+    /// The file behind it.
+    pub file: Option<FileId>,
+    /// Its first page in the file; for anonymous memory the first address in pages.
+    pub pgoff: u64,
+    /// The area it continues, or is a copy of: anonymous pages will be found from there.
+    pub like: Option<VmaId>,
 }
 
 impl fmt::Display for Vma {
@@ -288,9 +320,12 @@ impl Machine {
 
     /// Adds an area; nothing may be there.
     pub(crate) fn insert_vma(&mut self, vma: Vma) -> VmaId {
-        let (mm, start) = (vma.mm, vma.start);
+        let (mm, start, file, pgoff) = (vma.mm, vma.start, vma.file, vma.pgoff);
         let id = self.vmas.insert(vma);
         self.mms[mm].vmas.insert(start, id);
+        if let Some(file) = file {
+            self.files[file].i_mmap.insert((pgoff, id));
+        }
         id
     }
 
@@ -303,14 +338,23 @@ impl Machine {
             if mm.vma_cache == Some(id) {
                 mm.vma_cache = None;
             }
+            if let Some(file) = vma.file {
+                self.files[file].i_mmap.remove(&(vma.pgoff, id));
+                self.iput(file);
+            }
         }
     }
 
     /// Changes an area's borders (`__vma_adjust`).
     pub(crate) fn adjust_vma(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
-        let (mm, old) = (vma.mm, vma.start);
+        let (mm, old, old_pgoff, file) = (vma.mm, vma.start, vma.pgoff, vma.file);
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
+        if let Some(file) = file.filter(|_| old_pgoff != pgoff) {
+            let i_mmap = &mut self.files[file].i_mmap;
+            i_mmap.remove(&(old_pgoff, id));
+            i_mmap.insert((pgoff, id));
+        }
         if old != start {
             self.mms[mm].vmas.remove(&old);
             self.mms[mm].vmas.insert(start, id);
@@ -368,10 +412,13 @@ impl Machine {
         a == b
     }
 
-    fn mergeable(&self, id: VmaId, flags: VmFlags) -> bool {
+    /// Would an area with these flags and this file be one with it? (`is_mergeable_vma`)
+    fn mergeable(&self, id: VmaId, flags: VmFlags, file: Option<FileId>) -> bool {
         let vma = &self.vmas[id];
         vma.flags.without(VmFlags::SOFTDIRTY) == flags.without(VmFlags::SOFTDIRTY)
             && vma.name == VmaName::None
+            && vma.file == file
+            && !file.is_some_and(|file| self.closes_with_area(file))
     }
 
     /// Could a mapping that begins with page `pgoff` be the area's continuation? (`can_vma_merge_after`)
@@ -380,10 +427,11 @@ impl Machine {
         id: VmaId,
         flags: VmFlags,
         anon: Option<AnonVmaId>,
+        file: Option<FileId>,
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags)
+        self.mergeable(id, flags, file)
             && self.mergeable_anon(anon, vma.anon_vma, Some(id))
             && vma.pgoff + vma.pages() == pgoff
     }
@@ -394,10 +442,13 @@ impl Machine {
         id: VmaId,
         flags: VmFlags,
         anon: Option<AnonVmaId>,
+        file: Option<FileId>,
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags) && self.mergeable_anon(anon, vma.anon_vma, Some(id)) && vma.pgoff == pgoff
+        self.mergeable(id, flags, file)
+            && self.mergeable_anon(anon, vma.anon_vma, Some(id))
+            && vma.pgoff == pgoff
     }
 
     /// Joins `start..end`, an existing area's part about to get `flags`, with its neighbours (`vma_merge`).
@@ -409,15 +460,15 @@ impl Machine {
         if flags.any(VmFlags::SPECIAL) {
             return None;
         }
-        let (mm, anon) = (self.vmas[mid].mm, self.vmas[mid].anon_vma);
+        let (mm, anon, file) = (self.vmas[mid].mm, self.vmas[mid].anon_vma, self.vmas[mid].file);
         let pgoff = self.vmas[mid].pgoff + ((start - self.vmas[mid].start) >> PAGE_SHIFT);
         let pages = (end - start) >> PAGE_SHIFT;
         let prev = if self.vmas[mid].start < start { Some(mid) } else { self.find_vma_prev(mm, start) };
         let prev = prev.filter(|p| {
-            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, pgoff)
+            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff)
         });
         let next = self.mms[mm].vmas.get(&end).copied();
-        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, pgoff + pages));
+        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         let whole = self.vmas[mid].start == start && self.vmas[mid].end == end;
         match (prev, next) {
             (Some(prev), Some(next))
@@ -471,32 +522,22 @@ impl Machine {
         Ok(id)
     }
 
-    /// Joins a new mapping of `range`, where nothing is, with its neighbours (`vma_merge`, cases 1 to 3).
-    ///
-    /// `like` is the area it is a part of, or a copy of: what it has of files and names must fit.
-    pub(crate) fn vma_merge_new(
-        &mut self,
-        mm: MmId,
-        range: Range<u64>,
-        flags: VmFlags,
-        anon: Option<AnonVmaId>,
-        like: Option<VmaId>,
-        pgoff: u64,
-    ) -> Option<VmaId> {
+    /// Joins a new mapping, where nothing is, with its neighbours (`vma_merge`, cases 1 to 3).
+    pub(crate) fn vma_merge_new(&mut self, mm: MmId, new: NewArea) -> Option<VmaId> {
+        let NewArea { range: Range { start, end }, flags, file, pgoff, like } = new;
         if flags.any(VmFlags::SPECIAL) {
             return None;
         }
-        let Range { start, end } = range;
+        let anon = like.and_then(|like| self.vmas[like].anon_vma);
         let pages = (end - start) >> PAGE_SHIFT;
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
-        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, pgoff));
+        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
         let next = self.mms[mm].vmas.get(&end).copied();
-        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, pgoff + pages));
+        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         match (prev, next) {
             (Some(prev), next) => {
-                let both = next.filter(|n| {
-                    self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[*n].anon_vma, None)
-                });
+                let both = next
+                    .filter(|n| self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[*n].anon_vma, None));
                 let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
                 let p_end = both.map_or(end, |n| self.vmas[n].end);
                 if let Some(next) = both {
@@ -504,13 +545,13 @@ impl Machine {
                     self.remove_vma(next);
                 }
                 self.adjust_vma(prev, p_start, p_end, p_off);
-                self.inherit_from(prev, anon, like);
+                self.inherit_from(prev, like);
                 Some(prev)
             }
             (None, Some(next)) => {
                 let n_end = self.vmas[next].end;
                 self.adjust_vma(next, start, n_end, pgoff);
-                self.inherit_from(next, anon, like);
+                self.inherit_from(next, like);
                 Some(next)
             }
             (None, None) => None,
@@ -518,8 +559,8 @@ impl Machine {
     }
 
     /// An area without anonymous pages that takes a copy in is tied to the original's.
-    fn inherit_from(&mut self, id: VmaId, anon: Option<AnonVmaId>, like: Option<VmaId>) {
-        if let Some(like) = like.filter(|l| anon.is_some() && *l != id && self.vmas.get(*l).is_some()) {
+    fn inherit_from(&mut self, id: VmaId, like: Option<VmaId>) {
+        if let Some(like) = like.filter(|l| *l != id && self.vmas.get(*l).is_some()) {
             self.inherit_anon(id, &[like]);
         }
     }

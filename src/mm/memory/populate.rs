@@ -24,7 +24,8 @@ impl Machine {
     ) -> Result<(), Errno> {
         let end = start.saturating_add(len);
         let mut at = start;
-        while let Some(id) = self.find_vma_intersection(mm, at, end) {
+        while at < end {
+            let Some(id) = self.find_vma_intersection(mm, at, end) else { break };
             let (first, last) = (self.vmas[id].start.max(at), self.vmas[id].end.min(end));
             if !self.vmas[id].flags.any(VmFlags::IO.with(VmFlags::PFNMAP)) {
                 let populated = self.populate_vma_page_range(id, first, last);

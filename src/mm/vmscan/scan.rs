@@ -64,6 +64,11 @@ impl ScanControl {
     pub fn may_io(&self) -> bool {
         self.gfp.has(Gfp::IO)
     }
+
+    /// Reclaim may call into file systems (`may_enter_fs`).
+    pub fn may_enter_fs(&self) -> bool {
+        self.gfp.has(Gfp::FS)
+    }
 }
 
 /// Where a pass over a node stands; kswapd may stop between any two steps.
