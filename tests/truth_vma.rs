@@ -14,6 +14,7 @@ use vma::{Player, difference};
 
 /// Scenarios that agree. The list only grows: it goes when all of them are here.
 const AGREE: &[&str] = &[
+    "01-merge-anon",
     "02-split-munmap",
     "04-errors-munmap-mprotect",
     "05-fixed-noreplace",
@@ -21,11 +22,20 @@ const AGREE: &[&str] = &[
     "07-mprotect-split-merge",
     "08-prot-access",
     "09-zero-page-read-then-write",
+    "10-shared-anon",
     "11-cow-fork",
     "12-cow-child-exits-first",
+    "15-file-shared-tmpfs",
+    "16-file-shared-ext4",
+    "18-file-eof-sigbus",
+    "20-file-merge",
     "33-anon-vma-no-merge",
     "35-growsdown",
     "40-max-map-count",
+    "45-sysv-shm",
+    "46-fork-exit-shared-file",
+    "47-efault-readinto",
+    "48-mincore-msync",
 ];
 
 #[test]

@@ -127,7 +127,7 @@ pub mod functions {
 }
 
 /// Calls the kernel for a task.
-fn call(
+pub(crate) fn call(
     ctx: &NativeCallContext,
     p: &Dynamic,
     f: impl FnOnce(&mut Desk, Pid) -> Dynamic,
