@@ -261,7 +261,7 @@ pub mod functions {
     /// > let f = memfd_create("ring");
     /// > truncate(f, 8192);
     /// > f.name
-    /// "/memfd:ring (deleted)"
+    /// /memfd:ring (deleted)
     /// ```
     ///
     /// Kernel: `memfd_create`. Gorman: 12.
@@ -277,8 +277,10 @@ pub mod functions {
     /// > close(f);
     /// > f.size
     /// error: use after free: the file has ended: it has no name, and no area maps it
-    ///  1 | f.size
-    ///    | ^
+    ///  --> 1:3
+    ///   |
+    /// 1 | f.size
+    ///   |   ^^^^
     /// ```
     ///
     /// Kernel: `filp_close`, `fput`.

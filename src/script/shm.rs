@@ -38,7 +38,8 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let id = shmget(IPC_PRIVATE, "32k", IPC_CREAT|0o600);
-    /// > let (a, b) = (spawn("a"), spawn("b"));
+    /// > let a = spawn("a");
+    /// > let b = spawn("b");
     /// > let at = shmat(a, id);
     /// > write(a, at, 5);
     /// > read(b, shmat(b, id))
