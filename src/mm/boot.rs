@@ -233,6 +233,7 @@ impl Machine {
             stray_writes: false,
             debug_pages: false,
             in_background: false,
+            lazyfree: Vec::new(),
             isolated: Vec::new(),
             ooms: Vec::new(),
             panicked: None,

@@ -314,6 +314,8 @@ pub struct Machine {
     /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
     pub(crate) alarm: u64,
     pub(crate) in_background: bool,
+    /// Pages that wait on this CPU for the list of what may be dropped (`lru_lazyfree`).
+    pub(crate) lazyfree: Vec<Pfn>,
     /// Room for isolated pages, kept to spare allocations.
     pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,

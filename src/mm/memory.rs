@@ -17,6 +17,7 @@ mod anon;
 mod copy;
 mod file;
 mod gup;
+mod populate;
 mod swapin;
 mod user;
 
@@ -344,16 +345,25 @@ impl Machine {
                 return Err(Errno::ENOMEM);
             }
         }
+        self.anon_vma_prepare(id);
+        let (flags, old_pgoff) = (self.vmas[id].flags, self.vmas[id].pgoff);
         let grow = (self.vmas[id].start - start) / PAGE_SIZE;
-        let limits = self.tasks[&pid].rlimits;
-        if end - start > limits.stack || (self.mms[mm].total_vm + grow) * PAGE_SIZE > limits.address_space {
+        let fits = end - start <= self.tasks[&pid].rlimits.stack && grow <= old_pgoff;
+        if !fits
+            || !self.may_expand_vm(pid, mm, flags, grow)
+            || self.mlock_future_check(pid, mm, flags, grow * PAGE_SIZE).is_err()
+        {
             return Err(Errno::ENOMEM);
         }
-        self.vm_enough_memory(grow)?;
-        let pgoff = self.vmas[id].pgoff.wrapping_sub(grow);
-        self.adjust_vma(id, start, end, pgoff);
-        self.vm_stat_account(mm, self.vmas[id].flags, grow as i64);
-        self.committed_as += grow;
+        if flags.has(VmFlags::ACCOUNT) {
+            self.vm_enough_memory(grow)?;
+            self.committed_as += grow;
+        }
+        self.adjust_vma(id, start, end, old_pgoff - grow);
+        self.vm_stat_account(mm, flags, grow as i64);
+        if flags.has(VmFlags::LOCKED) {
+            self.mms[mm].locked_vm += grow;
+        }
         Ok(())
     }
 
@@ -441,6 +451,10 @@ impl Machine {
     pub(crate) fn zap_range(&mut self, vma: VmaId, start: u64, end: u64) {
         let mm = self.vmas[vma].mm;
         let pgd = self.mms[mm].pgd;
+        if self.vmas[vma].flags.has(VmFlags::LOCKED) {
+            // A child may keep a page: without this area nothing locks it any more.
+            self.mlock_vma_pages_range(vma, start, end, false);
+        }
         // Who reads in order does not come back to a page.
         let used = !self.vmas[vma].flags.has(VmFlags::SEQ_READ);
         let mut at = start;

@@ -30,7 +30,12 @@
 //! | [`mincore`] | `mm/mincore.c` | 4.4 |
 //! | [`fadvise`] | `mm/fadvise.c` | 10 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
-//! | [`mmap`] | `mm/mmap.c`, `mm/mprotect.c` | 4 |
+//! | [`mmap`] | `mm/mmap.c` | 4 |
+//! | [`mprotect`] | `mm/mprotect.c` | 4 |
+//! | [`mremap`] | `mm/mremap.c` | 4 |
+//! | [`mlock`] | `mm/mlock.c` | 4 |
+//! | [`madvise`] | `mm/madvise.c` | |
+//! | [`sys`] | `kernel/sys.c` | |
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
 //! | [`tlb`] | `arch/x86/mm/tlb.c` | 3.8 |
 //! | [`memory`] | `mm/memory.c` | 4.6 |
@@ -69,13 +74,17 @@ pub mod gfp;
 pub mod kthread;
 pub mod lru;
 pub mod machine;
+pub mod madvise;
 pub mod memblock;
 pub mod memory;
 pub mod migrate;
 pub mod mincore;
+pub mod mlock;
 pub mod mm_init;
 pub mod mmap;
 pub mod mmzone;
+pub mod mprotect;
+pub mod mremap;
 pub mod msync;
 pub mod oom_kill;
 pub mod page;
@@ -92,6 +101,7 @@ pub mod shmem;
 pub mod show_mem;
 pub mod slots;
 pub mod swapfile;
+pub mod sys;
 pub mod sysctl;
 pub mod task;
 pub mod tlb;

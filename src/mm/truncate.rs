@@ -45,6 +45,18 @@ impl Machine {
         }
     }
 
+    /// Pages `first..=last` of a file become zeros and take no room any more (`fallocate` with `FALLOC_FL_PUNCH_HOLE`).
+    pub(crate) fn punch_hole(&mut self, file: FileId, first: u32, last: u32) {
+        let Some(end) = self.files[file].size.div_ceil(PAGE_SIZE).checked_sub(1) else { return };
+        let last = last.min(end as u32);
+        self.unmap_mapping_range(file, first.into(), last.into(), false);
+        self.truncate_pages(file, first, last);
+        if let Backing::Disk(disk) = &mut self.files[file].backing {
+            // What the disk had there is gone: no bytes, where the pattern would have some.
+            disk.written.extend((first..=last).map(|index| (index, None)));
+        }
+    }
+
     /// Pages at `size` and beyond leave memory; what lies behind it in the last page becomes zeros
     /// (`truncate_inode_pages`).
     pub(crate) fn truncate_inode_pages(&mut self, file: FileId, size: u64) {

@@ -193,6 +193,11 @@ impl Vma {
         }
     }
 
+    /// Anonymous memory of its own: no file behind it, and not shared.
+    pub fn is_private_anonymous(&self) -> bool {
+        self.is_anonymous() && !self.flags.has(VmFlags::SHARED)
+    }
+
     /// Pages of the area.
     #[inline]
     pub fn pages(&self) -> u64 {
@@ -233,6 +238,20 @@ impl Vma {
             self.flags.page_prot()
         }
     }
+}
+
+/// A mapping that is about to be made, for neighbours to say whether it could be theirs.
+pub(crate) struct NewArea {
+    /// Where it will be; nothing is there.
+    pub range: Range<u64>,
+    /// Its flags.
+    pub flags: VmFlags,
+    /// The file behind it.
+    pub file: Option<FileId>,
+    /// Its first page in the file; for anonymous memory the first address in pages.
+    pub pgoff: u64,
+    /// The area it continues, or is a copy of: anonymous pages will be found from there.
+    pub like: Option<VmaId>,
 }
 
 impl fmt::Display for Vma {
@@ -286,6 +305,19 @@ impl Machine {
         found
     }
 
+    /// The area that an address lies in (`vma_lookup`).
+    pub fn vma_lookup(&self, mm: MmId, addr: u64) -> Option<VmaId> {
+        self.find_vma(mm, VirtAddr(addr)).filter(|id| self.vmas[*id].start <= addr)
+    }
+
+    /// Allocates an area's structure and adds the area; nothing may be there (`vm_area_alloc`, `vma_link`).
+    ///
+    /// # Errors
+    /// `ENOMEM` without memory for the structure.
+    pub(crate) fn vm_area_alloc(&mut self, vma: Vma) -> Result<VmaId, Errno> {
+        Ok(self.insert_vma(vma))
+    }
+
     /// Adds an area; nothing may be there.
     pub(crate) fn insert_vma(&mut self, vma: Vma) -> VmaId {
         let (mm, start, file, pgoff) = (vma.mm, vma.start, vma.file, vma.pgoff);
@@ -337,13 +369,16 @@ impl Machine {
         if self.mms[self.vmas[id].mm].vmas.len() as u64 >= self.sysctl.max_map_count {
             return Err(Errno::ENOMEM);
         }
-        Ok(self.cut_vma(id, at))
+        self.cut_vma(id, at)
     }
 
     /// Cuts an area in two; the lower part keeps the number, the upper one is returned (`__split_vma`).
     ///
     /// The limit is not asked: munmap may exceed it for a moment, because one of the parts goes away again.
-    pub(crate) fn cut_vma(&mut self, id: VmaId, at: u64) -> VmaId {
+    ///
+    /// # Errors
+    /// `ENOMEM` without memory for the structure.
+    pub(crate) fn cut_vma(&mut self, id: VmaId, at: u64) -> Result<VmaId, Errno> {
         let vma = &self.vmas[id];
         debug_assert!(vma.start < at && at < vma.end);
         let mut upper = vma.clone();
@@ -351,18 +386,27 @@ impl Machine {
         upper.pgoff += (at - vma.start) >> PAGE_SHIFT;
         upper.chain = Vec::new();
         upper.anon_vma = None;
-        let (start, pgoff) = (vma.start, vma.pgoff);
+        let (start, end, pgoff) = (vma.start, vma.end, vma.pgoff);
         self.adjust_vma(id, start, at, pgoff);
-        let new = self.insert_vma(upper);
+        let new = match self.vm_area_alloc(upper) {
+            Ok(new) => new,
+            Err(errno) => {
+                self.adjust_vma(id, start, end, pgoff);
+                return Err(errno);
+            }
+        };
         self.anon_vma_clone(new, id);
         self.vmas[new].anon_vma = self.vmas[id].anon_vma;
-        new
+        Ok(new)
     }
 
     /// May pages of the two anon_vmas live in one area? (`is_mergeable_anon_vma`)
     fn mergeable_anon(&self, a: Option<AnonVmaId>, b: Option<AnonVmaId>, vma: Option<VmaId>) -> bool {
         // An area inherited by fork has a longer chain: merging it would tie the child to the parent for good.
-        if (a.is_none() || b.is_none()) && vma.is_none_or(|v| self.vmas[v].chain.len() <= 1) {
+        // Up to 6.14 one that has no pages at all (an empty chain) did not take in one that has, either.
+        let newest = self.config.kernel_since(6, 15);
+        let alone = |v: VmaId| self.vmas[v].chain.len() == 1 || (newest && self.vmas[v].chain.is_empty());
+        if (a.is_none() || b.is_none()) && vma.is_none_or(alone) {
             return true;
         }
         a == b
@@ -432,7 +476,7 @@ impl Machine {
             {
                 let (p_start, p_off, n_end) =
                     (self.vmas[prev].start, self.vmas[prev].pgoff, self.vmas[next].end);
-                self.inherit_anon(prev, &[next, mid]);
+                self.inherit_anon(prev, &[mid, next]);
                 self.remove_vma(mid);
                 self.remove_vma(next);
                 self.adjust_vma(prev, p_start, n_end, p_off);
@@ -453,6 +497,71 @@ impl Machine {
                 Some(next)
             }
             (None, None) => None,
+        }
+    }
+
+    /// Gives `start..end` of an area other flags: it joins a neighbour, or is cut out (`vma_modify_flags`).
+    ///
+    /// # Errors
+    /// `ENOMEM` when the process has too many areas; a cut that was made stays.
+    pub(crate) fn vma_modify_flags(
+        &mut self,
+        id: VmaId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+    ) -> Result<VmaId, Errno> {
+        if let Some(merged) = self.vma_merge(id, start, end, flags) {
+            return Ok(merged);
+        }
+        let id = if start > self.vmas[id].start { self.split_vma(id, start)? } else { id };
+        if end < self.vmas[id].end {
+            self.split_vma(id, end)?;
+        }
+        self.vmas[id].flags = flags;
+        Ok(id)
+    }
+
+    /// Joins a new mapping, where nothing is, with its neighbours (`vma_merge`, cases 1 to 3).
+    pub(crate) fn vma_merge_new(&mut self, mm: MmId, new: NewArea) -> Option<VmaId> {
+        let NewArea { range: Range { start, end }, flags, file, pgoff, like } = new;
+        if flags.any(VmFlags::SPECIAL) {
+            return None;
+        }
+        let anon = like.and_then(|like| self.vmas[like].anon_vma);
+        let pages = (end - start) >> PAGE_SHIFT;
+        let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
+        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
+        let next = self.mms[mm].vmas.get(&end).copied();
+        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
+        match (prev, next) {
+            (Some(prev), next) => {
+                let both = next
+                    .filter(|n| self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[*n].anon_vma, None));
+                let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
+                let p_end = both.map_or(end, |n| self.vmas[n].end);
+                if let Some(next) = both {
+                    self.inherit_anon(prev, &[next]);
+                    self.remove_vma(next);
+                }
+                self.adjust_vma(prev, p_start, p_end, p_off);
+                self.inherit_from(prev, like);
+                Some(prev)
+            }
+            (None, Some(next)) => {
+                let n_end = self.vmas[next].end;
+                self.adjust_vma(next, start, n_end, pgoff);
+                self.inherit_from(next, like);
+                Some(next)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// An area without anonymous pages that takes a copy in is tied to the original's.
+    fn inherit_from(&mut self, id: VmaId, like: Option<VmaId>) {
+        if let Some(like) = like.filter(|l| *l != id && self.vmas.get(*l).is_some()) {
+            self.inherit_anon(id, &[like]);
         }
     }
 

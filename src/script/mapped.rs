@@ -1,61 +1,20 @@
-//! Files in address spaces: mapping them, writing changes back, and who maps a page.
+//! Mapped pages: writing changes back to files, what is in memory, and who maps a page.
 //!
 //! Gorman 4.4, 10. Kernel: `mm/mmap.c`, `mm/msync.c`, `mm/mincore.c`, `mm/rmap.c`.
 
-use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
-use crate::mm::errno::Errno;
-use crate::mm::fs::MapFile;
+use crate::mm::addr::VirtAddr;
 use crate::mm::msync::ms;
 use crate::script::answer::{OrErrno, ScriptResult, answer};
-use crate::script::args::{self, Addr, Address, FileArg, Size, Who};
+use crate::script::args::{self, Addr, Address, Size, Who};
 use crate::script::bench::Bench;
 use crate::script::constants::Constant;
 use crate::script::handles::{PageRef, TaskRef, VmaRef};
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
-/// Files in address spaces: mapping them, writing changes back, and who maps a page.
+/// Mapped pages: writing changes back to files, what is in memory, and who maps a page.
 #[export_module]
 pub mod functions {
-    /// Maps a part of a file into a task's address space and answers its first address.
-    ///
-    /// The offset is in bytes and must be a page's. Returns `EACCES`, `EINVAL`, `ENOMEM` or `EOVERFLOW` when the kernel
-    /// refuses.
-    ///
-    /// ```vmlab
-    /// > let p = spawn("app");
-    /// > let f = create("/data", "64k");
-    /// > let a = mmap(p, 0, "64k", PROT_READ, MAP_PRIVATE, f, 0);
-    /// > fadvise(f, 0, 0, POSIX_FADV_WILLNEED);
-    /// > touch(p, a, "64k", READ)
-    /// #{"major": 0, "minor": 1, "pages": 16}
-    /// ```
-    ///
-    /// Kernel: `ksys_mmap_pgoff`, `mmap_region`, `filemap_map_pages`. Gorman: 4.4.
-    #[rhai_fn(name = "mmap", return_raw)]
-    pub fn mmap_file(
-        ctx: NativeCallContext,
-        p: Who,
-        addr: Addr,
-        len: Size,
-        prot: i64,
-        flags: i64,
-        file: FileArg,
-        offset: Size,
-    ) -> ScriptResult<OrErrno<Address>> {
-        let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        let offset = args::size("offset", &offset)?;
-        let id = args::file(&Bench::of(&ctx).borrow(), &file)?;
-        crate::script::mmap::call(&ctx, &p, |desk, pid| {
-            if !offset.is_multiple_of(PAGE_SIZE) {
-                return Dynamic::from(Errno::EINVAL);
-            }
-            let file = MapFile::from((id, offset >> PAGE_SHIFT));
-            let mapped = desk.machine.mmap_file(pid, addr, len, prot as u64, flags as u64, file);
-            answer(mapped.map(|a| Address(a.0)))
-        })
-    }
-
     /// Writes what a task changed through shared mappings of files in a range, and waits with `MS_SYNC`.
     ///
     /// ```vmlab

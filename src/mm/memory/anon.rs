@@ -182,6 +182,9 @@ impl Machine {
         if from_zero {
             self.add_rss(mm, Rss::Anon, 1);
         } else {
+            if self.vmas[vma].flags.has(VmFlags::LOCKED) {
+                self.munlock_page(old, vma);
+            }
             let kind = self.mm_counter(old);
             if kind != Rss::Anon {
                 self.add_rss(mm, kind, -1);

@@ -8,8 +8,10 @@
 use super::SWAP_CLUSTER_MAX;
 use super::lumpy::Lump;
 use super::scan::ScanControl;
-use crate::mm::addr::Pfn;
+use crate::mm::addr::{Order, Pfn};
+use crate::mm::config::ZoneType;
 use crate::mm::fs::FileId;
+use crate::mm::gfp::Gfp;
 use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
@@ -144,6 +146,28 @@ impl Machine {
         freed
     }
 
+    /// Reclaims these pages, used or not, whatever the state of memory (`reclaim_pages`); how many went.
+    pub(crate) fn reclaim_pages(&mut self, pages: &[Pfn]) -> u64 {
+        let mut sc = ScanControl::new(Gfp::KERNEL, Order::ZERO, ZoneType::Device, pages.len() as u64);
+        sc.ignore_references = true;
+        let mut freed = 0;
+        for &pfn in pages {
+            let page = self.mem_map.page(pfn);
+            if !page.is(PageFlags::LRU) || page.is(PageFlags::UNEVICTABLE) {
+                continue;
+            }
+            self.lru_unlink(pfn);
+            let page = self.mem_map.page_mut(pfn);
+            page.clear(PageFlags::LRU | PageFlags::ACTIVE);
+            page.refcount += 1;
+            match self.shrink_page(pfn, &sc) {
+                Fate::Freed => freed += 1,
+                fate => self.keep_page(pfn, fate),
+            }
+        }
+        freed
+    }
+
     /// A page that was looked at and stays goes back to a list, the active one if it is in use.
     #[inline]
     fn keep_page(&mut self, pfn: Pfn, fate: Fate) {
@@ -203,7 +227,7 @@ impl Machine {
         let references = self.check_references(pfn);
         match references {
             // A lump takes pages as they come.
-            _ if sc.lumpy => {}
+            _ if sc.lumpy || sc.ignore_references => {}
             References::Activate => return Fate::Activate,
             References::Keep => return Fate::Keep,
             References::Reclaim | References::ReclaimClean => {}
