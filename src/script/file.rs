@@ -202,9 +202,10 @@ pub mod functions {
     ///
     /// Kernel: `do_truncate`, `truncate_pagecache`. Gorman: 10.3.
     #[rhai_fn(return_raw)]
-    pub fn truncate(ctx: NativeCallContext, f: FileArg, size: Size) -> ScriptResult<OrErrno<()>> {
+    pub fn truncate(ctx: NativeCallContext, f: FileRef, size: Size) -> ScriptResult<OrErrno<()>> {
         let size = args::size("size", &size)?;
-        super::with(&ctx, &f, |machine, file| machine.truncate(file, size))
+        // A path would be cut itself: strings of Rhai have a function of this name.
+        super::with(&ctx, &Dynamic::from(f), |machine, file| machine.truncate(file, size))
     }
 
     /// Tells the kernel how a range of a file will be used; a length of 0 reaches to its end.
