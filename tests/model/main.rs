@@ -8,4 +8,5 @@ mod files;
 mod gfp;
 mod machines;
 mod memblock;
+mod slab;
 mod vm;
