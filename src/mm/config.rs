@@ -6,6 +6,7 @@
 
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
+use crate::mm::slab_common::{Allocator, SlabFlags};
 use std::fmt;
 
 /// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.
@@ -444,6 +445,25 @@ pub struct SwapConfig {
     pub priority: Option<i16>,
 }
 
+/// A slab cache that is there after boot, as /proc/slabinfo and /sys/kernel/slab show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CacheConfig {
+    /// Its name, and those of the caches merged into it.
+    pub names: Vec<String>,
+    /// Bytes of an object.
+    pub object_size: u32,
+    /// Bytes from one object to the next.
+    pub size: u32,
+    /// What addresses of objects are multiples of.
+    pub align: u32,
+    /// Accounting and DMA; `SLAB_TYPESAFE_BY_RCU` stands for whatever keeps it from being merged.
+    pub flags: SlabFlags,
+    /// Objects that are not free on a node's partial list.
+    pub active: u64,
+    /// Objects of all slabs.
+    pub total: u64,
+}
+
 /// How much virtual time things take, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Costs {
@@ -564,6 +584,10 @@ pub struct Config {
     pub memblock_debug: bool,
     /// Where the boot is stopped, if anywhere.
     pub stop: Option<Stop>,
+    /// The allocator behind slab caches.
+    pub slab: Allocator,
+    /// Caches that are there after boot, in the order of their creation.
+    pub caches: Vec<CacheConfig>,
 }
 
 impl Config {
@@ -589,6 +613,8 @@ impl Config {
             core: Core::default(),
             memblock_debug: false,
             stop: None,
+            slab: Allocator::default(),
+            caches: Vec::new(),
         }
     }
 

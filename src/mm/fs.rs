@@ -16,7 +16,7 @@ use crate::mm::machine::Machine;
 use crate::mm::shmem::Shmem;
 use crate::mm::slots::Id;
 use crate::mm::vma::VmaId;
-use crate::mm::xarray::XArray;
+use crate::mm::xarray::{Mark, XArray};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -196,6 +196,17 @@ impl File {
     #[inline]
     pub fn size_pages(&self) -> u64 {
         self.size.div_ceil(PAGE_SIZE)
+    }
+
+    /// Pages that have to be written to its disk.
+    pub fn dirty_pages(&self) -> u64 {
+        let mut dirty = self.pages.find(0, Some(Mark::Dirty));
+        let mut count = 0;
+        while let Some((index, _)) = dirty {
+            count += 1;
+            dirty = index.checked_add(1).and_then(|next| self.pages.find(next, Some(Mark::Dirty)));
+        }
+        count
     }
 
     /// True when the first write to a shared page must be seen: it has to reach a disk (`mapping_can_writeback`).

@@ -131,6 +131,7 @@ pub mod functions {
     /// [    0.000000] Dentry cache hash table entries: 2048 (order: 2, 16384 bytes, linear)
     /// [    0.000000] Inode-cache hash table entries: 1024 (order: 1, 8192 bytes, linear)
     /// [    0.000000] Memory: 12288K/15992K available (658K kernel code, 107K rwdata, 418K rodata, 129K init, 797K bss, 3704K reserved, 0K cma-reserved)
+    /// [    0.000000] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1
     /// [    0.000000] BUG: Bad page state in process script  pfn:00400
     /// [    0.000000] page:ffffea0000010000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x400
     /// [    0.000000] flags: 0x7ffffc0000000(node=0|zone=0|lastcpupid=0x1fffff)
