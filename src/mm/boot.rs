@@ -348,6 +348,8 @@ impl Machine {
             zone.watermark =
                 Watermarks { min: shown.min, low: shown.low, high: shown.high, promo: shown.high + step };
             zone.watermark_boost = shown.boost;
+            zone.nr_reserved_highatomic = shown.highatomic;
+            zone.numa = shown.numa;
             for (kind, pages) in kinds.iter().zip(&shown.protection) {
                 zone.lowmem_reserve[*kind as usize] = *pages;
             }
