@@ -246,7 +246,7 @@ impl Machine {
         self.dcache.children.remove(&(dentry.parent, dentry.name));
         self.dcache.negative -= u64::from(dentry.inode.is_none());
         if let Some(inode) = dentry.inode {
-            self.iput(inode);
+            self.put_inode(inode);
         }
         self.d_free(dentry.addr, dentry.external_name);
         if let Some(parent) = dentry.parent {

@@ -75,7 +75,9 @@ impl Machine {
         self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", Some(mm)));
         let (start, len) = (PROGRAM_BRK, pages.len() as u64 * PAGE_SIZE);
         let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
-        self.add_area(mm, start, start + len, flags, VmaName::None);
+        // Its structure is one of those that the spec counted.
+        self.insert_vma(Vma::new(mm, start..start + len, flags, start >> PAGE_SHIFT));
+        self.vm_stat_account(mm, flags, (len >> PAGE_SHIFT) as i64);
         self.committed_as += pages.len() as u64;
         self.mms[mm].brk = start + len;
         let vma = self.mms[mm].vmas[&start];
@@ -205,7 +207,8 @@ impl Machine {
         let end = TASK_SIZE;
         self.vm_enough_memory(STACK_PAGES)?;
         self.committed_as += STACK_PAGES;
-        self.add_area(mm, end - STACK_PAGES * PAGE_SIZE, end, stack, VmaName::None);
+        let area = self.add_area(mm, end - STACK_PAGES * PAGE_SIZE, end, stack, VmaName::None);
+        area.inspect_err(|_| self.committed_as -= STACK_PAGES)?;
         let base = self.mms[mm].mmap_base;
         let fixed = VmFlags::READ.with(VmFlags::MAYREAD).with(VmFlags::DONTEXPAND).with(VmFlags::DONTDUMP);
         let fixed = if self.config.arch.has_soft_dirty() { fixed.with(VmFlags::SOFTDIRTY) } else { fixed };
@@ -215,31 +218,29 @@ impl Machine {
             base - 0x2000,
             fixed.with(VmFlags::IO).with(VmFlags::PFNMAP),
             VmaName::Vvar,
-        );
+        )?;
         let code = fixed
             .with(VmFlags::EXEC)
             .with(VmFlags::MAYWRITE)
             .with(VmFlags::MAYEXEC)
             .without(VmFlags::DONTDUMP);
-        self.add_area(mm, base - 0x2000, base, code, VmaName::Vdso);
+        self.add_area(mm, base - 0x2000, base, code, VmaName::Vdso)?;
         // Arguments and environment are copied by execve itself.
         self.as_task(pid, |m| m.faultin_page(mm, VirtAddr(end - PAGE_SIZE), true))
     }
 
-    fn add_area(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, name: VmaName) {
+    fn add_area(
+        &mut self,
+        mm: MmId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+        name: VmaName,
+    ) -> Result<(), Errno> {
         let (pgoff, pages) = (start >> PAGE_SHIFT, (end - start) >> PAGE_SHIFT);
-        self.insert_vma(Vma {
-            mm,
-            start,
-            end,
-            flags,
-            pgoff,
-            anon_vma: None,
-            chain: Vec::new(),
-            name,
-            swap_ra: SwapRa::default(),
-        });
+        self.vm_area_alloc(Vma { name, ..Vma::new(mm, start..end, flags, pgoff) })?;
         self.vm_stat_account(mm, flags, pages as i64);
+        Ok(())
     }
 
     /// Makes a copy of a task (`fork`); the child's pid.
@@ -308,7 +309,15 @@ impl Machine {
             if flags.has(VmFlags::ACCOUNT) {
                 self.committed_as += pages;
             }
-            let child = self.insert_vma(copy);
+            let child = match self.vm_area_alloc(copy) {
+                Ok(child) => child,
+                Err(e) => {
+                    self.committed_as -= if flags.has(VmFlags::ACCOUNT) { pages } else { 0 };
+                    self.flush_tlb_mm();
+                    self.exit_mmap(new);
+                    return Err(e);
+                }
+            };
             self.vm_stat_account(new, flags, pages as i64);
             if !flags.has(VmFlags::WIPEONFORK) {
                 self.anon_vma_fork(child, parent);

@@ -70,7 +70,7 @@ impl Machine {
     }
 
     /// A user lets go of an inode; the last one puts it on the list (`iput`, `inode_add_lru`).
-    pub(crate) fn iput(&mut self, id: InodeId) {
+    pub(crate) fn put_inode(&mut self, id: InodeId) {
         let inodes = &mut self.dcache.inodes;
         let inode = &mut inodes.inodes[id];
         inode.count -= 1;

@@ -302,7 +302,9 @@ impl Machine {
             let in_use = |addr: &VirtAddr| {
                 self.find_object(*addr).is_some_and(|o| o.allocated && o.start == *addr && o.cache == cache)
             };
-            let stray = self.objects.of_kind(*kind).into_iter().find(|addr| !in_use(addr))?;
+            let areas =
+                self.vmas.iter().filter(|_| *kind == KernelCache::VmArea).filter_map(|(_, vma)| vma.object);
+            let stray = self.objects.of_kind(*kind).into_iter().chain(areas).find(|addr| !in_use(addr))?;
             Some(format!("{stray} is no object of {} in use", kind.name()))
         })
     }

@@ -1,6 +1,6 @@
 //! Addresses of kernel objects: tasks, address spaces, areas.
 //!
-//! Tasks and address spaces that were made since the boot are objects of their caches. The others the simulator keeps
+//! Tasks, address spaces and areas that were made since the boot are objects of their caches. The others the simulator keeps
 //! beside the machine, not in its slabs, so their addresses are made up: the same
 //! number always has the same address, and [`find`] goes back from the address to the object. They lie in the direct
 //! map of the largest range of frames that the kernel kept at boot, laid out as slabs of the real sizes would be:
@@ -195,7 +195,8 @@ pub fn mm(machine: &Machine, id: MmId) -> u64 {
 
 /// The address of a `vm_area_struct`.
 pub fn vma(machine: &Machine, id: VmaId) -> u64 {
-    address(machine, 2, id.index().into())
+    let own = machine.vmas.get(id).and_then(|vma| vma.object).map(|object| object.0);
+    own.unwrap_or_else(|| address(machine, 2, id.index().into()))
 }
 
 /// The address of an `anon_vma`.
@@ -212,7 +213,10 @@ pub fn swap(machine: &Machine, place: usize) -> u64 {
 pub fn find(machine: &Machine, addr: u64) -> Option<Object> {
     if let Some(object) = machine.find_object(VirtAddr(addr)).filter(|object| object.allocated) {
         let task = machine.objects.task_at(object.start).map(Object::Task);
-        return task.or_else(|| machine.objects.mm_at(object.start).map(Object::Mm));
+        let vma = || machine.vmas.iter().find(|(_, vma)| vma.object == Some(object.start)).map(|(id, _)| id);
+        return task
+            .or_else(|| machine.objects.mm_at(object.start).map(Object::Mm))
+            .or_else(|| vma().map(Object::Vma));
     }
     let (kind, index) = Layout::of(machine).find(addr)?;
     fn live<T>(slots: &Slots<T>, index: u32) -> Option<Id<T>> {
@@ -237,7 +241,7 @@ pub fn find(machine: &Machine, addr: u64) -> Option<Object> {
             }
         },
         1 => live(&machine.mms, index).filter(|id| machine.objects.mm_struct(*id).is_none()).map(Object::Mm),
-        2 => live(&machine.vmas, index).map(Object::Vma),
+        2 => live(&machine.vmas, index).filter(|id| machine.vmas[*id].object.is_none()).map(Object::Vma),
         3 => live(&machine.anon_vmas, index).map(Object::AnonVma),
         _ => {
             let place = index as usize;

@@ -5,6 +5,7 @@ mod bad_page;
 mod buddy;
 mod compact;
 mod failures;
+mod files;
 mod gfp;
 mod kernel_memory;
 mod machines;
