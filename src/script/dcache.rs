@@ -82,7 +82,7 @@ pub mod functions {
     /// > [vmstat("slabs_scanned") > 0, vmstat("drop_slab"), dentry_state().rows[0].nr_dentry]
     /// [true, 1, 1]
     /// > shrinkers(13)
-    /// error: priority is the int 13, but must be from 0 (all) to 12 (a 4096th)
+    /// error: priority is 13, but must be from 0 (all) to 12 (a 4096th)
     /// ```
     ///
     /// Kernel: `do_shrink_slab`, `mm/vmscan.c`. Gorman: 10.5.

@@ -95,8 +95,11 @@ pub mod functions {
     /// > let a = mempool_alloc(pool, GFP_NOIO);
     /// > fail_nth(1); let b = mempool_alloc(pool, GFP_NOIO);
     /// > mempools()
+    /// SOURCE            MIN_NR  CURR_NR  FROM_SOURCE  FROM_RESERVE  SLEEPS
+    /// pages of order 0       1        0            1             1       0
     /// > mempool_free(b, pool); mempool_free(a, pool);
     /// > mempools().rows[0].curr_nr
+    /// 1
     /// ```
     ///
     /// Kernel: `mempool_alloc`, `mm/mempool.c`.

@@ -35,9 +35,9 @@ pub mod functions {
     ///        MM               PGD          RSS    TOTAL_VM
     /// ffff888000420000  ffff88800041e000    4k      156k
     ///       VMA           START       END     FLAGS FILE
-    /// ffff888000270098 7fffff6f8000 7fffff6fc000 c044411
-    /// ffff888000270130 7fffff6fc000 7fffff6fe000 8040075
-    /// ffff888000270000 7ffffffde000 7ffffffff000 100173
+    /// ffff88800041d098 7fffff6f8000 7fffff6fc000 c044411
+    /// ffff88800041d130 7fffff6fc000 7fffff6fe000 8040075
+    /// ffff88800041d000 7ffffffde000 7ffffffff000 100173
     /// > vm(p, "-p").rows.filter(|page| page.pfn != ()).len
     /// 1
     /// > vm(99)
@@ -92,17 +92,17 @@ pub mod functions {
     /// VIRTUAL       PHYSICAL
     /// 7fffff6f6000  801000
     ///
-    ///    PGD: 41e7f8 => 41d067
-    ///    PUD: 41dff8 => 424067
-    ///    PMD: 424fd8 => 426067
-    ///    PTE: 4267b0 => 8000000000801867
+    ///    PGD: 41e7f8 => 424067
+    ///    PUD: 424ff8 => 425067
+    ///    PMD: 425fd8 => 427067
+    ///    PTE: 4277b0 => 8000000000801867
     ///   PAGE: 801000
     ///
     ///       PTE         PHYSICAL  FLAGS
     /// 8000000000801867    801000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)
     ///
     ///       VMA           START       END     FLAGS FILE
-    /// ffff8880002701c8 7fffff6f6000 7fffff6f8000 8100073
+    /// ffff88800041d1c8 7fffff6f6000 7fffff6f8000 8100073
     ///
     ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
     /// ffffea0000020040   801000 ffff888000310069 7fffff6f6  1 7ffffc00a0014 uptodate,lru,anon_exclusive,swapbacked
