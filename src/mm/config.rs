@@ -118,6 +118,11 @@ impl Arch {
     pub fn has_soft_dirty(self) -> bool {
         self == Arch::X86_64
     }
+
+    /// Does its TLB keep address spaces apart by a number (`X86_FEATURE_PCID`, arm64's ASID)?
+    pub fn has_pcid(self) -> bool {
+        matches!(self, Arch::X86_64 | Arch::Arm64)
+    }
 }
 
 /// A zone's kind, from low addresses to high.

@@ -22,8 +22,9 @@ use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{Pte, TableId, index};
+use crate::mm::pgtable::{LEVELS, Pte, TableId, index};
 use crate::mm::task::{Exit, MmId, Pid, Rss};
+use crate::mm::tlb::model::Entry;
 use crate::mm::trace::{Event, FaultKind, FaultRecord};
 use crate::mm::vma::{VmFlags, VmaId};
 use crate::mm::vmstat::{NodeStat, VmEvent};
@@ -103,7 +104,7 @@ impl Machine {
         let outer = self.current.clone();
         self.become_task(pid);
         let result = self.touch_pages(pid, mm, trace);
-        self.current = outer;
+        self.return_to(outer);
         let task = &self.tasks[&pid];
         let (minor, major) = (task.min_flt - before.0, task.maj_flt - before.1);
         result.map(|pages| Touched { pages, minor, major })
@@ -115,11 +116,13 @@ impl Machine {
         mm: MmId,
         trace: impl Iterator<Item = (VirtAddr, Access)>,
     ) -> Result<u64, Stop> {
-        let asid = self.mms[mm].asid;
+        let mut tag = self.mms[mm].context.tag;
         let mut pages = 0;
         for (addr, access) in trace {
-            if !self.tlbs[self.cpu.index()].hit(asid, addr, access == Access::Write) {
+            if !self.tlbs[self.cpu.index()].hit(tag, addr, access == Access::Write) {
                 self.access_page(pid, mm, addr, access)?;
+                // A fault may have flushed the address space.
+                tag = self.mms[mm].context.tag;
             }
             pages += 1;
         }
@@ -162,8 +165,16 @@ impl Machine {
         if !pte.has(bits) {
             self.tables.set(leaf, addr, pte.with(bits));
         }
-        let asid = self.mms[mm].asid;
-        self.tlbs[self.cpu.index()].fill(asid, addr, write && pte.has(Pte::RW));
+        let tag = self.mms[mm].context.tag;
+        let tlb = &mut self.tlbs[self.cpu.index()];
+        match &mut tlb.model {
+            None => tlb.fill(tag, addr, write && pte.has(Pte::RW)),
+            // The model wants to see every access: nothing is remembered beside it.
+            Some(model) => {
+                let entry = Entry::new(tlb.asid, addr, pte.pfn(), write && pte.has(Pte::RW));
+                model.access(entry, write, LEVELS.into());
+            }
+        }
         Some(pte.pfn())
     }
 
@@ -227,7 +238,7 @@ impl Machine {
             }
         }
         if dying {
-            self.do_exit(pid, Exit::Signal(Signal::Kill));
+            self.do_group_exit(pid, Exit::Signal(Signal::Kill));
             return Err(Stop::Signal(Signal::Kill));
         }
         Ok(())
@@ -373,24 +384,8 @@ impl Machine {
                     (vma.start, vma.end, vma.flags);
             }
         }
-        self.do_exit(pid, Exit::Signal(signal));
+        self.do_group_exit(pid, Exit::Signal(signal));
         Stop::Signal(signal)
-    }
-
-    /// Forgets one page's translation on every CPU (`flush_tlb_page`).
-    #[inline]
-    pub(crate) fn flush_tlb_page(&mut self, mm: MmId, addr: VirtAddr) {
-        let asid = self.mms[mm].asid;
-        for tlb in &mut self.tlbs {
-            tlb.flush_page(asid, addr);
-        }
-    }
-
-    /// Forgets all translations of an address space on every CPU (`flush_tlb_mm`).
-    pub(crate) fn flush_tlb_mm(&mut self) {
-        for tlb in &mut self.tlbs {
-            tlb.flush();
-        }
     }
 
     /// Takes the pages of a range out of an area and lets go of them (`unmap_page_range`).
@@ -414,7 +409,7 @@ impl Machine {
             at = next;
         }
         if flush {
-            self.flush_tlb_mm();
+            self.flush_tlb_range(mm, start, end, true);
         }
     }
 
@@ -422,7 +417,7 @@ impl Machine {
     fn zap_table(&mut self, mm: MmId, leaf: TableId, start: u64, end: u64) -> bool {
         let first = index(VirtAddr(start), 0);
         let last = first + ((end - start) / PAGE_SIZE) as usize;
-        let (mut anon, mut swap) = (0, 0);
+        let (mut anon, mut swap, mut present) = (0, 0, false);
         let entries = self.tables.get(leaf).entries;
         if entries[first..last].iter().all(|entry| *entry == 0) {
             return false;
@@ -432,14 +427,17 @@ impl Machine {
             if pte.is_swap() {
                 self.swap_free(pte.swap_entry());
                 swap += 1;
-            } else if !pte.has(Pte::SPECIAL) {
+                continue;
+            }
+            present = true;
+            if !pte.has(Pte::SPECIAL) {
                 self.zap_page(pte.pfn());
                 anon += 1;
             }
         }
         self.add_rss(mm, Rss::Anon, -anon);
         self.add_rss(mm, Rss::Swap, -swap);
-        anon > 0
+        present
     }
 
     /// Lets go of a page of which an entry is gone.
@@ -512,7 +510,7 @@ impl Machine {
         let outer = self.current.clone();
         self.become_task(pid);
         let result = self.access_page(pid, mm, addr, access);
-        self.current = outer;
+        self.return_to(outer);
         result
     }
 

@@ -19,7 +19,11 @@
 //! | [`debug`] | `mm/debug.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
-//! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
+//! | [`pid`] | `kernel/pid.c` | 4 |
+//! | [`fork`] | `kernel/fork.c` | 4 |
+//! | [`exec`] | `fs/exec.c`, `fs/binfmt_elf.c` | 4 |
+//! | [`exit`] | `kernel/exit.c` | 4 |
+//! | [`sched`] | `kernel/sched/core.c` | 4.2 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
 //! | [`mmap`] | `mm/mmap.c`, `mm/mprotect.c` | 4 |
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
@@ -52,6 +56,8 @@ pub mod compaction;
 pub mod config;
 pub mod debug;
 pub mod errno;
+pub mod exec;
+pub mod exit;
 pub mod fork;
 pub mod gfp;
 pub mod kthread;
@@ -71,8 +77,10 @@ pub mod page_owner;
 pub mod page_poison;
 pub mod page_writeback;
 pub mod pgtable;
+pub mod pid;
 pub mod printk;
 pub mod rmap;
+pub mod sched;
 pub mod show_mem;
 pub mod slots;
 pub mod swapfile;

@@ -126,6 +126,19 @@ pub enum VmaName {
     Vdso,
     /// `[vvar]`.
     Vvar,
+    /// A file known by its name alone: the place in [`Machine::mapped_files`].
+    File(u32),
+}
+
+/// A file that is mapped, as /proc/PID/maps names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MappedFile {
+    /// Its path, or the words in brackets that stand for one.
+    pub path: String,
+    /// Major and minor number of its device.
+    pub device: (u32, u32),
+    /// Its inode number.
+    pub inode: u64,
 }
 
 /// An area of virtual addresses (`struct vm_area_struct`).
@@ -208,6 +221,24 @@ impl fmt::Display for Vma {
 }
 
 impl Machine {
+    /// A name for areas of a file, the same one for the same file.
+    pub fn file_name(&mut self, path: &str, device: (u32, u32), inode: u64) -> VmaName {
+        let same = |f: &MappedFile| f.path == path && f.device == device && f.inode == inode;
+        let found = self.mapped_files.iter().position(same).unwrap_or_else(|| {
+            self.mapped_files.push(MappedFile { path: path.into(), device, inode });
+            self.mapped_files.len() - 1
+        });
+        VmaName::File(found as u32)
+    }
+
+    /// The file that an area has by name.
+    pub fn named_file(&self, vma: &Vma) -> Option<&MappedFile> {
+        match vma.name {
+            VmaName::File(place) => self.mapped_files.get(place as usize),
+            _ => None,
+        }
+    }
+
     /// The first area that ends above an address (`find_vma`).
     #[inline]
     pub fn find_vma(&self, mm: MmId, addr: VirtAddr) -> Option<VmaId> {

@@ -3,6 +3,7 @@
 //! Gorman chapter 4. Kernel: `mm/mmap.c`, `mm/mprotect.c`.
 
 use crate::mm::addr::VirtAddr;
+use crate::mm::fork::clone_flags;
 use crate::mm::mmap::{map, prot};
 use crate::mm::task::Pid;
 use crate::script::answer::{OrErrno, ScriptResult, answer};
@@ -158,7 +159,22 @@ pub fn constants() -> Vec<Constant> {
         bits("MAP_LOCKED", map::LOCKED, "Stays in memory."),
         bits("MAP_NORESERVE", map::NORESERVE, "Is not counted as committed."),
         bits("MAP_STACK", map::STACK, "For a stack: means nothing to the kernel."),
-        bits("CLONE_VM", crate::mm::fork::CLONE_VM, "Shares the address space: a thread."),
+        bits("CLONE_VM", clone_flags::VM, "Shares the address space."),
+        bits("CLONE_FS", clone_flags::FS, "Shares the working directory: not simulated, no task has one."),
+        bits("CLONE_FILES", clone_flags::FILES, "Shares open files: not simulated, no task has any."),
+        bits("CLONE_SIGHAND", clone_flags::SIGHAND, "Shares signal handlers; needs CLONE_VM."),
+        bits("CLONE_THREAD", clone_flags::THREAD, "One more thread of the group; needs CLONE_SIGHAND."),
+        bits("CLONE_VFORK", clone_flags::VFORK, "The parent sleeps until the child calls exec or exit."),
+        bits("CLONE_PARENT", clone_flags::PARENT, "A sibling: its parent is the caller's parent."),
+        bits("CLONE_SYSVSEM", clone_flags::SYSVSEM, "Shares semaphore adjustments: not simulated."),
+        bits("CLONE_SETTLS", clone_flags::SETTLS, "Sets thread-local storage: means nothing to memory."),
+        bits(
+            "CLONE_PARENT_SETTID",
+            clone_flags::PARENT_SETTID,
+            "Writes the pid in the parent: not simulated.",
+        ),
+        bits("CLONE_CHILD_CLEARTID", clone_flags::CHILD_CLEARTID, "Clears the pid at exit: not simulated."),
+        bits("CLONE_CHILD_SETTID", clone_flags::CHILD_SETTID, "Writes the pid in the child: not simulated."),
         Constant::int("SIGKILL", 9, "Ends a task for certain."),
         Constant::int("READ", 0, "For touch: the task loads."),
         Constant::int("WRITE", 1, "For touch: the task stores."),

@@ -296,7 +296,7 @@ fn cmdline(machine: &Machine) -> Table {
 /// The tunable behind a path: `swappiness` of `/proc/sys/vm/swappiness`; those of `vmlab` keep their prefix.
 fn sysctl_of(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/proc/sys/")?;
-    name.strip_prefix("vm/").or(name.starts_with("vmlab/").then_some(name))
+    name.strip_prefix("vm/").or((name.starts_with("vmlab/") || name.starts_with("kernel/")).then_some(name))
 }
 
 /// The node behind `/sys/devices/system/node/node0/compact`.

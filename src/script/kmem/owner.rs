@@ -26,7 +26,7 @@ pub fn of_page(machine: &Machine, pfn: Pfn) -> Vec<String> {
     let mappings = machine.rmap_anon(pfn);
     for (id, addr, _) in mappings.iter().take(TOLD) {
         let vma = &machine.vmas[*id];
-        let name = entries::name(&machine.mms[vma.mm], vma);
+        let name = entries::name(machine, &machine.mms[vma.mm], vma);
         let area = format!("area {:x}-{:x} {} {name}", vma.start, vma.end, vma.flags.perms());
         lines.push(format!("mapped at {:x} by {}, {}", addr.0, tasks_of(machine, vma.mm), area.trim_end()));
     }

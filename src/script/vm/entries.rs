@@ -68,8 +68,9 @@ pub fn entries(machine: &Machine, mm: MmId, start: u64, end: u64) -> Vec<(VirtAd
 }
 
 /// What /proc/PID/maps calls an area; a name in brackets, a path, or nothing.
-pub fn name(mm: &Mm, vma: &Vma) -> &'static str {
+pub fn name<'a>(machine: &'a Machine, mm: &Mm, vma: &Vma) -> &'a str {
     match vma.name {
+        VmaName::File(_) => machine.named_file(vma).map_or("", |file| &file.path),
         VmaName::Vdso => "[vdso]",
         VmaName::Vvar => "[vvar]",
         VmaName::None if vma.flags.has(VmFlags::SHARED) => "/dev/zero (deleted)",
@@ -80,6 +81,9 @@ pub fn name(mm: &Mm, vma: &Vma) -> &'static str {
 }
 
 /// What crash calls the file of an area: shared anonymous memory has one without a name of its own.
-pub fn file(vma: &Vma) -> &'static str {
+pub fn file<'a>(machine: &'a Machine, vma: &Vma) -> &'a str {
+    if let Some(file) = machine.named_file(vma) {
+        return &file.path;
+    }
     if vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED) { "dev/zero" } else { "" }
 }

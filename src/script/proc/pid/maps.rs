@@ -7,6 +7,7 @@
 //! Kernel: `fs/proc/task_mmu.c`, `show_map_vma`.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::task::Pid;
 use crate::mm::vma::{VmFlags, Vma, VmaName};
 use crate::script::table::{Cell, Table};
@@ -18,7 +19,7 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
     let mut records = Vec::new();
     let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
     for (_, vma) in machine.areas(mm) {
-        let name = entries::name(&machine.mms[mm], vma);
+        let name = entries::name(machine, &machine.mms[mm], vma);
         table = table.line(line(machine, vma, name));
         records.push(vec![
             ("start".into(), Cell::Addr(vma.start)),
@@ -32,12 +33,19 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
 
 /// The line of an area; its end stays blank when the area has no name.
 pub fn line(machine: &Machine, vma: &Vma, name: &str) -> String {
-    let file = vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED);
     // Shared anonymous memory lies in a file of the kernel's own file system, device 0:1.
-    let (device, inode) = if file { ("00:01", vma.start >> 12 & 0xffff) } else { ("00:00", 0) };
+    let (major, minor, inode) = match machine.named_file(vma) {
+        Some(file) => (file.device.0, file.device.1, file.inode),
+        None if vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED) => {
+            (0, 1, vma.start >> 12 & 0xffff)
+        }
+        None => (0, 0, 0),
+    };
+    let offset = if machine.named_file(vma).is_some() { vma.pgoff << PAGE_SHIFT } else { 0 };
+    let (start, end, perms) = (vma.start, vma.end, vma.flags.perms());
     padded(
         machine,
-        &format!("{:08x}-{:08x} {} 00000000 {device} {inode} ", vma.start, vma.end, vma.flags.perms()),
+        &format!("{start:08x}-{end:08x} {perms} {offset:08x} {major:02x}:{minor:02x} {inode} "),
         name,
     )
 }
