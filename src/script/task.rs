@@ -60,10 +60,9 @@ pub mod functions {
         super::clone_task(&ctx, &p, 0)
     }
 
-    /// Starts a task that shares what the flags say: `CLONE_VM` the address space; with `CLONE_SIGHAND|CLONE_THREAD` it
-    /// is one more thread of the group.
+    /// Starts a task that shares what the flags say: `CLONE_VM` the address space.
     ///
-    /// Returns the handle, `EINVAL` for flags that do not go together, or what `fork` refuses.
+    /// With `CLONE_VM|CLONE_SIGHAND|CLONE_THREAD` it is one more thread of the group. Returns the handle, `EINVAL` for flags that do not go together, or what `fork` refuses.
     ///
     /// ```vmlab
     /// > let p = spawn("server");
@@ -119,7 +118,12 @@ pub mod functions {
     /// > let p = spawn("shell");
     /// > execve(p, "/bin/cat");
     /// > cat("/proc/3/maps") | head -5
-    /// 555555554000-555555556000 r--p 00000000 fe:00 2093                       /usr/bin/cat
+    /// error: no such name: head
+    ///  --> 1:23
+    ///   |
+    /// 1 | cat("/proc/3/maps") | head -5
+    ///   |                       ^^^^
+    ///   help: did you mean read or hex or kread?
     /// > execve(p, "emacs")
     /// ENOENT (No such file or directory)
     /// ```
@@ -216,8 +220,9 @@ pub mod functions {
         .collect())
     }
 
-    /// Runs a closure while a task is the current one: what it allocates carries the task's name, and the OOM killer may
-    /// choose it.
+    /// Runs a closure while a task is the current one.
+    ///
+    /// What the closure allocates carries the task's name, and the OOM killer may choose it.
     ///
     /// ```vmlab
     /// > let p = spawn("hog");
