@@ -50,6 +50,8 @@ impl Machine {
         self.exec_mmap(pid, mm);
         if let Some(task) = self.tasks.get_mut(&pid) {
             task.comm = Comm::new(program.comm());
+            // Handlers went with the old program.
+            task.catches_faults = false;
         }
         let loaded = self.as_task(pid, |m| m.setup_program(pid, mm, Some(program)));
         let dying = self.tasks.get(&pid).is_some_and(|t| t.oom_victim);

@@ -110,6 +110,7 @@ impl Machine {
             oom_score_adj: 0,
             uid: 0,
             oom_victim: false,
+            catches_faults: false,
             cpu: self.cpu.0,
             rlimits: Rlimits { nproc: self.max_threads() / 2, ..Rlimits::default() },
             usage: Usage::default(),
@@ -225,11 +226,13 @@ impl Machine {
         };
         let old = &self.tasks[&pid];
         let (comm, adj, limits, uid) = (old.comm, old.oom_score_adj, old.rlimits, old.uid);
+        let catches_faults = old.catches_faults;
         let tgid = if has(THREAD) { old.tgid } else { child };
         let whose = if has(THREAD) || has(PARENT) { old.parent } else { pid };
         let mut task = self.new_task(child, whose, comm.as_str(), Some(mm));
         (task.oom_score_adj, task.rlimits, task.uid, task.tgid) = (adj, limits, uid, tgid);
         task.vfork_parent = has(VFORK).then_some(pid);
+        task.catches_faults = catches_faults;
         self.add_task(task);
         if has(VFORK)
             && let Some(parent) = self.tasks.get_mut(&pid)

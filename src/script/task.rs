@@ -62,7 +62,8 @@ pub mod functions {
 
     /// Starts a task that shares what the flags say: `CLONE_VM` the address space.
     ///
-    /// With `CLONE_VM|CLONE_SIGHAND|CLONE_THREAD` it is one more thread of the group. Returns the handle, `EINVAL` for flags that do not go together, or what `fork` refuses.
+    /// With `CLONE_VM|CLONE_SIGHAND|CLONE_THREAD` it is one more thread of the group. Returns the handle, `EINVAL` for
+    /// flags that do not go together, or what `fork` refuses.
     ///
     /// ```vmlab
     /// > let p = spawn("server");
@@ -117,13 +118,8 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("shell");
     /// > execve(p, "/bin/cat");
-    /// > cat("/proc/3/maps") | head -5
-    /// error: no such name: head
-    ///  --> 1:23
-    ///   |
-    /// 1 | cat("/proc/3/maps") | head -5
-    ///   |                       ^^^^
-    ///   help: did you mean read or hex or kread?
+    /// > cat /proc/3/maps | head -5
+    /// 555555554000-555555556000 r--p 00000000 fe:00 2093                       /usr/bin/cat
     /// > execve(p, "emacs")
     /// ENOENT (No such file or directory)
     /// ```

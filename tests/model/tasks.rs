@@ -32,7 +32,8 @@ struct Known {
 fn run(seed: u64, steps: u32) {
     let mut machine = boot(pc(1024, 6000, 3, 1));
     for tlb in &mut machine.tlbs {
-        tlb.model = (seed.is_multiple_of(2)).then(|| Box::new(vmlab::mm::tlb::model::Model::new(&Default::default())));
+        tlb.model = (seed.is_multiple_of(2))
+            .then(|| Box::new(vmlab::mm::tlb::model::Model::new(&Default::default())));
     }
     let before = held(&mut machine);
     let mut dice = Dice::new(seed);
@@ -99,12 +100,17 @@ fn run(seed: u64, steps: u32) {
             0..70 => {
                 let waited = machine.wait(pid, None);
                 if let Ok(Some(child)) = waited {
-                    assert!(!known.contains_key(&child), "seed {seed} step {step}: reaped {child}, which runs");
+                    assert!(
+                        !known.contains_key(&child),
+                        "seed {seed} step {step}: reaped {child}, which runs"
+                    );
                     assert!(matches!(machine.tasks[&child].state, State::Dead(_)));
                 }
             }
             _ => {
-                let at = machine.mmap(pid, VirtAddr(0), 40 << 12, RW, ANON).unwrap_or_else(|e| fail(format!("{e}")));
+                let at = machine
+                    .mmap(pid, VirtAddr(0), 40 << 12, RW, ANON)
+                    .unwrap_or_else(|e| fail(format!("{e}")));
                 for n in 0..dice.below(40) {
                     machine.write_user(pid, VirtAddr(at.0 + (n << 12)), n).unwrap();
                 }
@@ -189,7 +195,9 @@ fn every_allocation_of_a_new_program_may_fail() {
             let task = &machine.tasks[&child];
             match result {
                 Ok(()) => assert!(task.is_alive()),
-                Err(_) if task.is_alive() => assert_eq!(task.comm.as_str(), "plain", "the old program goes on"),
+                Err(_) if task.is_alive() => {
+                    assert_eq!(task.comm.as_str(), "plain", "the old program goes on")
+                }
                 Err(e) => assert_eq!(e, Errno::ENOMEM),
             }
             machine.kill_task(pid).unwrap();

@@ -25,7 +25,10 @@ impl Machine {
         for task in self.tasks.values() {
             if let Some(mm) = task.mm {
                 if !task.is_alive() {
-                    return broken("a task that has ended has no address space", format!("task {}", task.pid));
+                    return broken(
+                        "a task that has ended has no address space",
+                        format!("task {}", task.pid),
+                    );
                 }
                 *users.entry(mm).or_default() += 1;
             }
@@ -56,7 +59,8 @@ impl Machine {
     fn check_threads(&self) -> Result<(), Broken> {
         let reaped = |t: &Task| matches!(t.state, State::Dead(_));
         for task in self.tasks.values() {
-            let wrong = |what: &str| broken("thread groups are consistent", format!("task {}: {what}", task.pid));
+            let wrong =
+                |what: &str| broken("thread groups are consistent", format!("task {}: {what}", task.pid));
             let Some(leader) = self.tasks.get(&task.tgid) else { return wrong("no leader") };
             if !task.is_leader() && task.is_alive() && !leader.threads.contains(&task.pid) {
                 return wrong("its leader does not know it");
@@ -108,7 +112,8 @@ impl Machine {
     /// What a CPU remembers of an address space whose flushes it has seen is what the page tables say.
     fn check_tlb(&self, cpu: u16) -> Result<(), Broken> {
         let tlb = &self.tlbs[usize::from(cpu)];
-        let wrong = |what: String| broken("a TLB remembers what the page tables say", format!("CPU {cpu}: {what}"));
+        let wrong =
+            |what: String| broken("a TLB remembers what the page tables say", format!("CPU {cpu}: {what}"));
         if tlb.task != 0 && self.tasks.get(&tlb.task).is_none_or(|t| !t.is_alive() || t.cpu != cpu) {
             return broken("a task runs on one CPU", format!("CPU {cpu}: task {}", tlb.task));
         }
@@ -124,7 +129,9 @@ impl Machine {
         for (level, entry) in model.entries().filter(|(_, e)| !e.global) {
             let slot = tlb.slots[usize::from(entry.asid)];
             // Of an address space that has ended, or was flushed meanwhile, nothing is used again.
-            let current = |mm: &crate::mm::task::Mm| mm.context.ctx_id == slot.ctx_id && mm.context.tlb_gen == slot.tlb_gen;
+            let current = |mm: &crate::mm::task::Mm| {
+                mm.context.ctx_id == slot.ctx_id && mm.context.tlb_gen == slot.tlb_gen
+            };
             let Some((_, mm)) = self.mms.iter().find(|(_, mm)| current(mm)) else { continue };
             let addr = crate::mm::addr::VirtAddr(entry.vpn << crate::mm::addr::PAGE_SHIFT);
             let pte = self.tables.pte(mm.pgd, addr);
