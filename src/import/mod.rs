@@ -13,6 +13,7 @@
 //! | [`zoneinfo`] [`buddyinfo`] [`pagetypeinfo`] [`iomem`] | files of /proc |
 //! | [`dmesg`] | the boot log |
 //! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
+//! | [`maps`] [`strace`] [`replay`] | what a process had mapped, what it called |
 //! | [`bare`] [`folder`] | captures, as a machine |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
 //! | [`spec`] [`generic`] [`shipped`] | machines written down, plain, shipped |
@@ -32,12 +33,15 @@ pub mod folder;
 pub mod generic;
 pub mod iomem;
 pub mod layout;
+pub mod maps;
 pub mod nodes;
 pub mod numbers;
 pub mod pagetypeinfo;
 pub mod profile;
+pub mod replay;
 pub mod shipped;
 pub mod spec;
+pub mod strace;
 pub mod sysctl;
 pub mod sysfs;
 mod text;

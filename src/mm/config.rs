@@ -4,6 +4,7 @@
 //! Fidelity: faithful — spans, holes, managed pages, distances. Imported — occupancy: free blocks, pageblock types,
 //! per-CPU counts, owners. Computed by `boot` — watermarks, lowmem_reserve, per-CPU high and batch.
 
+use crate::mm::tlb::model::TlbSpec;
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
 use std::fmt;
@@ -553,6 +554,8 @@ pub struct Config {
     pub swap: Vec<SwapConfig>,
     /// Nanoseconds of each thing that takes time.
     pub costs: Costs,
+    /// Sizes of a CPU's TLB, and what it spares.
+    pub tlb: TlbSpec,
     /// Lines of /proc/iomem, shown as they were captured.
     pub iomem: Vec<String>,
     /// What the importer had to infer, one sentence each.
@@ -586,6 +589,7 @@ impl Config {
             sysctl: Vec::new(),
             swap: Vec::new(),
             costs: Costs::default(),
+            tlb: TlbSpec::default(),
             iomem: Vec::new(),
             inferred: Vec::new(),
             seed: 1,

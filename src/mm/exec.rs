@@ -15,6 +15,7 @@
 
 pub mod elf;
 pub mod program;
+pub mod recorded;
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
@@ -46,13 +47,7 @@ impl Machine {
             return Err(e);
         }
         // The point of no return.
-        self.de_thread(pid);
-        self.exec_mmap(pid, mm);
-        if let Some(task) = self.tasks.get_mut(&pid) {
-            task.comm = Comm::new(program.comm());
-            // Handlers went with the old program.
-            task.catches_faults = false;
-        }
+        self.replace_mm(pid, mm, program.comm());
         let loaded = self.as_task(pid, |m| m.setup_program(pid, mm, Some(program)));
         let dying = self.tasks.get(&pid).is_some_and(|t| t.oom_victim);
         if loaded.is_err() || dying {
@@ -60,6 +55,17 @@ impl Machine {
             return loaded.and(Err(Errno::ENOMEM));
         }
         Ok(())
+    }
+
+    /// The old program is gone: its threads, its memory, its name (`begin_new_exec`).
+    pub(crate) fn replace_mm(&mut self, pid: Pid, mm: MmId, comm: &str) {
+        self.de_thread(pid);
+        self.exec_mmap(pid, mm);
+        if let Some(task) = self.tasks.get_mut(&pid) {
+            task.comm = Comm::new(comm);
+            // Handlers went with the old program.
+            task.catches_faults = false;
+        }
     }
 
     /// The other threads of the group end; who called becomes the leader and takes its pid (`de_thread`).

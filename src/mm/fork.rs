@@ -84,6 +84,20 @@ impl Machine {
         Ok(pid)
     }
 
+    /// Starts a task with an address space in which nothing is mapped.
+    ///
+    /// # Errors
+    /// As [`Machine::spawn`].
+    pub(crate) fn spawn_empty(&mut self, comm: &str) -> Result<Pid, Errno> {
+        let pid = self.alloc_pid(INIT_PID)?;
+        self.alloc_task_struct(pid)?;
+        let mm = self.mm_alloc().inspect_err(|_| self.free_task_struct(pid));
+        let task = self.new_task(pid, INIT_PID, comm, Some(mm?));
+        self.add_task(task);
+        self.emit(Event::TaskNewtask { pid, comm: Comm::new(comm), parent: INIT_PID });
+        Ok(pid)
+    }
+
     /// Memory for a `task_struct` and a kernel stack (`dup_task_struct`).
     pub(crate) fn alloc_task_struct(&mut self, _pid: Pid) -> Result<(), Errno> {
         Ok(())
@@ -116,6 +130,7 @@ impl Machine {
             usage: Usage::default(),
             child_usage: Usage::default(),
             start_time: self.clock,
+            last_ran: self.clock,
             end_time: 0,
             at_exit: [0; 3],
         }

@@ -29,6 +29,7 @@
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
 //! | [`tlb`] | `arch/x86/mm/tlb.c` | 3.8 |
 //! | [`memory`] | `mm/memory.c` | 4.6 |
+//! | [`clear_refs`] | `fs/proc/task_mmu.c` | |
 //! | [`rmap`] | `mm/rmap.c` | 10 |
 //! | [`lru`] | `mm/swap.c` | 10 |
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
@@ -51,6 +52,7 @@
 pub mod addr;
 pub mod boot;
 pub mod check;
+pub mod clear_refs;
 pub mod clock;
 pub mod compaction;
 pub mod config;

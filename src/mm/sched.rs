@@ -36,7 +36,8 @@ impl Machine {
 
     /// Makes a task the current one.
     pub(crate) fn become_task(&mut self, pid: Pid) {
-        let Some(task) = self.tasks.get(&pid) else { return };
+        let Some(task) = self.tasks.get_mut(&pid) else { return };
+        task.last_ran = self.clock;
         self.current = Current {
             pid,
             comm: task.comm,

@@ -99,6 +99,12 @@ impl Mm {
         self.rss[Rss::File as usize] + self.rss[Rss::Anon as usize] + self.rss[Rss::Shmem as usize]
     }
 
+    /// Pages of the program's own code.
+    pub fn text_pages(&self) -> u64 {
+        let pages = self.code.end.div_ceil(4096).saturating_sub(self.code.start / 4096);
+        pages.min(self.exec_vm)
+    }
+
     /// Pages of a kind.
     #[inline]
     pub fn rss(&self, kind: Rss) -> u64 {
@@ -227,6 +233,8 @@ pub struct Task {
     pub child_usage: Usage,
     /// When it started, in nanoseconds of virtual time.
     pub start_time: u64,
+    /// When it began to run last.
+    pub last_ran: u64,
     /// When it ended.
     pub end_time: u64,
     /// Resident pages, swap entries and page-table bytes when it ended.
@@ -273,8 +281,8 @@ impl Machine {
         let Some(leader) = self.tasks.get(&pid).and_then(|t| self.tasks.get(&t.tgid)) else {
             return Vec::new();
         };
-        let alive = leader.is_alive().then_some(leader.pid);
-        alive.into_iter().chain(leader.threads.iter().copied()).collect()
+        let alive = |pid: &Pid| self.tasks.get(pid).is_some_and(Task::is_alive);
+        std::iter::once(leader.pid).chain(leader.threads.iter().copied()).filter(alive).collect()
     }
 
     /// What a task's group used so far, threads that have ended counted (`getrusage`).

@@ -370,3 +370,14 @@ impl Machine {
         }
     }
 }
+
+impl Machine {
+    /// Models the processor's TLB from now on, or no longer; it starts empty.
+    pub fn model_tlb(&mut self, on: bool) {
+        let spec = self.config.tlb;
+        for tlb in &mut self.tlbs {
+            tlb.soft.flush();
+            tlb.model = on.then(|| Box::new(Model::new(&spec)));
+        }
+    }
+}

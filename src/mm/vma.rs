@@ -4,6 +4,8 @@
 //! Fidelity: faithful — flags, merge rules with anon_vma, split, accounting. Simplified — the tree is a B-tree by
 //! start address, not a maple tree. Absent — userfaultfd contexts.
 
+pub mod names;
+
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
@@ -229,6 +231,20 @@ impl Machine {
             self.mapped_files.len() - 1
         });
         VmaName::File(found as u32)
+    }
+
+    /// What /proc/PID/maps calls an area: a path, words in brackets, or nothing (`show_map_vma`).
+    pub fn vma_name(&self, vma: &Vma) -> &str {
+        let mm = &self.mms[vma.mm];
+        match vma.name {
+            VmaName::File(_) => self.named_file(vma).map_or("", |file| &file.path),
+            VmaName::Vdso => "[vdso]",
+            VmaName::Vvar => "[vvar]",
+            VmaName::None if vma.flags.has(VmFlags::SHARED) => "/dev/zero (deleted)",
+            VmaName::None if vma.start <= mm.brk && mm.start_brk <= vma.end => "[heap]",
+            VmaName::None if vma.start <= mm.start_stack && mm.start_stack <= vma.end => "[stack]",
+            VmaName::None => "",
+        }
     }
 
     /// The file that an area has by name.

@@ -48,6 +48,7 @@ pub mod table;
 pub mod tables;
 pub mod takes;
 pub mod task;
+pub mod tlb;
 pub mod trace;
 pub mod values;
 pub mod vm;
@@ -81,6 +82,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
+        Chapter::new("tlb", exported_module!(tlb::functions)),
         Chapter::new("swap", exported_module!(swap::functions)),
         Chapter::new("why", exported_module!(why::functions)),
         Chapter::new("trace", exported_module!(trace::functions)),

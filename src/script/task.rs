@@ -120,6 +120,10 @@ pub mod functions {
     /// > execve(p, "/bin/cat");
     /// > cat /proc/3/maps | head -5
     /// 555555554000-555555556000 r--p 00000000 fe:00 2093                       /usr/bin/cat
+    /// 555555556000-55555555b000 r-xp 00002000 fe:00 2093                       /usr/bin/cat
+    /// 55555555b000-55555555e000 r--p 00007000 fe:00 2093                       /usr/bin/cat
+    /// 55555555e000-55555555f000 r--p 00009000 fe:00 2093                       /usr/bin/cat
+    /// 55555555f000-555555560000 rw-p 0000a000 fe:00 2093                       /usr/bin/cat
     /// > execve(p, "emacs")
     /// ENOENT (No such file or directory)
     /// ```

@@ -251,11 +251,13 @@ fn a_flush_interrupts_who_runs_and_spares_the_lazy() {
     // Two threads on two CPUs: one changes the address space, the other is interrupted.
     touch(&mut machine, 1, a);
     touch(&mut machine, 0, b);
-    machine.mprotect(b, at, 4096, prot::READ).unwrap();
+    let last = VirtAddr(at.0 + (7 << 12));
+    machine.write_user(b, last, 1).unwrap();
+    machine.mprotect(b, last, 4096, prot::READ).unwrap();
     assert_eq!((machine.tlbs[0].count.remote, machine.tlbs[1].count.received), (1, 1));
     // It sleeps: the CPU idles in the same address space, and is left alone.
     touch(&mut machine, 2, a);
-    machine.mprotect(a, at, 4096, RW).unwrap();
+    machine.mprotect(a, last, 4096, prot::NONE).unwrap();
     assert_eq!(machine.tlbs[1].count.received, 1, "CPU 1 is lazy");
     let spared = machine.tlbs[1].count.lazy_spared;
     assert!(spared >= 1 || machine.tlbs[1].loaded.is_none());

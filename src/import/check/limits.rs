@@ -2,6 +2,7 @@
 //!
 //! Fidelity: not of the kernel.
 
+use crate::mm::tlb::model::TlbSpec;
 use super::{MAX_PFN, title};
 use crate::import::{ImportError, layout};
 use crate::mm::config::{Config, Costs, LruPages, NodeConfig, Owners, Shown, ZoneConfig};
@@ -21,6 +22,7 @@ pub fn config(config: &Config, file: &str) -> Result<(), ImportError> {
         }
     }
     costs(&config.costs, file)?;
+    tlb(&config.tlb, file)?;
     sysctls(config, file)?;
     let slots = config.swap.iter().fold(0u64, |sum, area| sum.saturating_add(area.pages));
     limit(&[slots], MOST_SLOTS, "slots", file, || "swap".into())
@@ -81,6 +83,13 @@ fn costs(costs: &Costs, file: &str) -> Result<(), ImportError> {
     )?;
     limit(&[disk_read, disk_write, migrate_page], LONGEST, "nanoseconds", file, field)?;
     limit(&[kthread_share], 100, "percent", file, field)
+}
+
+fn tlb(tlb: &TlbSpec, file: &str) -> Result<(), ImportError> {
+    let TlbSpec { l1, l1_ways, l2, l2_ways, l1_ps, l2_ps, memory_ps } = *tlb;
+    let field = || "tlb".to_string();
+    limit(&[l1, l1_ways, l2, l2_ways], 1 << 16, "entries", file, field)?;
+    limit(&[l1_ps, l2_ps, memory_ps], 1_000_000_000, "picoseconds", file, field)
 }
 
 fn limit(

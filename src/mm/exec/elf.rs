@@ -2,7 +2,7 @@
 //!
 //! Kernel: `fs/binfmt_elf.c` (`load_elf_binary`, `elf_map`, `set_brk`, `padzero`); glibc's `elf/dl-load.c` for what
 //! ld.so does afterwards.
-//! Fidelity: as `fs/exec.c`.
+//! Fidelity: faithful — where segments, zeros and relro lie, what is charged. Simplified — no file is read.
 
 use super::pages_of;
 use super::program::{LD_SO, LD_SO_CACHE, Program};

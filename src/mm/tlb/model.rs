@@ -13,10 +13,14 @@ use crate::mm::addr::{Pfn, VirtAddr};
 /// Sizes of a TLB: entries and ways of each level, and what an access costs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TlbSpec {
-    /// Entries and ways of the first level.
-    pub l1: (u16, u16),
-    /// Entries and ways of the second level; 0 entries for none.
-    pub l2: (u16, u16),
+    /// Entries of the first level.
+    pub l1: u64,
+    /// Ways of the first level: entries that a page may stand in.
+    pub l1_ways: u64,
+    /// Entries of the second level; 0 for none.
+    pub l2: u64,
+    /// Ways of the second level.
+    pub l2_ways: u64,
     /// Picoseconds of a look into the first level.
     pub l1_ps: u64,
     /// Picoseconds of a look into the second level.
@@ -28,7 +32,7 @@ pub struct TlbSpec {
 impl Default for TlbSpec {
     fn default() -> TlbSpec {
         // As a server core of the time of 6.1 has it; memory costs what DRAM does.
-        TlbSpec { l1: (64, 4), l2: (1536, 12), l1_ps: 500, l2_ps: 3_500, memory_ps: 80_000 }
+        TlbSpec { l1: 64, l1_ways: 4, l2: 1536, l2_ways: 12, l1_ps: 500, l2_ps: 3_500, memory_ps: 80_000 }
     }
 }
 
@@ -57,8 +61,10 @@ struct Level {
 }
 
 impl Level {
-    fn new((entries, ways): (u16, u16)) -> Level {
-        Level { ways: usize::from(ways.max(1)), entries: vec![Entry::default(); usize::from(entries)] }
+    fn new(entries: u64, ways: u64) -> Level {
+        let entries = entries as usize;
+        // Ways that do not fit leave no set: one set of all entries is meant.
+        Level { ways: (ways as usize).clamp(1, entries.max(1)), entries: vec![Entry::default(); entries] }
     }
 
     fn set(&mut self, vpn: u64) -> Option<&mut [Entry]> {
@@ -131,7 +137,7 @@ pub struct Model {
 impl Model {
     /// An empty TLB of these sizes.
     pub fn new(spec: &TlbSpec) -> Model {
-        Model { l1: Level::new(spec.l1), l2: Level::new(spec.l2), count: Accesses::default() }
+        Model { l1: Level::new(spec.l1, spec.l1_ways), l2: Level::new(spec.l2, spec.l2_ways), count: Accesses::default() }
     }
 
     /// An access; the tables say that `entry` is the translation, and a walk to it reads `steps` entries.

@@ -3,7 +3,7 @@
 use crate::mm::Machine;
 use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::pgtable::{PTRS_PER_TABLE, Pte, SwapEntry, index};
-use crate::mm::task::{Mm, MmId};
+use crate::mm::task::MmId;
 use crate::mm::vma::{VmFlags, Vma, VmaName};
 
 /// Bytes that a table of entries covers.
@@ -65,19 +65,6 @@ pub fn entries(machine: &Machine, mm: MmId, start: u64, end: u64) -> Vec<(VirtAd
         at = next;
     }
     found
-}
-
-/// What /proc/PID/maps calls an area; a name in brackets, a path, or nothing.
-pub fn name<'a>(machine: &'a Machine, mm: &Mm, vma: &Vma) -> &'a str {
-    match vma.name {
-        VmaName::File(_) => machine.named_file(vma).map_or("", |file| &file.path),
-        VmaName::Vdso => "[vdso]",
-        VmaName::Vvar => "[vvar]",
-        VmaName::None if vma.flags.has(VmFlags::SHARED) => "/dev/zero (deleted)",
-        VmaName::None if vma.start <= mm.brk && mm.start_brk <= vma.end => "[heap]",
-        VmaName::None if vma.start <= mm.start_stack && mm.start_stack <= vma.end => "[stack]",
-        VmaName::None => "",
-    }
 }
 
 /// What crash calls the file of an area: shared anonymous memory has one without a name of its own.

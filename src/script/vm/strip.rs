@@ -27,7 +27,7 @@ pub fn strip(machine: &Machine, t: &Listed) -> Table {
         }
         end = Some(vma.end);
         let marks = marks(machine, vma);
-        let name = entries::name(machine, &machine.mms[mm], &machine.vmas[id]);
+        let name = machine.vma_name(&machine.vmas[id]);
         let start =
             format!("{:>12x} {}  {:>7} ", vma.start, vma.flags.perms(), kilobytes(vma.end - vma.start));
         table = table.line(format!("{start} |{marks}| {name}").trim_end());

@@ -11,7 +11,6 @@ use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::task::Pid;
 use crate::mm::vma::{VmFlags, Vma, VmaName};
 use crate::script::table::{Cell, Table};
-use crate::script::vm::entries;
 
 /// The whole file.
 pub fn maps(machine: &Machine, pid: Pid) -> Table {
@@ -19,7 +18,7 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
     let mut records = Vec::new();
     let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
     for (_, vma) in machine.areas(mm) {
-        let name = entries::name(machine, &machine.mms[mm], vma);
+        let name = machine.vma_name(vma);
         table = table.line(line(machine, vma, name));
         records.push(vec![
             ("start".into(), Cell::Addr(vma.start)),
