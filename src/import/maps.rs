@@ -103,8 +103,7 @@ fn area(line: &str) -> Result<(RecordedArea, Option<usize>), String> {
         u64::from_str_radix(text, 16).map_err(|_| format!("{what} {text:?} is no number in hexadecimal"))
     };
     let range = word();
-    let (start, end) =
-        range.split_once('-').ok_or_else(|| format!("{range:?} is no range of addresses"))?;
+    let (start, end) = range.split_once('-').ok_or_else(|| format!("{range:?} is no range of addresses"))?;
     let (start, end) = (hex(start, "the start")?, hex(end, "the end")?);
     let perms = word();
     let offset = hex(word(), "the offset")?;
@@ -136,7 +135,12 @@ fn area(line: &str) -> Result<(RecordedArea, Option<usize>), String> {
 fn flags(perms: &str) -> Result<VmFlags, String> {
     let bytes = perms.as_bytes();
     let known = |at: usize, yes: u8, no: u8| bytes.get(at).is_some_and(|b| *b == yes || *b == no);
-    if bytes.len() != 4 || !known(0, b'r', b'-') || !known(1, b'w', b'-') || !known(2, b'x', b'-') || !known(3, b's', b'p') {
+    if bytes.len() != 4
+        || !known(0, b'r', b'-')
+        || !known(1, b'w', b'-')
+        || !known(2, b'x', b'-')
+        || !known(3, b's', b'p')
+    {
         return Err(format!("{perms:?} is no access such as rw-p"));
     }
     let bit = |at: usize, yes: u8, flag: VmFlags| if bytes[at] == yes { flag } else { VmFlags(0) };
@@ -184,7 +188,10 @@ mod tests {
         let text = "7f0a7a48f000-7f0a7a503000 r-xp 00010000 fe:00 326282                     /usr/lib/lib m.so (deleted)\n";
         let maps = parse("maps", text).unwrap();
         let area = &maps.areas[0];
-        assert_eq!((area.start, area.offset, area.device, area.inode), (0x7f0a_7a48_f000, 0x1_0000, (0xfe, 0), 326_282));
+        assert_eq!(
+            (area.start, area.offset, area.device, area.inode),
+            (0x7f0a_7a48_f000, 0x1_0000, (0xfe, 0), 326_282)
+        );
         assert_eq!((area.name.as_str(), maps.column), ("/usr/lib/lib m.so (deleted)", Some(73)));
         assert_eq!(area.flags.perms(), "r-xp");
     }
@@ -195,7 +202,10 @@ mod tests {
         assert!(why("").contains("no area"));
         assert!(why("00400000-00401000 r--p 00000000 00:00 0\nhello\n").contains("maps:2"));
         assert!(why("00401000-00400000 r--p 00000000 00:00 0\n").contains("whole pages"));
-        assert!(why("00400000-00402000 r--p 0 00:00 0\n00401000-00403000 r--p 0 00:00 0\n").contains("inside the one before"));
+        assert!(
+            why("00400000-00402000 r--p 0 00:00 0\n00401000-00403000 r--p 0 00:00 0\n")
+                .contains("inside the one before")
+        );
         assert!(why("00400000-00401000 r--q 0 00:00 0\n").contains("no access"));
         assert!(why("Rss: 4 kB\n").contains("before the first area"));
     }

@@ -60,15 +60,20 @@ struct Player<'a> {
 ///
 /// # Errors
 /// When the first task cannot be started; the line of a call whose arguments make no sense.
-pub fn replay(machine: &mut Machine, file: &str, log: &Log, maps: Option<&Maps>) -> Result<Replay, ImportError> {
+pub fn replay(
+    machine: &mut Machine,
+    file: &str,
+    log: &Log,
+    maps: Option<&Maps>,
+) -> Result<Replay, ImportError> {
     let mut player = Player { machine, maps, pids: BTreeMap::new(), report: Replay::default() };
     player.report.unfinished = log.unfinished;
     let first = log.entries.first().map_or(0, |e| e.pid);
     for entry in &log.entries {
         player.play(entry, first).map_err(|problem| {
-            ImportError::new(file, problem)
-                .at(entry.line, "")
-                .advise("The calls before it are done; the machine has room for more after boot(\"x86_64-4G\").")
+            ImportError::new(file, problem).at(entry.line, "").advise(
+                "The calls before it are done; the machine has room for more after boot(\"x86_64-4G\").",
+            )
         })?;
     }
     Ok(player.report)
@@ -129,7 +134,9 @@ impl Player<'_> {
             }
             "brk" => {
                 let (to, mm) = (number(0)?, m.mm_of(pid));
-                if to == 0 && let Ok(mm) = mm {
+                if to == 0
+                    && let Ok(mm) = mm
+                {
                     // Where the heap begins was chosen by execve.
                     let space = &mut m.mms[mm];
                     (space.start_brk, space.brk) = (returned, returned);
@@ -165,14 +172,18 @@ impl Player<'_> {
         };
         if !same && self.report.different.len() < TOLD {
             let here = done.map_or_else(|e| e.name().to_string(), |v| format!("{v:#x}"));
-            self.report.different.push(format!("line {}: {} returned {returned:#x} there, {here} here", entry.line, call.name));
+            self.report.different.push(format!(
+                "line {}: {} returned {returned:#x} there, {here} here",
+                entry.line, call.name
+            ));
         }
         Ok(())
     }
 
     /// mmap: first as the program asked; where the machine would choose another address, at the recorded one.
     fn mmap(&mut self, pid: Pid, call: &Call, returned: u64) -> Result<Result<u64, Errno>, String> {
-        let number = |at: usize| call.number(at).ok_or_else(|| format!("argument {} of mmap is no number", at + 1));
+        let number =
+            |at: usize| call.number(at).ok_or_else(|| format!("argument {} of mmap is no number", at + 1));
         let (hint, len, offset) = (number(0)?, number(1)?, number(5)?);
         let prot = prot_bits(call, 2)?;
         let flags = call.bits(3, map_flag).ok_or_else(|| format!("{} are no flags of mmap", call.args[3]))?;
@@ -223,7 +234,8 @@ impl Player<'_> {
     }
 
     fn other(&mut self, pid: Pid, name: &str, call: &Call) -> Result<Option<Result<u64, Errno>>, String> {
-        let number = |at: usize| call.number(at).ok_or_else(|| format!("argument {} of {name} is no number", at + 1));
+        let number =
+            |at: usize| call.number(at).ok_or_else(|| format!("argument {} of {name} is no number", at + 1));
         let m = &mut *self.machine;
         Ok(Some(match name {
             "exit" => {
@@ -244,10 +256,12 @@ impl Player<'_> {
 
 /// The areas that execve and ld.so's own loading left: those of the program, of the linker, the stack, the kernel's.
 fn base_areas(maps: &Maps) -> Vec<RecordedArea> {
-    let program = maps.areas.iter().find(|a| a.name.starts_with('/')).map(|a| a.name.clone()).unwrap_or_default();
+    let program =
+        maps.areas.iter().find(|a| a.name.starts_with('/')).map(|a| a.name.clone()).unwrap_or_default();
     let of_exec = |a: &RecordedArea| {
         a.name == program
-            || a.name.contains("/ld-") || a.name.contains("/ld.so")
+            || a.name.contains("/ld-")
+            || a.name.contains("/ld.so")
             || (a.name.starts_with('[') && a.name != "[heap]" && a.name != "[vsyscall]")
     };
     let mut base: Vec<RecordedArea> = Vec::new();
@@ -258,7 +272,11 @@ fn base_areas(maps: &Maps) -> Vec<RecordedArea> {
             // What was relocated and then protected is charged, as the data behind it.
             let next = maps.areas.get(n + 1).filter(|next| next.name == area.name && next.start == area.end);
             let data = next.is_some_and(|next| next.flags.has(VmFlags::WRITE));
-            if data && !area.name.starts_with('[') && !area.flags.has(VmFlags::WRITE) && !area.flags.has(VmFlags::EXEC) {
+            if data
+                && !area.name.starts_with('[')
+                && !area.flags.has(VmFlags::WRITE)
+                && !area.flags.has(VmFlags::EXEC)
+            {
                 area.flags = area.flags.with(VmFlags::ACCOUNT);
             }
             base.push(area);

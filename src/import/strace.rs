@@ -73,9 +73,9 @@ pub fn parse(file: &str, text: &str) -> Result<Log, ImportError> {
     let mut open: BTreeMap<u32, String> = BTreeMap::new();
     for (n, line) in text.lines().enumerate() {
         let wrong = |problem: &str| {
-            ImportError::new(file, problem.to_string())
-                .at(n + 1, line)
-                .advise("Is the log cut here? Take it with strace -f -y -o FILE, and wait until the program ends.")
+            ImportError::new(file, problem.to_string()).at(n + 1, line).advise(
+                "Is the log cut here? Take it with strace -f -y -o FILE, and wait until the program ends.",
+            )
         };
         if line.trim().is_empty() {
             continue;
@@ -276,10 +276,14 @@ mod tests {
 
     #[test]
     fn calls_are_taken_apart() {
-        let call = one("12 mmap(0x7f00, 8192, PROT_READ, MAP_PRIVATE|MAP_FIXED, 3</usr/lib/a(b),c.so>, 0x1000) = 0x7f00\n");
+        let call = one(
+            "12 mmap(0x7f00, 8192, PROT_READ, MAP_PRIVATE|MAP_FIXED, 3</usr/lib/a(b),c.so>, 0x1000) = 0x7f00\n",
+        );
         assert_eq!((call.name.as_str(), call.args.len(), call.number(5)), ("mmap", 6, Some(0x1000)));
         assert_eq!((call.path(4), call.result.clone()), (Some("/usr/lib/a(b),c.so"), Ok(0x7f00)));
-        let call = one("execve(\"/bin/x\", [\"x\", \"a\\\"b,\"], 0x55 /* 41 vars (x) */) = -1 ENOENT (No such file)\n");
+        let call = one(
+            "execve(\"/bin/x\", [\"x\", \"a\\\"b,\"], 0x55 /* 41 vars (x) */) = -1 ENOENT (No such file)\n",
+        );
         assert_eq!((call.text(0), call.args.len(), call.result), (Some("/bin/x"), 3, Err("ENOENT".into())));
     }
 
@@ -287,12 +291,20 @@ mod tests {
     fn calls_in_two_pieces_are_joined() {
         let log = parse("log", "[pid 7] 12:00:01.5 brk(NULL <unfinished ...>\n[pid 8] getpid() = 8\n[pid 7] <... brk resumed>) = 0x1000\n").unwrap();
         assert_eq!(log.entries.len(), 2);
-        assert!(matches!(&log.entries[1], Entry { line: 3, pid: 7, what: What::Call(c) } if c.name == "brk" && c.result == Ok(0x1000)));
+        assert!(
+            matches!(&log.entries[1], Entry { line: 3, pid: 7, what: What::Call(c) } if c.name == "brk" && c.result == Ok(0x1000))
+        );
     }
 
     #[test]
     fn a_cut_line_is_named() {
-        for cut in ["7 mmap(NULL, 8192, PROT_R", "7 munmap(0x1000, 4096)", "7 munmap(0x1000, 4096) =", "7 <... mmap resu", "7 +++ exited wi"] {
+        for cut in [
+            "7 mmap(NULL, 8192, PROT_R",
+            "7 munmap(0x1000, 4096)",
+            "7 munmap(0x1000, 4096) =",
+            "7 <... mmap resu",
+            "7 +++ exited wi",
+        ] {
             let why = parse("log", &format!("7 getpid() = 7\n{cut}\n")).unwrap_err();
             assert_eq!(why.line(), Some(2), "{cut}: {why}");
         }

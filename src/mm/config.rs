@@ -4,9 +4,9 @@
 //! Fidelity: faithful — spans, holes, managed pages, distances. Imported — occupancy: free blocks, pageblock types,
 //! per-CPU counts, owners. Computed by `boot` — watermarks, lowmem_reserve, per-CPU high and batch.
 
-use crate::mm::tlb::model::TlbSpec;
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
+use crate::mm::tlb::model::TlbSpec;
 use std::fmt;
 
 /// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.

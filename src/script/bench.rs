@@ -34,6 +34,10 @@ pub struct Desk {
     pub snapshots: Snapshots,
     /// Draws a table; the shell puts its renderer here.
     pub draw: fn(&Table) -> String,
+    /// The same with ASCII alone.
+    pub draw_ascii: fn(&Table) -> String,
+    /// Draws a table as SVG.
+    pub draw_svg: fn(&Table) -> String,
     /// What a script may use up.
     pub limits: Limits,
     /// How many machines stood here: a handle of an earlier one is stale.
@@ -65,6 +69,8 @@ impl Bench {
             machine,
             snapshots: Snapshots::default(),
             draw: |_| String::new(),
+            draw_ascii: |_| String::new(),
+            draw_svg: |_| String::new(),
             limits,
             boots: 0,
             traced: vec!["*".into()],
@@ -109,6 +115,18 @@ impl Bench {
     /// The text of a table, as the shell draws it.
     pub fn draw(&self, table: &Table) -> String {
         let draw = self.borrow().draw;
+        draw(table)
+    }
+
+    /// The text of a table, in ASCII.
+    pub fn ascii(&self, table: &Table) -> String {
+        let draw = self.borrow().draw_ascii;
+        draw(table)
+    }
+
+    /// A table as SVG.
+    pub fn svg(&self, table: &Table) -> String {
+        let draw = self.borrow().draw_svg;
         draw(table)
     }
 

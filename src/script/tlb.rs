@@ -163,7 +163,8 @@ fn entries(model: &Model) -> Table {
     let mut records = Vec::new();
     for (level, e) in model.entries() {
         let (virt, phys) = (e.vpn << 12, u64::from(e.pfn) << 12);
-        let flags = format!("{}{}", if e.writable { "RW" } else { "RO" }, if e.global { "|GLOBAL" } else { "" });
+        let flags =
+            format!("{}{}", if e.writable { "RW" } else { "RO" }, if e.global { "|GLOBAL" } else { "" });
         table = table.line(format!("{level:>5}  {:>4}  {virt:<12x}  {phys:<12x}  {flags}", e.asid));
         records.push(vec![
             ("level".into(), i64::from(level).into()),

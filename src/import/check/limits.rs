@@ -2,11 +2,11 @@
 //!
 //! Fidelity: not of the kernel.
 
-use crate::mm::tlb::model::TlbSpec;
 use super::{MAX_PFN, title};
 use crate::import::{ImportError, layout};
 use crate::mm::config::{Config, Costs, LruPages, NodeConfig, Owners, Shown, ZoneConfig};
 use crate::mm::sysctl::Sysctl;
+use crate::mm::tlb::model::TlbSpec;
 
 /// A fault that takes a quarter of an hour is a misspelling.
 const LONGEST: u64 = 1_000_000_000_000;

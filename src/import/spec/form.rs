@@ -6,8 +6,8 @@ use super::many::Many;
 use super::values::{
     Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text, Thp,
 };
-use crate::mm::tlb::model::TlbSpec;
 use crate::mm::config::{Costs, LruPages, Owners};
+use crate::mm::tlb::model::TlbSpec;
 use serde::Deserialize;
 
 /// A whole spec.

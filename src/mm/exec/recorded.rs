@@ -98,7 +98,8 @@ impl Machine {
     /// Puts one recorded area into an address space.
     pub(crate) fn add_recorded(&mut self, mm: MmId, area: &RecordedArea) -> Result<(), Errno> {
         let mut flags = area.flags;
-        let private = flags.has(VmFlags::WRITE) && !flags.any(VmFlags(VmFlags::SHARED.0 | VmFlags::NORESERVE.0));
+        let private =
+            flags.has(VmFlags::WRITE) && !flags.any(VmFlags(VmFlags::SHARED.0 | VmFlags::NORESERVE.0));
         if private && !area.name.starts_with("[v") {
             flags = flags.with(VmFlags::ACCOUNT);
         }
@@ -168,7 +169,9 @@ impl Machine {
     /// Lets a recorded task touch the memory without a file that it had; how many pages it got.
     pub fn touch_recorded(&mut self, pid: Pid, areas: &[RecordedArea]) -> u64 {
         let mut touched = 0;
-        for area in areas.iter().filter(|a| a.anonymous > 0 && a.flags.has(VmFlags::WRITE) && a.end <= TASK_SIZE) {
+        for area in
+            areas.iter().filter(|a| a.anonymous > 0 && a.flags.has(VmFlags::WRITE) && a.end <= TASK_SIZE)
+        {
             let len = area.anonymous.saturating_mul(PAGE_SIZE).min(area.end - area.start);
             // As much as there is room for: nobody is killed for a recording.
             let room = self.nr_free_pages().saturating_sub(self.totalreserve_pages * 2) * PAGE_SIZE;

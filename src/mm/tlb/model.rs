@@ -137,7 +137,11 @@ pub struct Model {
 impl Model {
     /// An empty TLB of these sizes.
     pub fn new(spec: &TlbSpec) -> Model {
-        Model { l1: Level::new(spec.l1, spec.l1_ways), l2: Level::new(spec.l2, spec.l2_ways), count: Accesses::default() }
+        Model {
+            l1: Level::new(spec.l1, spec.l1_ways),
+            l2: Level::new(spec.l2, spec.l2_ways),
+            count: Accesses::default(),
+        }
     }
 
     /// An access; the tables say that `entry` is the translation, and a walk to it reads `steps` entries.

@@ -43,7 +43,6 @@ pub const FLAGS: &[(u64, &str, &str)] = &[
     (0x8000_0000, "MERGEABLE", "mg"),
 ];
 
-
 /// The flag that /proc/PID/smaps abbreviates so.
 pub fn flag_of(short: &str) -> Option<VmFlags> {
     FLAGS.iter().find(|(_, _, abbreviation)| *abbreviation == short).map(|(bit, ..)| VmFlags(*bit))

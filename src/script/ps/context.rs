@@ -48,7 +48,8 @@ pub fn structure(machine: &Machine, t: &Listed) -> Table {
         [|t: &Task| t.start_time as i64, |t: &Task| t.min_flt as i64, |t: &Task| t.maj_flt as i64]
             .map(number);
     // Who has no address space borrows what its CPU has loaded.
-    let borrowed = machine.tlbs.get(usize::from(t.cpu)).filter(|_| t.active && mm == 0).and_then(|tlb| tlb.loaded);
+    let borrowed =
+        machine.tlbs.get(usize::from(t.cpu)).filter(|_| t.active && mm == 0).and_then(|tlb| tlb.loaded);
     let active = borrowed.map_or(mm, |id| objects::mm(machine, id));
     let pointer = |n: u64| if n == 0 { "0x0".to_string() } else { format!("{n:#x}") };
     let fields: Vec<(&str, String, Cell)> = vec![

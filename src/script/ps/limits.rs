@@ -78,11 +78,17 @@ pub fn crash(machine: &Machine, tasks: &[Listed]) -> Table {
 /// /proc/PID/limits.
 pub fn file(machine: &Machine, pid: u32) -> Table {
     let shown = |n: u64| if n == NONE { "unlimited".to_string() } else { n.to_string() };
-    let mut table = Table::new().head("Limit                     Soft Limit           Hard Limit           Units     ");
+    let mut table =
+        Table::new().head("Limit                     Soft Limit           Hard Limit           Units     ");
     let mut records = Vec::new();
     for limit in all(machine, pid) {
         let unit = if limit.unit.is_empty() { String::new() } else { format!("{:<10}", limit.unit) };
-        table = table.line(format!("{:<25} {:<20} {:<20} {unit}", limit.long, shown(limit.soft), shown(limit.hard)));
+        table = table.line(format!(
+            "{:<25} {:<20} {:<20} {unit}",
+            limit.long,
+            shown(limit.soft),
+            shown(limit.hard)
+        ));
         records.push(record(pid, &limit));
     }
     table.with_records(records)

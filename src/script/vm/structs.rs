@@ -4,8 +4,8 @@
 
 use super::areas::mm_of;
 use crate::mm::Machine;
-pub use crate::mm::vma::names::FLAGS;
 use crate::mm::mmap::TASK_SIZE;
+pub use crate::mm::vma::names::FLAGS;
 use crate::script::objects;
 use crate::script::ps::list::Listed;
 use crate::script::table::{Cell, Record, Table};

@@ -82,7 +82,8 @@ pub fn pagemap(machine: &Machine, mm: MmId, addr: VirtAddr, pages: u64) -> Table
             _ => "-".to_string(),
         };
         let words = words(bits);
-        table = table.line(format!("{:<12x}  {bits:016x}  {place:<16}  {}", at.0, words.join(" ")).trim_end());
+        table =
+            table.line(format!("{:<12x}  {bits:016x}  {place:<16}  {}", at.0, words.join(" ")).trim_end());
         records.push(vec![
             ("addr".into(), Cell::Addr(at.0)),
             ("entry".into(), Cell::Addr(bits)),
