@@ -108,6 +108,14 @@ pub fn differences(name_or_path: &str, machine: &Machine) -> Result<Vec<numbers:
     numbers::differences(&folder::Captures::read(path)?, machine).map_err(|why| why.inside(path))
 }
 
+/// Reads a text that a person names.
+///
+/// # Errors
+/// When it cannot be read, or is larger than any capture.
+pub fn text_of(path: &str) -> Result<String, ImportError> {
+    read(Path::new(path), MAX_TEXT)
+}
+
 /// Reads a text file of at most `limit` bytes; what is no UTF-8 is replaced.
 fn read(path: &Path, limit: u64) -> Result<String, ImportError> {
     use std::io::Read;

@@ -381,10 +381,29 @@ impl Machine {
                     (vma.start, vma.end, vma.flags);
             }
         }
+        let (ip, place) = self.where_it_ran(pid);
         let line = |comm: &str, sp: u64| {
-            format!("{comm}[{pid}]: segfault at {:x} ip 0000000000401000 sp {sp:016x} error {error}", addr.0)
+            format!("{comm}[{pid}]: segfault at {:x} ip {ip:016x} sp {sp:016x} error {error}{place}", addr.0)
         };
         self.fault_signal(pid, Signal::Segv { addr, accerr }, line)
+    }
+
+    /// The instruction at which a task is taken to be, and the kernel's words about it: the file it lies in, and the
+    /// CPU (`print_vma_addr`, and since 6.1 the CPU).
+    fn where_it_ran(&self, pid: Pid) -> (u64, String) {
+        let cpu = self.cpu.0;
+        let likely = format!(" likely on CPU {cpu} (core {cpu}, socket {})", self.cpu_node());
+        let mm = self.tasks.get(&pid).and_then(|t| t.mm);
+        // Nothing is executed: every instruction is the first one of the program.
+        let ip = mm.map(|mm| self.mms[mm].code.start).filter(|start| *start != 0).unwrap_or(0x40_1000);
+        let vma = mm.and_then(|mm| self.find_vma(mm, VirtAddr(ip))).map(|id| &self.vmas[id]);
+        let file = vma.filter(|vma| vma.contains(VirtAddr(ip))).filter(|vma| !self.vma_name(vma).is_empty());
+        let words = file.map(|vma| {
+            let name = self.vma_name(vma);
+            let last = name.rsplit('/').next().unwrap_or(name);
+            format!(" in {last}[{:x}+{:x}]", vma.start, vma.end - vma.start)
+        });
+        (ip, words.unwrap_or_default() + &likely)
     }
 
     /// An address that is no address at all: the processor refuses it before any table is looked at

@@ -10,6 +10,7 @@ use crate::script::answer::{OrErrno, ScriptResult, answer};
 use crate::script::args::{self, Addr, Address, Size, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::constants::Constant;
+use crate::script::strace;
 use rhai::plugin::*;
 
 /// System calls that change an address space.
@@ -41,7 +42,11 @@ pub mod functions {
         flags: i64,
     ) -> ScriptResult<OrErrno<Address>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        super::call(&ctx, &p, |desk, pid| {
+        let shown = || {
+            let (prot, flags) = (strace::prot_names(prot as u64), strace::map_names(flags as u64));
+            format!("mmap({}, {len}, {prot}, {flags}, -1, 0)", strace::pointer(addr.0))
+        };
+        super::traced_call(&ctx, &p, shown, |desk, pid| {
             answer(desk.machine.mmap(pid, addr, len, prot as u64, flags as u64).map(|a| Address(a.0)))
         })
     }
@@ -62,7 +67,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn munmap(ctx: NativeCallContext, p: Who, addr: Addr, len: Size) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        super::call(&ctx, &p, |desk, pid| answer(desk.machine.munmap(pid, addr, len)))
+        let shown = || format!("munmap({}, {len})", strace::pointer(addr.0));
+        super::traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.munmap(pid, addr, len)))
     }
 
     /// Changes what a range of a task's address space allows.
@@ -85,7 +91,11 @@ pub mod functions {
         prot: i64,
     ) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        super::call(&ctx, &p, |desk, pid| answer(desk.machine.mprotect(pid, addr, len, prot as u64)))
+        let shown =
+            || format!("mprotect({}, {len}, {})", strace::pointer(addr.0), strace::prot_names(prot as u64));
+        super::traced_call(&ctx, &p, shown, |desk, pid| {
+            answer(desk.machine.mprotect(pid, addr, len, prot as u64))
+        })
     }
 
     /// Moves the end of a task's heap and answers where it is; when it cannot move, that is where it was.
@@ -101,7 +111,10 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn brk(ctx: NativeCallContext, p: Who, addr: Addr) -> ScriptResult<OrErrno<Address>> {
         let addr = VirtAddr(args::addr("addr", &addr)?);
-        super::call(&ctx, &p, |desk, pid| answer(desk.machine.brk(pid, addr).map(|a| Address(a.0))))
+        let shown = || format!("brk({})", strace::pointer(addr.0));
+        super::traced_call(&ctx, &p, shown, |desk, pid| {
+            answer(desk.machine.brk(pid, addr).map(|a| Address(a.0)))
+        })
     }
 
     /// Grows a task's heap by so many bytes and answers where it ended before, or `ENOMEM`.
@@ -125,6 +138,20 @@ pub mod functions {
             answer(moved)
         })
     }
+}
+
+/// Calls the kernel for a task, and prints the call while somebody traces.
+pub(crate) fn traced_call(
+    ctx: &NativeCallContext,
+    p: &Dynamic,
+    shown: impl FnOnce() -> String,
+    f: impl FnOnce(&mut Desk, Pid) -> Dynamic,
+) -> ScriptResult<Dynamic> {
+    call(ctx, p, |desk, pid| {
+        let value = f(desk, pid);
+        strace::called(&Bench::of(ctx), desk, pid, shown, &value);
+        value
+    })
 }
 
 /// Calls the kernel for a task.

@@ -43,6 +43,7 @@ pub mod program;
 pub mod ps;
 pub mod snapshot;
 pub mod snapshots;
+pub mod strace;
 pub mod suggest;
 pub mod swap;
 pub mod table;
@@ -83,6 +84,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
+        Chapter::new("strace", exported_module!(strace::functions)),
         Chapter::new("tlb", exported_module!(tlb::functions)),
         Chapter::new("swap", exported_module!(swap::functions)),
         Chapter::new("why", exported_module!(why::functions)),

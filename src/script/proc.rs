@@ -98,10 +98,12 @@ pub mod functions {
     /// > let a = mmap(p, 0, "16k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > touch(p, a, "8k");
     /// > echo 4 > /proc/3/clear_refs
-    /// error: /proc/3/clear_refs: no such file on this machine
     /// > write(p, a, 1);
     /// > pagemap(p, a, 3)
-    /// error: no such function: pagemap
+    /// VIRTUAL       ENTRY             PFN / SWAP        FLAGS
+    /// 7ffff7ff5000  8180000000000801  801               present exclusive soft-dirty
+    /// 7ffff7ff6000  8100000000000802  802               present exclusive
+    /// 7ffff7ff7000  0000000000000000  -
     /// ```
     ///
     /// Kernel: `pte_to_pagemap_entry`, `clear_refs_write`, `fs/proc/task_mmu.c`.

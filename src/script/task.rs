@@ -4,12 +4,14 @@
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::errno::{Errno, Signal};
+use crate::mm::exec::program::Program;
 use crate::mm::fork::clone_flags;
 use crate::mm::task::{Exit, Mm, Rss, Task};
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{TaskRef, VmaRef};
+use crate::script::mmap::traced_call;
 use crate::script::takes::TaskPid;
 use rhai::plugin::*;
 use rhai::{Array, FnPtr, Map};
@@ -57,7 +59,7 @@ pub mod functions {
     /// Kernel: `kernel_clone`, `dup_mm`. Gorman: 4.3.
     #[rhai_fn(return_raw)]
     pub fn fork(ctx: NativeCallContext, p: Who) -> ScriptResult<OrErrno<TaskRef>> {
-        super::clone_task(&ctx, &p, 0)
+        super::clone_task(&ctx, &p, "fork()", 0)
     }
 
     /// Starts a task that shares what the flags say: `CLONE_VM` the address space.
@@ -88,7 +90,7 @@ pub mod functions {
                  CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_PARENT and what a C library adds"
             ));
         }
-        super::clone_task(&ctx, &p, flags as u64)
+        super::clone_task(&ctx, &p, &format!("clone(child_stack=NULL, flags={flags:#x})"), flags as u64)
     }
 
     /// Starts a child that borrows the address space; the parent sleeps until it calls exec or exit.
@@ -107,7 +109,7 @@ pub mod functions {
     /// Kernel: `kernel_clone` with `CLONE_VFORK`, `complete_vfork_done`. Gorman: 4.3.
     #[rhai_fn(return_raw)]
     pub fn vfork(ctx: NativeCallContext, p: Who) -> ScriptResult<OrErrno<TaskRef>> {
-        super::clone_task(&ctx, &p, clone_flags::VM | clone_flags::VFORK)
+        super::clone_task(&ctx, &p, "vfork()", clone_flags::VM | clone_flags::VFORK)
     }
 
     /// Replaces a task's program: a new address space with the program's text, data, heap, libraries and stack.
@@ -131,12 +133,9 @@ pub mod functions {
     /// Kernel: `begin_new_exec`, `load_elf_binary`. Gorman: 4.3.
     #[rhai_fn(return_raw)]
     pub fn execve(ctx: NativeCallContext, p: Who, file: &str) -> ScriptResult<OrErrno<()>> {
-        let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
-        let pid = args::who(&desk, &p)?;
-        let result = desk.machine.execve(pid, file);
-        super::alive(&desk)?;
-        Ok(answer(result))
+        let path = Program::find(file).map_or(file, |program| program.path);
+        let shown = || format!("execve({path:?}, [{path:?}], 0x7ffffffffe58 /* 0 vars */)");
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.execve(pid, file)))
     }
 
     /// Ends every thread of a task's group, whichever it is.
@@ -573,13 +572,21 @@ pub mod functions {
     }
 }
 
-fn clone_task(ctx: &NativeCallContext, p: &Dynamic, flags: u64) -> ScriptResult<OrErrno<TaskRef>> {
-    let bench = Bench::of(ctx);
-    let mut desk = bench.borrow_mut();
-    let pid = args::who(&desk, p)?;
-    let child = desk.machine.clone_task(pid, flags);
-    alive(&desk)?;
-    Ok(answer(child.map(|pid| TaskRef::new(&desk, pid))))
+fn clone_task(
+    ctx: &NativeCallContext,
+    p: &Dynamic,
+    shown: &str,
+    flags: u64,
+) -> ScriptResult<OrErrno<TaskRef>> {
+    traced_call(
+        ctx,
+        p,
+        || shown.into(),
+        |desk, pid| {
+            let child = desk.machine.clone_task(pid, flags);
+            answer(child.map(|pid| TaskRef::new(desk, pid)))
+        },
+    )
 }
 
 fn wait_for(ctx: &NativeCallContext, p: &Dynamic, child: Option<&Dynamic>) -> ScriptResult<OrErrno<i64>> {
