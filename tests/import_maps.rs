@@ -9,6 +9,7 @@ use vmlab::import::{maps, shipped, strace};
 use vmlab::mm::Machine;
 use vmlab::mm::exec::recorded::RecordedArea;
 use vmlab::script::proc::pid;
+use vmlab::shell::render::plain;
 
 fn machine(name: &str) -> Machine {
     Machine::boot(shipped::get(name).unwrap()).unwrap()
@@ -24,9 +25,9 @@ fn round_trip(machine: &mut Machine, file: &str, text: &str) -> Result<usize, St
     let read = maps::parse(file, text).map_err(|why| why.to_string())?;
     let pid = machine.spawn_recorded("recorded", &read.areas).map_err(|e| e.to_string())?;
     let printed = if read.smaps {
-        pid::smaps::smaps(machine, pid).text()
+        plain(&pid::smaps::smaps(machine, pid))
     } else {
-        pid::maps::maps(machine, pid).text()
+        plain(&pid::maps::maps(machine, pid))
     };
     machine.check().map_err(|broken| format!("{file}: {broken}"))?;
     machine.kill_task(pid).unwrap();

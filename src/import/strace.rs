@@ -284,7 +284,10 @@ mod tests {
         let call = one(
             "execve(\"/bin/x\", [\"x\", \"a\\\"b,\"], 0x55 /* 41 vars (x) */) = -1 ENOENT (No such file)\n",
         );
-        assert_eq!((call.text(0), call.args.len(), call.result), (Some("/bin/x"), 3, Err("ENOENT".into())));
+        assert_eq!(
+            (call.text(0), call.args.len(), call.result.clone()),
+            (Some("/bin/x"), 3, Err("ENOENT".into()))
+        );
     }
 
     #[test]

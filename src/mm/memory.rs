@@ -403,7 +403,7 @@ impl Machine {
             let last = name.rsplit('/').next().unwrap_or(name);
             format!(" in {last}[{:x}+{:x}]", vma.start, vma.end - vma.start)
         });
-        (ip, words.unwrap_or_default() + &likely)
+        (ip, words.unwrap_or_default() + likely.as_str())
     }
 
     /// An address that is no address at all: the processor refuses it before any table is looked at

@@ -7,5 +7,6 @@ mod failures;
 mod gfp;
 mod machines;
 mod memblock;
+mod slab;
 mod tasks;
 mod vm;
