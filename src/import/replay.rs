@@ -192,7 +192,7 @@ impl Player<'_> {
         let mut at = hint;
         if flags & map::FIXED == 0 {
             let mm = m.mm_of(pid).map_err(|e| e.to_string())?;
-            match m.get_unmapped_area(mm, hint, len.next_multiple_of(4096), flags) {
+            match m.get_unmapped_area(pid, mm, hint, len.next_multiple_of(4096), flags) {
                 Ok(chosen) if chosen == returned => {}
                 _ => {
                     self.report.moved += 1;
@@ -246,10 +246,19 @@ impl Player<'_> {
                 let _ = m.wait(pid, None);
                 return Ok(None);
             }
-            _ => {
-                let _ = number;
-                return Ok(None);
+            "madvise" => {
+                let Some(advice) = call.bits(2, advice_of) else { return Ok(None) };
+                m.madvise(pid, VirtAddr(number(0)?), number(1)?, advice).map(|()| 0)
             }
+            "mremap" => {
+                let flags = call.bits(3, mremap_flag).ok_or("these are no flags of mremap")?;
+                let to = call.number(4).unwrap_or(0);
+                let (old, len, new) = (VirtAddr(number(0)?), number(1)?, number(2)?);
+                m.mremap(pid, old, len, new, flags, VirtAddr(to)).map(|addr| addr.0)
+            }
+            "mlock" => m.mlock(pid, VirtAddr(number(0)?), number(1)?).map(|()| 0),
+            "munlock" => m.munlock(pid, VirtAddr(number(0)?), number(1)?).map(|()| 0),
+            _ => return Ok(None),
         }))
     }
 }
@@ -323,6 +332,34 @@ fn map_flag(word: &str) -> Option<u64> {
         "MAP_DENYWRITE" | "MAP_EXECUTABLE" | "MAP_FILE" | "MAP_32BIT" => 0,
         _ => return None,
     })
+}
+
+fn advice_of(word: &str) -> Option<u64> {
+    use crate::mm::madvise::madv;
+    Some(match word {
+        "MADV_NORMAL" => madv::NORMAL,
+        "MADV_RANDOM" => madv::RANDOM,
+        "MADV_SEQUENTIAL" => madv::SEQUENTIAL,
+        "MADV_WILLNEED" => madv::WILLNEED,
+        "MADV_DONTNEED" => madv::DONTNEED,
+        "MADV_FREE" => madv::FREE,
+        "MADV_DONTFORK" => madv::DONTFORK,
+        "MADV_DOFORK" => madv::DOFORK,
+        "MADV_HUGEPAGE" => madv::HUGEPAGE,
+        "MADV_NOHUGEPAGE" => madv::NOHUGEPAGE,
+        "MADV_DONTDUMP" => madv::DONTDUMP,
+        "MADV_DODUMP" => madv::DODUMP,
+        "MADV_WIPEONFORK" => madv::WIPEONFORK,
+        "MADV_KEEPONFORK" => madv::KEEPONFORK,
+        _ => return None,
+    })
+}
+
+fn mremap_flag(word: &str) -> Option<u64> {
+    ["MREMAP_MAYMOVE", "MREMAP_FIXED", "MREMAP_DONTUNMAP"]
+        .iter()
+        .position(|name| *name == word)
+        .map(|n| 1 << n)
 }
 
 fn clone_flag(word: &str) -> Option<u64> {

@@ -22,7 +22,7 @@ use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::{Comm, Machine};
 use crate::mm::mmap::TASK_SIZE;
 use crate::mm::task::{Exit, MmId, Pid, Rlimits};
-use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaName, page_align};
+use crate::mm::vma::{VmFlags, Vma, VmaName, page_align};
 use program::Program;
 
 /// Where the heap of a program without text begins.
@@ -123,7 +123,7 @@ impl Machine {
         if let Some(program) = program {
             self.load_elf_binary(pid, mm, program)?;
         }
-        self.map_vdso(mm)?;
+        self.map_vdso(pid, mm)?;
         if let Some(program) = program {
             self.load_libraries(pid, mm, program)?;
         }
@@ -131,10 +131,10 @@ impl Machine {
     }
 
     /// The kernel's data page and code that every program sees (`map_vdso`).
-    fn map_vdso(&mut self, mm: MmId) -> Result<(), Errno> {
+    fn map_vdso(&mut self, pid: Pid, mm: MmId) -> Result<(), Errno> {
         let fixed = VmFlags::READ.with(VmFlags::MAYREAD).with(VmFlags::DONTEXPAND).with(VmFlags::DONTDUMP);
         let fixed = if self.config.arch.has_soft_dirty() { fixed.with(VmFlags::SOFTDIRTY) } else { fixed };
-        let base = self.get_unmapped_area(mm, 0, 0x6000, 0)?;
+        let base = self.get_unmapped_area(pid, mm, 0, 0x6000, 0)?;
         let data = fixed.with(VmFlags::IO).with(VmFlags::PFNMAP);
         self.add_area(mm, base..base + 0x4000, data, VmaName::Vvar, None);
         let code = fixed
@@ -156,17 +156,8 @@ impl Machine {
         file: Option<u64>,
     ) {
         let pages = (range.end - range.start) >> PAGE_SHIFT;
-        self.insert_vma(Vma {
-            mm,
-            start: range.start,
-            end: range.end,
-            flags,
-            pgoff: file.unwrap_or(range.start >> PAGE_SHIFT),
-            anon_vma: None,
-            chain: Vec::new(),
-            name,
-            swap_ra: SwapRa::default(),
-        });
+        let pgoff = file.unwrap_or(range.start >> PAGE_SHIFT);
+        self.insert_vma(Vma { name, ..Vma::new(mm, range, flags, pgoff) });
         self.vm_stat_account(mm, flags, pages as i64);
     }
 }

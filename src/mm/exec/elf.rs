@@ -37,7 +37,7 @@ impl Machine {
         (space.start_brk, space.brk) = (end + gap, end + gap);
         if program.needed.is_some() {
             let linker = Program::library(LD_SO).ok_or(Errno::ENOENT)?;
-            let at = self.room_for(mm, linker)?;
+            let at = self.room_for(pid, mm, linker)?;
             self.map_image(mm, linker, at)?;
             self.protect_relro(pid, linker, at)?;
         } else {
@@ -56,11 +56,11 @@ impl Machine {
         };
         anonymous(self, 2 * PAGE_SIZE)?;
         let (path, len, inode) = LD_SO_CACHE;
-        let cache = self.get_unmapped_area(mm, 0, len, 0)?;
+        let cache = self.get_unmapped_area(pid, mm, 0, len, 0)?;
         let name = self.file_name(path, ROOT_DEVICE, inode);
         self.add_area(mm, cache..cache + len, self.file_flags(prot::READ), name, Some(0));
         for library in needed.iter().filter_map(|path| Program::library(path)) {
-            let at = self.room_for(mm, library)?;
+            let at = self.room_for(pid, mm, library)?;
             self.map_image(mm, library, at)?;
             self.protect_relro(pid, library, at)?;
         }
@@ -70,8 +70,8 @@ impl Machine {
         self.do_munmap(mm, cache, len)
     }
 
-    fn room_for(&self, mm: MmId, image: &Program) -> Result<u64, Errno> {
-        self.get_unmapped_area(mm, 0, page_align(image.span()).ok_or(Errno::ENOMEM)?, 0)
+    fn room_for(&self, pid: Pid, mm: MmId, image: &Program) -> Result<u64, Errno> {
+        self.get_unmapped_area(pid, mm, 0, page_align(image.span()).ok_or(Errno::ENOMEM)?, 0)
     }
 
     /// Maps a file's segments from `bias` on; one past their last page.

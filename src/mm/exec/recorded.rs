@@ -80,14 +80,16 @@ impl Machine {
     /// The areas of an address space, as a recording would have them.
     pub fn recorded(&self, mm: MmId) -> Vec<RecordedArea> {
         let areas = self.areas(mm).map(|(_, vma)| {
-            let file = self.named_file(vma);
+            let (file, named) = (vma.file.map(|file| &self.files[file]), self.named_file(vma));
+            let device = file.map(|f| self.fs.device(f.mount)).or(named.map(|f| f.device));
+            let inode = file.map(|f| f.ino).or(named.map(|f| f.inode));
             RecordedArea {
                 start: vma.start,
                 end: vma.end,
                 flags: vma.flags,
-                offset: if file.is_some() { vma.pgoff << PAGE_SHIFT } else { 0 },
-                device: file.map_or((0, 0), |f| f.device),
-                inode: file.map_or(0, |f| f.inode),
+                offset: if inode.is_some() { vma.pgoff << PAGE_SHIFT } else { 0 },
+                device: device.unwrap_or((0, 0)),
+                inode: inode.unwrap_or(0),
                 name: self.vma_name(vma).into(),
                 anonymous: 0,
             }
@@ -162,8 +164,15 @@ impl Machine {
         flags: u64,
         file: Option<(&str, u64)>,
     ) -> Result<VirtAddr, Errno> {
-        let _ = file;
-        self.mmap(pid, addr, len, prot, flags)
+        let Some((path, pgoff)) = file else { return self.mmap(pid, addr, len, prot, flags) };
+        let id = match self.lookup_file(path) {
+            Ok(id) => id,
+            Err(_) => self.create_file(path, 0)?,
+        };
+        // The log does not say how long a file is: as long as what is mapped of it.
+        let end = (pgoff << PAGE_SHIFT).saturating_add(len);
+        self.files[id].size = self.files[id].size.max(end);
+        self.mmap_file(pid, addr, len, prot, flags, (id, pgoff))
     }
 
     /// Lets a recorded task touch the memory without a file that it had; how many pages it got.

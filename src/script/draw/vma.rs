@@ -26,10 +26,10 @@ pub fn areas(machine: &Machine, t: &Listed) -> Table {
             ("start".into(), Cell::Addr(vma.start)),
             ("end".into(), Cell::Addr(vma.end)),
             ("perms".into(), vma.flags.perms().into()),
-            ("name".into(), (*name).into()),
+            ("name".into(), name.as_ref().into()),
             ("strip".into(), strip.marks(false).into()),
         ]);
-        table = table.strip(strip.after(name));
+        table = table.strip(strip.after(name.as_ref()));
     }
     let legend = [
         (Tone::Fill, "in memory"),

@@ -2,9 +2,10 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::fs::SHM_MNT;
 use crate::mm::pgtable::{PTRS_PER_TABLE, Pte, SwapEntry, index};
 use crate::mm::task::MmId;
-use crate::mm::vma::{VmFlags, Vma, VmaName};
+use crate::mm::vma::Vma;
 
 /// Bytes that a table of entries covers.
 const SPAN: u64 = PTRS_PER_TABLE as u64 * PAGE_SIZE;
@@ -68,9 +69,11 @@ pub fn entries(machine: &Machine, mm: MmId, start: u64, end: u64) -> Vec<(VirtAd
 }
 
 /// What crash calls the file of an area: shared anonymous memory has one without a name of its own.
-pub fn file<'a>(machine: &'a Machine, vma: &Vma) -> &'a str {
-    if let Some(file) = machine.named_file(vma) {
-        return &file.path;
+pub fn file(machine: &Machine, vma: &Vma) -> String {
+    match (vma.file.map(|file| &machine.files[file]), machine.named_file(vma)) {
+        (Some(file), _) if file.mount == SHM_MNT => file.name.trim_start_matches('/').into(),
+        (Some(file), _) => file.name.to_string(),
+        (None, Some(file)) => file.path.clone(),
+        (None, None) => String::new(),
     }
-    if vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED) { "dev/zero" } else { "" }
 }

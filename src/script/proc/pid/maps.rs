@@ -9,7 +9,7 @@
 use crate::mm::Machine;
 use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::task::Pid;
-use crate::mm::vma::{VmFlags, Vma, VmaName};
+use crate::mm::vma::Vma;
 use crate::script::table::{Cell, Table};
 
 /// The whole file.
@@ -19,12 +19,12 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
     let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
     for (_, vma) in machine.areas(mm) {
         let name = machine.vma_name(vma);
-        table = table.line(line(machine, vma, name));
+        table = table.line(line(machine, vma, &name));
         records.push(vec![
             ("start".into(), Cell::Addr(vma.start)),
             ("end".into(), Cell::Addr(vma.end)),
             ("perms".into(), vma.flags.perms().into()),
-            ("name".into(), name.into()),
+            ("name".into(), name.as_ref().into()),
         ]);
     }
     table.with_records(records)
@@ -32,16 +32,13 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
 
 /// The line of an area; its end stays blank when the area has no name.
 pub fn line(machine: &Machine, vma: &Vma, name: &str) -> String {
-    // Shared anonymous memory lies in a file of the kernel's own file system, device 0:1.
-    let (major, minor, inode) = match machine.named_file(vma) {
-        Some(file) => (file.device.0, file.device.1, file.inode),
-        None if vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED) => {
-            (0, 1, vma.start >> 12 & 0xffff)
-        }
-        None => (0, 0, 0),
-    };
-    let offset = if machine.named_file(vma).is_some() { vma.pgoff << PAGE_SHIFT } else { 0 };
     let (start, end, perms) = (vma.start, vma.end, vma.flags.perms());
+    let (offset, device, inode) = match (vma.file.map(|file| &machine.files[file]), machine.named_file(vma)) {
+        (Some(file), _) => (vma.pgoff << PAGE_SHIFT, machine.fs.device(file.mount), file.ino),
+        (None, Some(file)) => (vma.pgoff << PAGE_SHIFT, file.device, file.inode),
+        (None, None) => (0, (0, 0), 0),
+    };
+    let (major, minor) = device;
     padded(
         machine,
         &format!("{start:08x}-{end:08x} {perms} {offset:08x} {major:02x}:{minor:02x} {inode} "),

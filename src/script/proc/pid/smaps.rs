@@ -149,9 +149,9 @@ pub fn smaps(machine: &Machine, pid: Pid) -> Table {
             ("start".into(), Cell::Addr(vma.start)),
             ("end".into(), Cell::Addr(vma.end)),
             ("perms".into(), vma.flags.perms().into()),
-            ("name".into(), name.into()),
+            ("name".into(), name.as_ref().into()),
         ];
-        table = table.head(line(machine, vma, name));
+        table = table.head(line(machine, vma, &name));
         let size = (vma.end - vma.start) >> 10;
         table = kb(table, &mut record, &[("Size", size), ("KernelPageSize", 4), ("MMUPageSize", 4)]);
         let mut sums = Sums::default();
