@@ -23,6 +23,7 @@ pub mod constants;
 pub mod contig;
 pub mod draw;
 pub mod fault;
+pub mod fault_path;
 pub mod file;
 pub mod gfp;
 pub mod handles;
