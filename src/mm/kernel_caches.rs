@@ -15,6 +15,7 @@
 use crate::mm::addr::VirtAddr;
 use crate::mm::config::Arch;
 use crate::mm::errno::Errno;
+use crate::mm::fork::clone_flags;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::slab_common::{CacheArgs, CacheId, SlabFlags};
@@ -141,14 +142,6 @@ impl Machine {
             debug_assert!(freed.is_ok(), "{}: {freed:?}", kind.name());
         }
     }
-}
-
-/// Flags of `clone` that say what a task shares (`include/uapi/linux/sched.h`).
-mod clone_flags {
-    pub const FS: u64 = 0x200;
-    pub const FILES: u64 = 0x400;
-    pub const SIGHAND: u64 = 0x800;
-    pub const THREAD: u64 = 0x1_0000;
 }
 
 /// What a task is made of, in the order in which `copy_process` makes it.

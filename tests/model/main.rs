@@ -11,4 +11,5 @@ mod kernel_memory;
 mod machines;
 mod memblock;
 mod slab;
+mod tasks;
 mod vm;

@@ -53,7 +53,7 @@ impl ShrinkWork {
     /// The arithmetic of `do_shrink_slab`.
     pub fn new(freeable: u64, deferred: u64, priority: u8, seeks: u64) -> ShrinkWork {
         // An object that costs no seek goes by halves.
-        let delta = if seeks > 0 { (freeable >> priority) * 4 / seeks } else { freeable / 2 };
+        let delta = ((freeable >> priority) * 4).checked_div(seeks).unwrap_or(freeable / 2);
         let total_scan = ((deferred >> priority) + delta).min(2 * freeable);
         ShrinkWork { freeable, deferred, delta, total_scan }
     }
