@@ -224,6 +224,7 @@ impl Machine {
             last_fault: FaultRecord::default(),
             faulting: None,
             files: Slots::default(),
+            huge_zero: None,
             fs: Fs::default(),
             shm: Default::default(),
             swap: Vec::new(),

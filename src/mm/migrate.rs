@@ -39,7 +39,8 @@ impl Machine {
             return false;
         }
         let entries = self.rmap(old);
-        if entries.len() as u32 != self.mem_map.page(old).mapcount() {
+        let in_huge_page = entries.iter().any(|(_, _, leaf)| self.tables.get(*leaf).huge);
+        if in_huge_page || entries.len() as u32 != self.mem_map.page(old).mapcount() {
             self.vmstat.count(VmEvent::PgmigrateFail, 1);
             return false;
         }

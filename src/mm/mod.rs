@@ -24,6 +24,7 @@
 //! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
 //! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
 //! | [`xarray`] | `lib/xarray.c` | 10.2 |
+//! | [`huge_memory`] | `mm/huge_memory.c` | |
 //! | [`filemap`] | `mm/filemap.c` | 10.2 |
 //! | [`truncate`] | `mm/truncate.c` | 10.3 |
 //! | [`shmem`] | `mm/shmem.c` | 12 |
@@ -73,6 +74,7 @@ pub mod filemap;
 pub mod fork;
 pub mod fs;
 pub mod gfp;
+pub mod huge_memory;
 pub mod kthread;
 pub mod lru;
 pub mod machine;

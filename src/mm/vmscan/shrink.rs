@@ -409,6 +409,7 @@ impl Machine {
             if flags.has(VmFlags::LOCKED) {
                 continue;
             }
+            self.split_huge_pmd(mm, addr);
             let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
             let exclusive = self.mem_map.page(pfn).is(PageFlags::EXCLUSIVE);
             self.flush_tlb_page(mm, addr);
