@@ -447,6 +447,7 @@ impl Machine {
 
 /// The spec's own settings come last.
 fn apply(machine: &mut Machine) -> Result<(), BootError> {
+    machine.limit_tmpfs();
     machine.apply_spec_sysctls()?;
     machine.apply_spec_swap()?;
     machine.apply_cmdline();

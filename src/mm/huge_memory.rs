@@ -101,6 +101,7 @@ impl Machine {
         for n in 0..PTRS_PER_TABLE {
             let pfn = head.up(n as u32);
             self.add_new_anon_page(pfn, id, anon, VirtAddr(start + n as u64 * PAGE_SIZE));
+            self.mem_map.page_mut(pfn).set(PageFlags::PRIVATE_2);
             self.tables.get_mut(leaf).entries[n] = Pte::new(pfn, bits).0;
         }
         self.add_rss(mm, Rss::Anon, HPAGE_PAGES as i64);
@@ -177,6 +178,17 @@ impl Machine {
             .for_each(|entry| *entry |= marks);
         self.clear_huge_pmd(mm, addr, leaf);
         self.vmstat.count(VmEvent::ThpSplitPmd, 1);
+    }
+
+    /// The pages of a huge page are nothing but pages from now on: one of them goes to swap (`split_huge_page`).
+    pub(crate) fn split_huge_page(&mut self, pfn: Pfn) {
+        let head = Pfn(pfn.0 & !(PTRS_PER_TABLE as u32 - 1));
+        for n in 0..PTRS_PER_TABLE as u32 {
+            if self.mem_map.page(head.up(n)).is_thp() {
+                self.mem_map.page_mut(head.up(n)).clear(PageFlags::PRIVATE_2);
+            }
+        }
+        self.vmstat.count(VmEvent::ThpSplitPage, 1);
     }
 
     /// The table above names the leaf again.

@@ -26,6 +26,7 @@ impl Machine {
         page.is(PageFlags::LRU)
             && (file || page.is(PageFlags::SWAPBACKED))
             && !page.is_any(busy)
+            && !page.is_thp()
             && page.mapcount() + cached > 0
             && page.refcount == page.mapcount() + cached
     }
@@ -39,8 +40,7 @@ impl Machine {
             return false;
         }
         let entries = self.rmap(old);
-        let in_huge_page = entries.iter().any(|(_, _, leaf)| self.tables.get(*leaf).huge);
-        if in_huge_page || entries.len() as u32 != self.mem_map.page(old).mapcount() {
+        if entries.len() as u32 != self.mem_map.page(old).mapcount() {
             self.vmstat.count(VmEvent::PgmigrateFail, 1);
             return false;
         }

@@ -404,6 +404,9 @@ impl Machine {
 
     /// Entries that map the page name its swap slot instead.
     fn unmap_to_swap(&mut self, pfn: Pfn, entry: SwapEntry) {
+        if self.mem_map.page(pfn).is_thp() {
+            self.split_huge_page(pfn);
+        }
         for (vma, addr, leaf) in self.rmap(pfn) {
             let (mm, flags) = (self.vmas[vma].mm, self.vmas[vma].flags);
             if flags.has(VmFlags::LOCKED) {

@@ -197,7 +197,7 @@ impl Player {
         let count = page.mapcount();
         let alone = if count == 1 { "x" } else { "" };
         let locked = if page.is(PageFlags::MLOCKED) { "m" } else { "" };
-        let huge = if machine.huge_leaf(mm, VirtAddr(addr)).is_some() { "H" } else { "" };
+        let huge = if page.is_thp() { "H" } else { "" };
         format!("{huge}{kind}{count}{alone}{locked}")
     }
 }

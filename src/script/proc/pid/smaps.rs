@@ -47,6 +47,7 @@ impl Sums {
     /// Adds the pages of an area (`smap_gather_stats`).
     fn area(&mut self, machine: &Machine, vma: &Vma) {
         let locked = vma.flags.has(VmFlags::LOCKED);
+        self.swap += machine.shmem_swap_usage(vma) * PAGE_SIZE;
         for (addr, pte) in entries::entries(machine, vma.mm, vma.start, vma.end) {
             match Behind::of(pte) {
                 Behind::Page(pfn) => {
