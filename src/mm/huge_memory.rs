@@ -12,7 +12,7 @@
 //! Gorman has no such thing (2.4 maps tasks' memory by small pages only). Kernel: `mm/huge_memory.c`.
 //! Fidelity: simplified — when a huge page is used, how it is allocated, when its entry is split and what is counted are
 //! faithful; its 512 pages are pages of their own from the start, where the kernel has one compound page: they age one by
-//! one, and what is unmapped of them is free at once. Absent — khugepaged, huge pages of files and of swap.
+//! one, and what is unmapped of them is free at once. Absent — huge pages of files and of swap.
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::config::{Arch, ThpMode};
@@ -31,7 +31,7 @@ pub const HPAGE_SIZE: u64 = PTRS_PER_TABLE as u64 * PAGE_SIZE;
 /// Pages of a huge page (`HPAGE_PMD_NR`).
 pub const HPAGE_PAGES: u64 = PTRS_PER_TABLE as u64;
 /// Its order (`HPAGE_PMD_ORDER`).
-const HPAGE_ORDER: u8 = 9;
+pub(crate) const HPAGE_ORDER: u8 = 9;
 /// Below this, huge pages and all that belongs to them are switched off at boot, in pages.
 const SMALL_MACHINE: u64 = 512 << (20 - 12);
 
@@ -147,7 +147,7 @@ impl Machine {
     }
 
     /// The table above maps a whole leaf by one entry from now on.
-    fn set_huge_pmd(&mut self, mm: MmId, addr: VirtAddr, leaf: TableId, pmd: Pte) {
+    pub(crate) fn set_huge_pmd(&mut self, mm: MmId, addr: VirtAddr, leaf: TableId, pmd: Pte) {
         self.count_huge(leaf, 1);
         self.tables.set_huge(self.mms[mm].pgd, addr, Some(pmd.with(Pte::PSE)));
     }

@@ -519,7 +519,7 @@ impl Machine {
 
     /// Lets go of a page of which an entry is gone; the kind it was counted as.
     #[inline(always)]
-    fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
+    pub(crate) fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
         let pfn = pte.pfn();
         let page = self.mem_map.page_mut(pfn);
         // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.

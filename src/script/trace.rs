@@ -17,7 +17,7 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
+    /// `explain("fault")` tells how the last page fault was resolved, `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
     /// `explain("report")` why the request failed in the report that the machine was made of.
     ///
     /// ```vmlab
@@ -51,6 +51,7 @@ pub mod functions {
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
             "alloc" | "allocation" | "last" => Ok(explain(ctx)),
+            "fault" => Ok(Table::prose(&Bench::of(&ctx).borrow().machine.last_fault.explain())),
             "report" => {
                 let bench = Bench::of(&ctx);
                 let account = &bench.borrow().machine.config.account;
@@ -64,7 +65,7 @@ pub mod functions {
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\", \"contig\" or \"report\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"fault\", \"compaction\", \"contig\" or \"report\""
             )),
         }
     }
