@@ -17,8 +17,9 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// `explain("fault")` tells how the last page fault was resolved, `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
-    /// `explain("report")` why the request failed in the report that the machine was made of.
+    /// `explain("fault")` tells how the last page fault was resolved, `explain("compaction")` what compaction did last,
+    /// `explain("contig")` what became of the last range, `explain("report")` why the request failed in the report that
+    /// the machine was made of.
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);

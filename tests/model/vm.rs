@@ -61,6 +61,9 @@ fn run(seed: u64, steps: u32) {
                 Ok(got) if got == want => {}
                 other => fail(format!("task {pid} page {page}: read {other:x?}, wrote {want:x}")),
             }
+        } else if what < 82 && machine.thp == ThpMode::Always {
+            let pid = pick(&mut dice, &tasks);
+            machine.khugepaged_scan(pid).unwrap_or_else(|e| fail(format!("khugepaged: {e}")));
         } else if what < 95 {
             // Pages without bytes press the others out to swap.
             let pid = pick(&mut dice, &tasks);
