@@ -17,8 +17,9 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// `explain("fault")` goes through the last page fault, `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
-    /// `explain("report")` why the request failed in the report that the machine was made of.
+    /// `explain("fault")` goes through the last page fault, `explain("compaction")` tells what compaction did last,
+    /// `explain("contig")` what became of the last range, `explain("report")` why the request failed in the report that
+    /// the machine was made of.
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
