@@ -37,6 +37,7 @@ pub mod numbers;
 pub mod pagetypeinfo;
 pub mod profile;
 pub mod shipped;
+pub mod slabs;
 pub mod spec;
 pub mod sysctl;
 pub mod sysfs;

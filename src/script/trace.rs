@@ -36,17 +36,29 @@ pub mod functions {
     ///
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
-        Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc().explain())
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        // Time goes on with every page that is allocated.
+        let object = desk.machine.caches.last.filter(|last| last.at == desk.machine.clock);
+        Table::prose(&match object {
+            Some(_) => crate::script::slab::explain(&desk.machine),
+            None => desk.machine.last_alloc().explain(),
+        })
     }
 
     #[rhai_fn(name = "explain", return_raw)]
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
-            "alloc" | "allocation" | "last" => Ok(explain(ctx)),
+            "alloc" | "allocation" | "last" => {
+                Ok(Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc().explain()))
+            }
+            "kmalloc" | "slab" => {
+                Ok(Table::prose(&crate::script::slab::explain(&Bench::of(&ctx).borrow().machine)))
+            }
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\" or \"contig\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"kmalloc\", \"compaction\" or \"contig\""
             )),
         }
     }

@@ -58,6 +58,9 @@ pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
         "reserved: the buddy allocator never had it".into()
     } else if page.is(PageFlags::TAIL) {
         format!("allocated: in the middle of the compound page at pfn {}", Pfn(page.private))
+    } else if page.is(PageFlags::SLAB) {
+        let cache = machine.slab_at(pfn).map(|nr| machine.caches.all[machine.slab(nr).cache].name());
+        format!("slab of {}: order {}", cache.unwrap_or("a cache"), page.order())
     } else if page.mapcount() > 0 {
         let n = page.mapcount();
         format!("anonymous: mapped by {n} entr{}", if n == 1 { "y" } else { "ies" })
@@ -73,6 +76,10 @@ pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
     };
     let shown = super::pages::some(machine, pfn.0, 1);
     let records = shown.records().to_vec();
+    let shown = match crate::script::slab::views::layer(machine, addr) {
+        Some(layer) => shown.parts().iter().cloned().fold(layer.line(""), Table::part),
+        None => shown,
+    };
     let told = shown.line("").line(format!("page pfn={pfn}, {place}: {state}"));
     let told =
         owner::of_page(machine, pfn).into_iter().fold(told, |table, line| table.line(format!("  {line}")));
