@@ -7,6 +7,7 @@
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
 use crate::mm::slab_common::{Allocator, SlabFlags};
+use crate::mm::vmstat::NumaStat;
 use std::fmt;
 
 /// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.
@@ -81,7 +82,7 @@ impl Arch {
         matches!(self, Arch::X86_64 | Arch::Arm64)
     }
 
-    /// Built with `CONFIG_CMA`: pagetypeinfo has a column for it.
+    /// Debian builds it with `CONFIG_CMA`; a machine may say otherwise (`Config::cma`).
     #[inline]
     pub fn has_cma(self) -> bool {
         matches!(self, Arch::Arm64)
@@ -297,6 +298,10 @@ pub struct Shown {
     pub high: u64,
     /// `protection`, one number for each zone of the node.
     pub protection: Vec<u64>,
+    /// `reserved_highatomic` of a report, in pages; other evidence does not show it.
+    pub highatomic: u64,
+    /// `numa_hit` and what follows it: where requests were satisfied until then.
+    pub numa: [u64; NumaStat::COUNT],
     /// `high` of the per-CPU lists.
     pub pcp_high: u64,
     /// `batch` of the per-CPU lists.
@@ -556,6 +561,8 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
     /// The order of a pageblock: `Page block order` of pagetypeinfo.
     pub pageblock_order: Order,
+    /// Built with `CONFIG_CMA`: there are counters of it, and movable pages may use what is free there.
+    pub cma: bool,
     /// Built with transparent huge pages, and the mode at boot.
     pub thp: Option<ThpMode>,
     /// Freed after the watermarks were computed, in the order of the log.
@@ -572,6 +579,8 @@ pub struct Config {
     pub iomem: Vec<String>,
     /// What the importer had to infer, one sentence each.
     pub inferred: Vec<String>,
+    /// What the evidence tells about its moment, line by line: `explain` shows it until something is allocated.
+    pub account: Vec<String>,
     /// Seed of the machine's dice.
     pub seed: u64,
     /// Makes the n-th page allocation fail (anomaly tests).
@@ -599,6 +608,7 @@ impl Config {
             kernel: "6.1".into(),
             nodes: Vec::new(),
             pageblock_order: arch.pageblock_order(),
+            cma: arch.has_cma(),
             thp: None,
             late_freed: Vec::new(),
             cmdline: String::new(),
@@ -607,6 +617,7 @@ impl Config {
             costs: Costs::default(),
             iomem: Vec::new(),
             inferred: Vec::new(),
+            account: Vec::new(),
             seed: 1,
             fail_nth: None,
             early: EarlyMemory::default(),
@@ -616,6 +627,12 @@ impl Config {
             slab: Allocator::default(),
             caches: Vec::new(),
         }
+    }
+
+    /// Is the kernel whose rules apply this one or a newer one?
+    pub fn kernel_since(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.kernel.split('.').map(|n| n.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
     }
 
     /// CPUs of all nodes.

@@ -4,6 +4,7 @@
 //! borrowed.
 
 use crate::mm::Machine;
+use crate::mm::config::Config;
 use crate::mm::machine::SCRIPT_PID;
 use crate::mm::slab_common::CacheId;
 use crate::mm::task::Pid;
@@ -90,7 +91,14 @@ impl Bench {
     /// # Errors
     /// When there is no such machine.
     pub fn sandbox(machine: &str, seed: Option<u64>) -> Result<Bench, String> {
-        let mut config = crate::import::shipped::get(machine).map_err(|why| why.to_string())?;
+        Bench::sandbox_of(crate::import::shipped::get(machine).map_err(|why| why.to_string())?, seed)
+    }
+
+    /// A bench without files and programs of the host, on a machine from anywhere.
+    ///
+    /// # Errors
+    /// When the machine cannot be booted.
+    pub fn sandbox_of(mut config: Config, seed: Option<u64>) -> Result<Bench, String> {
         config.seed = seed.unwrap_or(config.seed);
         let machine = Machine::boot(config).map_err(|why| why.to_string())?;
         Ok(Bench::new(machine, Limits::SANDBOX, Out::nowhere()))

@@ -3,7 +3,7 @@
 //! Kernel: `include/trace/events/*.h`, `mm/vmstat.c`, `kernel/printk/printk.c`.
 
 use crate::mm::Machine;
-use crate::mm::trace::Stamped;
+use crate::mm::trace::{Path, Stamped};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Bench;
 use crate::script::suggest::nearest;
@@ -17,7 +17,8 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range.
+    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
+    /// `explain("report")` why the request failed in the report that the machine was made of.
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
@@ -37,28 +38,35 @@ pub mod functions {
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
         let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
+        let machine = &bench.borrow().machine;
         // Time goes on with every page that is allocated.
-        let object = desk.machine.caches.last.filter(|last| last.at == desk.machine.clock);
-        Table::prose(&match object {
-            Some(_) => crate::script::slab::explain(&desk.machine),
-            None => desk.machine.last_alloc().explain(),
-        })
+        if machine.caches.last.is_some_and(|last| last.at == machine.clock) {
+            return Table::prose(&crate::script::slab::explain(machine));
+        }
+        super::page_account(machine)
     }
 
     #[rhai_fn(name = "explain", return_raw)]
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
-            "alloc" | "allocation" | "last" => {
-                Ok(Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc().explain()))
-            }
+            "alloc" | "allocation" | "last" => Ok(super::page_account(&Bench::of(&ctx).borrow().machine)),
             "kmalloc" | "slab" => {
                 Ok(Table::prose(&crate::script::slab::explain(&Bench::of(&ctx).borrow().machine)))
+            }
+            "report" => {
+                let bench = Bench::of(&ctx);
+                let account = &bench.borrow().machine.config.account;
+                if account.is_empty() {
+                    return misuse(
+                        "explain(\"report\"): this machine was not made of a kernel's report: vmlab import LOG",
+                    );
+                }
+                Ok(crate::script::imported::account(account))
             }
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"kmalloc\", \"compaction\" or \"contig\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"kmalloc\", \"compaction\", \"contig\" or \"report\""
             )),
         }
     }
@@ -199,6 +207,15 @@ pub mod functions {
         let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         misuse(format!("there is no counter {name}{help}"))
     }
+}
+
+/// The account of the last page allocation; until there is one on an imported machine, of the one in its report.
+fn page_account(machine: &Machine) -> Table {
+    let last = machine.last_alloc();
+    if last.path == Path::Begun && !machine.config.account.is_empty() {
+        return crate::script::imported::account(&machine.config.account);
+    }
+    Table::prose(&last.explain())
 }
 
 /// Events that fit one of the patterns, oldest first.
