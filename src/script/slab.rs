@@ -70,7 +70,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > boot("x86_64-numa2");
-    /// > virt_to_page(kmalloc_node(64, GFP_KERNEL, 1)).node.nid
+    /// > virt_to_page(kmalloc_node(64, GFP_KERNEL, 1)).node
     /// 1
     /// ```
     ///
@@ -178,11 +178,14 @@ pub mod functions {
     /// address of every object of a new slab.
     ///
     /// ```vmlab
-    /// > let c = kmem_cache_create("widget", 200, 0, SLAB_HWCACHE_ALIGN);
+    /// > let c = kmem_cache_create("widget", 2500, 0, SLAB_HWCACHE_ALIGN);
     /// > [c.name, c.objsize, c.size, c.order]
-    /// ["widget", 200, 256, 0]
-    /// > kmem_cache_create("gadget", 250, 0, SLAB_HWCACHE_ALIGN).name
-    /// widget
+    /// "biovec-64"
+    /// 1024
+    /// 1024
+    /// 1
+    /// > kmem_cache_create("gadget", 2550, 0, SLAB_HWCACHE_ALIGN).name
+    /// biovec-64
     /// > let d = kmem_cache_create("built", 64, 0, 0, |addr| kwrite(addr, 7));
     /// > kread(kmem_cache_alloc(d, GFP_KERNEL))
     /// 7
@@ -221,6 +224,10 @@ pub mod functions {
     /// kmem_cache kmalloc-64 objsize=64 order=0 objects=0/0 slabs=0
     /// > kmem_cache("kmaloc-64")
     /// error: there is no cache "kmaloc-64"; did you mean kmalloc-64?
+    ///  --> 1:12
+    ///   |
+    /// 1 | kmem_cache("kmaloc-64")
+    ///   |            ^^^^^^^^^^^
     /// ```
     ///
     /// Kernel: `struct kmem_cache`, `include/linux/slub_def.h`.
@@ -257,7 +264,7 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-numa2");
     /// > let c = kmem_cache_create("widget", 1000, 0, 0);
-    /// > virt_to_page(kmem_cache_alloc_node(c, GFP_KERNEL, 1)).node.nid
+    /// > virt_to_page(kmem_cache_alloc_node(c, GFP_KERNEL, 1)).node
     /// 1
     /// ```
     ///
@@ -281,8 +288,32 @@ pub mod functions {
     /// > kwrite(a + 8, 0x42);
     /// > kmem_cache_alloc(c, GFP_KERNEL) == a
     /// false
-    /// > log | grep -A 20 "BUG poisoned"
+    /// > log | tail -22
+    /// [    0.000000] -----------------------------------------------------------------------------
+    /// [    0.000000]
+    /// [    0.000000] 0xffff888000401010-0xffff888000401017 @offset=16. First byte 0x42 instead of 0x6b
+    /// [    0.000000] Allocated in script age=0 cpu=0 pid=24
+    /// [    0.000000] Freed in script age=0 cpu=0 pid=24
+    /// [    0.000000] Slab 0xffffea0000010040 objects=32 used=1 fp=0xffff888000401088 flags=0x7ffffc0000200(slab|node=0|zone=0|lastcpupid=0x1fffff)
+    /// [    0.000000] Object 0xffff888000401008 @offset=8 fp=0x0000000000000000
+    /// [    0.000000]
+    /// [    0.000000] Redzone  ffff888000401000: bb bb bb bb bb bb bb bb                          ........
+    /// [    0.000000] Object   ffff888000401008: 6b 6b 6b 6b 6b 6b 6b 6b 42 00 00 00 00 00 00 00  kkkkkkkkB.......
+    /// [    0.000000] Object   ffff888000401018: 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b a5  kkkkkkkkkkkkkkk.
+    /// [    0.000000] Redzone  ffff888000401028: bb bb bb bb bb bb bb bb                          ........
+    /// [    0.000000] Padding  ffff888000401078: 5a 5a 5a 5a 5a 5a 5a 5a                          ZZZZZZZZ
+    /// [    0.000000] CPU: 0 PID: 24 Comm: script Not tainted 6.1.0-vmlab #1
+    /// [    0.000000] Call Trace:
+    /// [    0.000000]  <TASK>
+    /// [    0.000000]  dump_stack_lvl
+    /// [    0.000000]  print_trailer
+    /// [    0.000000]  object_err
+    /// [    0.000000]  </TASK>
+    /// [    0.000000] FIX poisoned: Restoring Poison 0xffff888000401010-0xffff888000401017=0x6b
+    /// [    0.000000] FIX poisoned: Marking all objects used
     /// > kmem_cache_free(kmem_cache("kmalloc-8"), a)
+    /// cache_from_obj: Wrong slab cache. kmalloc-8 but object is from poisoned
+    ///   0xffff888000401008 goes back to poisoned: it stays in use
     /// ```
     ///
     /// Kernel: `kmem_cache_free`, `mm/slub.c`. Gorman: 8.3.
@@ -323,9 +354,15 @@ pub mod functions {
     /// > kmem_cache_destroy(c);
     /// > c.name
     /// error: use after free: the cache widget was destroyed after this handle was made
+    ///  --> 1:3
+    ///   |
+    /// 1 | c.name
+    ///   |   ^^^^
     /// > let d = kmem_cache_create("kept", 1000, 0, 0);
     /// > kmem_cache_alloc(d, GFP_KERNEL);
     /// > kmem_cache_destroy(d)
+    /// kmem_cache_destroy kept: Slab cache still has objects
+    ///   1 of its objects are in use: free them first; the cache stays as it was
     /// ```
     ///
     /// Kernel: `kmem_cache_destroy`, `mm/slab_common.c`. Gorman: 8.1.5.
@@ -367,6 +404,7 @@ pub mod functions {
     /// > validate_slab_cache(c)
     /// 1
     /// > log | grep FIX
+    /// [    0.000000] FIX zoned: Restoring Right Redzone 0xffff888000401028-0xffff88800040102f=0xcc
     /// ```
     ///
     /// Kernel: `validate_slab_cache`, `mm/slub.c`.
@@ -457,6 +495,7 @@ pub mod functions {
     /// > kmalloc(100, GFP_KERNEL);
     /// > kmem -s kmalloc-128
     /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
+    /// ffff888000001700      128          1        32      1     4k  kmalloc-128
     /// > slab_caches().rows.len > 50
     /// true
     /// ```
@@ -482,6 +521,30 @@ pub mod functions {
     /// > let c = kmem_cache_create("big", 1000, 0, 0);
     /// > kmem_cache_alloc(c, GFP_KERNEL);
     /// > kmem -S big
+    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
+    /// ffff888000400000     1000          1         8      1     8k  big
+    /// CPU 0 KMEM_CACHE_CPU:
+    ///   ffff888000431220
+    /// CPU 0 SLAB:
+    ///   SLAB              MEMORY            NODE  TOTAL  ALLOCATED  FREE
+    ///   ffffea0000010080  ffff888000402000     0      8          1     7
+    ///   FREE / [ALLOCATED]
+    ///   [ffff888000402000]
+    ///    ffff8880004023e8  (cpu 0 cache)
+    ///    ffff8880004027d0  (cpu 0 cache)
+    ///    ffff888000402bb8  (cpu 0 cache)
+    ///    ffff888000402fa0  (cpu 0 cache)
+    ///    ffff888000403388  (cpu 0 cache)
+    ///    ffff888000403770  (cpu 0 cache)
+    ///    ffff888000403b58  (cpu 0 cache)
+    /// CPU 0 PARTIAL:
+    ///   (empty)
+    /// KMEM_CACHE_NODE   NODE  SLABS  PARTIAL  PER-CPU
+    /// ffff8880004000c0     0      1        0        1
+    /// NODE 0 PARTIAL:
+    ///   (empty)
+    /// NODE 0 FULL:
+    ///   (empty)
     /// ```
     ///
     /// Kernel: `struct kmem_cache_cpu`, `struct kmem_cache_node`. Gorman: 8.2.
@@ -501,6 +564,22 @@ pub mod functions {
     /// > let c = kmem_cache_create("odd", 1000, 0, 0);
     /// > kmem_cache_alloc(c, GFP_KERNEL);
     /// > slabinfo odd
+    ///
+    /// Slabcache: odd              Aliases:  0 Order : 1 Objects: 1
+    ///
+    /// Sizes (bytes)     Slabs              Debug                Memory
+    /// ------------------------------------------------------------------------
+    /// Object :    1000  Total  :       1   Sanity Checks : Off  Total:    8192
+    /// SlabObj:    1000  Full   :       0   Redzoning     : Off  Used :    1000
+    /// SlabSiz:    8192  Partial:       0   Poisoning     : Off  Loss :    7192
+    /// Loss   :       0  CpuSlab:       1   Tracking      : Off  Lalig:       0
+    /// Align  :       8  Objects:       8   Tracing       : Off  Lpadd:     192
+    ///
+    /// 192 bytes at the end of each slab hold no object
+    ///
+    /// Counters
+    ///   alloc_slowpath                  1  Allocations that had to find a slab.
+    ///   alloc_slab                      1  New slabs.
     /// ```
     ///
     /// Kernel: `tools/vm/slabinfo.c`.
@@ -521,6 +600,8 @@ pub mod functions {
     /// ```vmlab
     /// > kmalloc(8, GFP_KERNEL);
     /// > slabtop | tail -n +7 | head -2
+    ///      0      0   0%    0.12K      0       32         0K kmalloc-128
+    ///      0      0   0%    0.09K      0       42         0K kmalloc-96
     /// ```
     ///
     /// Kernel: /proc/slabinfo.

@@ -1,7 +1,7 @@
 //! Caches as the crash utility shows them: `kmem -s`, `kmem -S`, and the slab behind an address.
 
 use crate::mm::Machine;
-use crate::mm::addr::{Pfn, VirtAddr};
+use crate::mm::addr::VirtAddr;
 use crate::mm::slab_common::CacheId;
 use crate::mm::slub::{Place, SlabNr};
 use crate::script::table::{Cell, Record, Table};
@@ -153,11 +153,7 @@ pub fn slabs(machine: &Machine, id: CacheId) -> Table {
 
 /// The slab layer of `kmem ADDRESS`: the cache, the slab, the object.
 pub fn layer(machine: &Machine, addr: u64) -> Option<Table> {
-    let nr = machine.slab_of(VirtAddr(addr)).or_else(|| {
-        // The page structure of a slab's first page means the slab.
-        let pfn: Pfn = machine.pfn_of_struct(VirtAddr(addr))?;
-        machine.slab_at(pfn)
-    })?;
+    let nr = machine.slab_of(VirtAddr(addr))?;
     let object = machine.find_object(VirtAddr(addr));
     let (line, _) = row(machine, machine.slab(nr).cache);
     let table = Table::new().line(head(machine)).line(line);
