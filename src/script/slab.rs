@@ -180,12 +180,12 @@ pub mod functions {
     /// ```vmlab
     /// > let c = kmem_cache_create("widget", 2500, 0, SLAB_HWCACHE_ALIGN);
     /// > [c.name, c.objsize, c.size, c.order]
-    /// "biovec-64"
-    /// 1024
-    /// 1024
-    /// 1
+    /// "widget"
+    /// 2500
+    /// 2560
+    /// 3
     /// > kmem_cache_create("gadget", 2550, 0, SLAB_HWCACHE_ALIGN).name
-    /// biovec-64
+    /// widget
     /// > let d = kmem_cache_create("built", 64, 0, 0, |addr| kwrite(addr, 7));
     /// > kread(kmem_cache_alloc(d, GFP_KERNEL))
     /// 7
