@@ -191,11 +191,17 @@ impl Machine {
         self.vmstat.count(VmEvent::ThpSplitPage, 1);
     }
 
+    /// Forgets the translations of the 2 MiB around an address (`pmdp_huge_clear_flush`).
+    pub(crate) fn flush_huge_pmd(&mut self, mm: MmId, addr: VirtAddr) {
+        let start = addr.0 & !(HPAGE_SIZE - 1);
+        self.flush_tlb_range(mm, start, start + HPAGE_SIZE, false);
+    }
+
     /// The table above names the leaf again.
     fn clear_huge_pmd(&mut self, mm: MmId, addr: VirtAddr, leaf: TableId) {
         self.count_huge(leaf, -1);
         self.tables.set_huge(self.mms[mm].pgd, addr, None);
-        self.flush_tlb_mm();
+        self.flush_huge_pmd(mm, addr);
     }
 
     /// The leaf of an address, if one entry of the table above maps the whole of it.
@@ -254,7 +260,7 @@ impl Machine {
             .iter_mut()
             .for_each(|entry| *entry |= Pte::RW | Pte::DIRTY | Pte::ACCESSED);
         self.sync_huge_pmd(mm, addr, leaf);
-        self.flush_tlb_mm();
+        self.flush_huge_pmd(mm, addr);
         true
     }
 

@@ -117,7 +117,7 @@ impl Machine {
             self.tables.get_mut(leaf).entries[n] = Pte::new(new, bits).0;
         }
         self.set_huge_pmd(mm, start, leaf, Pte::new(head, bits));
-        self.flush_tlb_mm();
+        self.flush_huge_pmd(mm, start);
         true
     }
 
