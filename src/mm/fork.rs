@@ -8,6 +8,7 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::lru::Lru;
 use crate::mm::machine::{Comm, Machine};
+use crate::mm::malloc::Heap;
 use crate::mm::mmap::TASK_SIZE;
 use crate::mm::page::PageType;
 use crate::mm::pgtable::{LEVELS, Pte, TableId};
@@ -173,6 +174,7 @@ impl Machine {
             pgtables_bytes: 0,
             start_brk: PROGRAM_BRK,
             brk: PROGRAM_BRK,
+            heap: Heap::default(),
             start_stack: TASK_SIZE - 0x1000,
             mmap_base: TASK_SIZE - MMAP_GAP,
             def_flags: VmFlags::default(),
@@ -259,6 +261,7 @@ impl Machine {
         let mm = &mut self.mms[new];
         (mm.start_brk, mm.brk, mm.start_stack, mm.mmap_base) =
             (source.start_brk, source.brk, source.start_stack, source.mmap_base);
+        mm.heap = source.heap.clone();
         let areas: Vec<_> = source.vmas.values().copied().collect();
         for parent in areas {
             let vma = &self.vmas[parent];

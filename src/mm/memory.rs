@@ -482,7 +482,7 @@ impl Machine {
     fn zap_table(&mut self, mm: MmId, leaf: TableId, start: u64, end: u64, used: bool) -> bool {
         let first = index(VirtAddr(start), 0);
         let last = first + ((end - start) / PAGE_SIZE) as usize;
-        let mut gone = [0; 4];
+        let (mut gone, mut zeros) = ([0; 4], false);
         let entries = self.tables.get(leaf).entries;
         if entries[first..last].iter().all(|entry| *entry == 0) {
             return false;
@@ -494,12 +494,15 @@ impl Machine {
                 gone[Rss::Swap as usize] += 1;
             } else if !pte.has(Pte::SPECIAL) {
                 gone[self.zap_page(pte, used) as usize] += 1;
+            } else {
+                // The frame of zeros counts nowhere, but a processor may know where it was.
+                zeros = true;
             }
         }
         for kind in [Rss::File, Rss::Anon, Rss::Swap, Rss::Shmem] {
             self.add_rss(mm, kind, -gone[kind as usize]);
         }
-        gone.iter().sum::<i64>() > gone[Rss::Swap as usize]
+        zeros || gone.iter().sum::<i64>() > gone[Rss::Swap as usize]
     }
 
     /// Lets go of a page of which an entry is gone; the kind it was counted as.
