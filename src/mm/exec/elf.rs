@@ -17,7 +17,7 @@ use crate::mm::vma::{VmFlags, VmaName, page_align};
 pub const ROOT_DEVICE: (u32, u32) = (0xfe, 0);
 
 /// Where a position-independent program lies without randomisation (`ELF_ET_DYN_BASE`).
-const ET_DYN_BASE: u64 = TASK_SIZE / 3 * 2 & !(PAGE_SIZE - 1);
+const ET_DYN_BASE: u64 = (TASK_SIZE / 3 * 2) & !(PAGE_SIZE - 1);
 
 impl Machine {
     /// Maps a program and its linker, and says where the heap begins (`load_elf_binary`).
