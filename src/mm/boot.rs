@@ -30,13 +30,14 @@ use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
-use crate::mm::pgtable::Tables;
+use crate::mm::pgtable::{Geometry, Tables};
 use crate::mm::printk::Ratelimits;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, FaultRecord, Trace};
 use crate::mm::vmscan::Kswapd;
+use crate::mm::va_layout::Layout;
 use crate::mm::vmstat::{NodeStat, Vmstat};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -205,7 +206,8 @@ impl Machine {
             log: VecDeque::new(),
             ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
-            tables: Tables::default(),
+            tables: Tables::new(Geometry::of(config.arch, config.la57)),
+            layout: Layout::new(&config),
             vmas: Slots::default(),
             anon_vmas: Slots::default(),
             mms: Slots::default(),

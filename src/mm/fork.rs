@@ -8,9 +8,8 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::lru::Lru;
 use crate::mm::machine::{Comm, Machine};
-use crate::mm::mmap::TASK_SIZE;
 use crate::mm::page::PageType;
-use crate::mm::pgtable::{LEVELS, Pte, TableId};
+use crate::mm::pgtable::{Pte, UpperId};
 use crate::mm::task::{Exit, INIT_PID, KTHREADD_PID, Mm, MmId, PID_MAX, Pid, Rlimits, Rss, State, Task};
 use crate::mm::trace::Event;
 use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaName};
@@ -19,12 +18,8 @@ use std::collections::BTreeMap;
 
 /// `clone`'s wish to share the address space.
 pub const CLONE_VM: u64 = 0x100;
-/// Where the heap of a program without randomisation begins.
-const PROGRAM_BRK: u64 = 0x5555_5555_9000;
 /// Pages of a fresh stack: 132 KiB.
 const STACK_PAGES: u64 = 33;
-/// Gap between the stack and the area of mmap: the stack's limit, and room for its guard.
-const MMAP_GAP: u64 = (8 << 20) + (256 << PAGE_SHIFT) + 0x1000;
 
 /// The lists of anonymous pages.
 const ANON_LISTS: [Lru; 2] = [Lru::InactiveAnon, Lru::ActiveAnon];
@@ -67,10 +62,11 @@ impl Machine {
             return;
         }
         let mut frames = tables.into_iter();
-        let pgd = frames.next().map_or(0, |pfn| self.tables.insert(pfn, LEVELS - 1));
+        let Some(pfn) = frames.next() else { return };
+        let pgd = self.tables.insert_upper(pfn, self.tables.geometry.top());
         let mm = self.mm_with(pgd);
         self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", Some(mm)));
-        let (start, len) = (PROGRAM_BRK, pages.len() as u64 * PAGE_SIZE);
+        let (start, len) = (self.layout.program_brk, pages.len() as u64 * PAGE_SIZE);
         let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
         self.add_area(mm, start, start + len, flags, VmaName::None);
         self.committed_as += pages.len() as u64;
@@ -149,11 +145,13 @@ impl Machine {
 
     fn mm_alloc(&mut self) -> Result<MmId, Errno> {
         let pgd = self.pgd_alloc()?;
-        Ok(self.mm_with(pgd))
+        let mm = self.mm_with(pgd);
+        self.mms[mm].pgtables_bytes = self.preallocated_bytes();
+        Ok(mm)
     }
 
     /// An empty address space above a top table.
-    fn mm_with(&mut self, pgd: TableId) -> MmId {
+    fn mm_with(&mut self, pgd: UpperId) -> MmId {
         self.next_asid = self.next_asid.wrapping_add(1).max(1);
         let mm = Mm {
             pgd,
@@ -170,10 +168,10 @@ impl Machine {
             exec_vm: 0,
             stack_vm: 0,
             pgtables_bytes: 0,
-            start_brk: PROGRAM_BRK,
-            brk: PROGRAM_BRK,
-            start_stack: TASK_SIZE - 0x1000,
-            mmap_base: TASK_SIZE - MMAP_GAP,
+            start_brk: self.layout.program_brk,
+            brk: self.layout.program_brk,
+            start_stack: self.layout.stack_top - 0x1000,
+            mmap_base: self.layout.mmap_base,
             def_flags: VmFlags::default(),
             asid: self.next_asid,
             oom_reaped: false,
@@ -184,7 +182,7 @@ impl Machine {
     /// The areas that every program has, and the first page of its stack (`setup_arg_pages`).
     fn setup_arg_pages(&mut self, pid: Pid, mm: MmId) -> Result<(), Errno> {
         let stack = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::GROWSDOWN).with(VmFlags::ACCOUNT);
-        let end = TASK_SIZE;
+        let end = self.layout.stack_top;
         self.vm_enough_memory(STACK_PAGES)?;
         self.committed_as += STACK_PAGES;
         self.add_area(mm, end - STACK_PAGES * PAGE_SIZE, end, stack, VmaName::None);

@@ -22,6 +22,7 @@ use crate::mm::sysctl::Sysctl;
 use crate::mm::task::{Mm, Pid, Task};
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
+use crate::mm::va_layout::Layout;
 use crate::mm::vma::Vma;
 use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
 use std::collections::{BTreeMap, VecDeque};
@@ -264,6 +265,8 @@ pub struct Machine {
     pub contents: Contents,
     /// Which page handles are alive.
     pub serials: Serials,
+    /// Where kernel and user memory lie in virtual addresses.
+    pub layout: Layout,
     /// Page tables of all address spaces.
     pub tables: Tables,
     /// Areas of all address spaces.

@@ -400,16 +400,12 @@ impl Machine {
         let mut at = start;
         let mut flush = false;
         while at < end {
-            let next = (((at >> 21) + 1) << 21).min(end);
+            let mut next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 flush |= self.zap_table(mm, leaf, at, next);
-            } else if at & ((1 << 39) - 1) == 0
-                && next + (1 << 39) <= end
-                && self.tables.get(pgd).below[index(VirtAddr(at), 3)] == crate::mm::pgtable::NO_TABLE
-            {
-                // Half a terabyte without a table: one step over it.
-                at += 1 << 39;
-                continue;
+            } else {
+                // One step over everything that an empty entry above stands for.
+                next = next.max(at + self.tables.gap(pgd, VirtAddr(at)).min(end - at));
             }
             at = next;
         }

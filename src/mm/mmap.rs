@@ -12,8 +12,6 @@ use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaId, VmaName, page_align};
 use crate::mm::vmstat::ZoneStat;
 
-/// One past the last user address with four levels of page tables.
-pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 /// Free pages below a stack (`stack_guard_gap`).
 const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
@@ -199,11 +197,11 @@ impl Machine {
 
     /// Finds room for a mapping: the hint, else from the top down (`get_unmapped_area`).
     pub(crate) fn get_unmapped_area(&self, mm: MmId, hint: u64, len: u64, flags: u64) -> Result<u64, Errno> {
-        if len > TASK_SIZE {
+        if len > self.layout.task_size {
             return Err(Errno::ENOMEM);
         }
         if flags & map::FIXED != 0 {
-            if hint > TASK_SIZE - len {
+            if hint > self.layout.task_size - len {
                 return Err(Errno::ENOMEM);
             }
             if hint & (PAGE_SIZE - 1) != 0 {
@@ -212,7 +210,7 @@ impl Machine {
             return if hint < self.sysctl.mmap_min_addr { Err(Errno::EPERM) } else { Ok(hint) };
         }
         if hint != 0
-            && hint <= TASK_SIZE - len
+            && hint <= self.layout.task_size - len
             && hint >= self.sysctl.mmap_min_addr
             && self.is_room(mm, hint, len)
         {
@@ -255,7 +253,7 @@ impl Machine {
 
     /// The lowest room above a third of the address space (`unmapped_area`).
     fn unmapped_area(&self, mm: MmId, len: u64) -> Option<u64> {
-        let mut at = page_align(TASK_SIZE / 3)?;
+        let mut at = page_align(self.layout.legacy_base)?;
         for id in self.mms[mm].vmas.range(..).map(|(_, id)| *id) {
             if self.vmas[id].end <= at {
                 continue;
@@ -265,7 +263,7 @@ impl Machine {
             }
             at = at.max(self.vmas[id].end);
         }
-        (TASK_SIZE - at >= len).then_some(at)
+        (self.layout.task_size - at >= len).then_some(at)
     }
 
     /// Takes a range out of a task's address space (`munmap`).
@@ -280,7 +278,7 @@ impl Machine {
 
     /// Takes a range out (`do_mas_munmap`): split the ends, unmap, free tables, forget the areas.
     pub(crate) fn do_munmap(&mut self, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
-        if start & (PAGE_SIZE - 1) != 0 || start > TASK_SIZE || len > TASK_SIZE - start {
+        if start & (PAGE_SIZE - 1) != 0 || start > self.layout.task_size || len > self.layout.task_size - start {
             return Err(Errno::EINVAL);
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
@@ -450,7 +448,7 @@ impl Machine {
         let mm = self.mm_of(pid)?;
         let (start, old) = (self.mms[mm].start_brk, self.mms[mm].brk);
         let unchanged = Ok(VirtAddr(old));
-        if addr.0 < start || addr.0 > TASK_SIZE {
+        if addr.0 < start || addr.0 > self.layout.task_size {
             return unchanged;
         }
         let (Some(new_end), Some(old_end)) = (page_align(addr.0), page_align(old)) else { return unchanged };

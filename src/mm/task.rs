@@ -8,7 +8,7 @@ use crate::mm::addr::VirtAddr;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::{Comm, Current, Machine, SCRIPT_PID};
 use crate::mm::mmzone::Node;
-use crate::mm::pgtable::TableId;
+use crate::mm::pgtable::{TableId, UpperId};
 use crate::mm::slots::Id;
 use crate::mm::vma::{VmFlags, VmaId};
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub enum Rss {
 #[derive(Clone, Debug)]
 pub struct Mm {
     /// The top page table.
-    pub pgd: TableId,
+    pub pgd: UpperId,
     /// Tasks that share it (`mm_users`).
     pub users: u32,
     /// Areas by first address.

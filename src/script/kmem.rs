@@ -8,7 +8,7 @@ pub mod identify;
 mod info;
 mod names;
 mod nodes;
-mod owner;
+pub(crate) mod owner;
 pub mod pages;
 mod stats;
 

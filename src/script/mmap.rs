@@ -71,7 +71,7 @@ pub mod functions {
     /// > let a = mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > mprotect(p, a, 4096, PROT_READ);
     /// > write(p, a, 1)
-    /// SIGSEGV (SEGV_ACCERR) at 0x7fffff6e8000
+    /// SIGSEGV (SEGV_ACCERR) at 0x7ffff7fe9000
     /// ```
     ///
     /// Kernel: `do_mprotect_pkey`. Gorman: 4.4.

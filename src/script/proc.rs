@@ -44,8 +44,8 @@ pub mod functions {
     /// 60
     /// > spawn("app");
     /// > cat /proc/3/maps
-    /// 7fffff6f8000-7fffff6fc000 r--p 00000000 00:00 0                          [vvar]
-    /// 7fffff6fc000-7fffff6fe000 r-xp 00000000 00:00 0                          [vdso]
+    /// 7ffff7ff9000-7ffff7ffd000 r--p 00000000 00:00 0                          [vvar]
+    /// 7ffff7ffd000-7ffff7fff000 r-xp 00000000 00:00 0                          [vdso]
     /// 7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]
     /// > cat /proc/self/comm
     /// script

@@ -5,6 +5,7 @@ mod buddy;
 mod compact;
 mod failures;
 mod gfp;
+mod levels;
 mod machines;
 mod memblock;
 mod vm;

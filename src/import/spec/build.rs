@@ -45,6 +45,7 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
         }
     };
     (config.core, config.stop) = (core, stop);
+    config.la57 = five_levels(file, arch, spec.la57)?;
     if let Some(kernel) = spec.kernel {
         config.kernel = kernel.0;
     }
@@ -77,6 +78,16 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     Ok(config)
 }
 
+/// Five levels of page tables, where there can be.
+fn five_levels(file: &str, arch: Arch, la57: bool) -> Result<bool, ImportError> {
+    if la57 && arch != Arch::X86_64 {
+        let problem = format!("{} has no fifth level of page tables", arch.name());
+        let advice = "Leave `la57` out, or write `arch: x86_64`.";
+        return Err(ImportError::new(file, problem).field("la57").advise(advice));
+    }
+    Ok(la57)
+}
+
 /// A shipped machine with some things said otherwise.
 fn shipped(
     file: &str,
@@ -94,6 +105,7 @@ fn shipped(
         ("cpus", spec.cpus.is_some()),
         ("nodes", spec.nodes.is_some()),
         ("pageblock_order", spec.pageblock_order.is_some()),
+        ("la57", spec.la57),
     ];
     if let Some((field, _)) = said.iter().find(|(_, said)| *said) {
         let problem = format!("the machine {base} has its own `{field}`");

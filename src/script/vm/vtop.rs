@@ -20,8 +20,7 @@ use super::pte::translate;
 use crate::mm::Machine;
 use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::config::Arch;
-use crate::mm::mmap::TASK_SIZE;
-use crate::mm::pgtable::{LEVEL_NAMES, Pte};
+use crate::mm::pgtable::Pte;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::kmem::pages;
 use crate::script::objects::{self, SWAPPER_PG_DIR};
@@ -44,12 +43,12 @@ pub fn half(machine: &Machine, addr: u64) -> Half {
     let arch = machine.config.arch;
     let kernel = match arch {
         Arch::Uml => machine.virt_to_pfn(VirtAddr(addr)).is_some(),
-        _ if arch.is_64bit() => addr >= !0 << 47,
-        _ => (arch.page_offset()..1 << 32).contains(&addr),
+        _ if arch.is_64bit() => addr >= !0 << (machine.tables.geometry.address_bits() - 1),
+        _ => (machine.layout.task_size..1 << 32).contains(&addr),
     };
     match kernel {
         true => Half::Kernel,
-        false if addr < TASK_SIZE => Half::User,
+        false if addr < machine.layout.task_size => Half::User,
         false => Half::Neither,
     }
 }
@@ -94,10 +93,12 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
         ("physical".into(), phys.map_or(Cell::Empty, Cell::Addr)),
     ];
     for step in &steps {
-        let entry = step.table.phys().0 + step.index as u64 * 8;
-        let name = LEVEL_NAMES[usize::from(step.level)];
-        table = table.line(format!("   {name}: {entry:x} => {:x}", step.entry.0));
-        record.push((name.to_lowercase(), Cell::Addr(step.entry.0)));
+        let geometry = &machine.tables.geometry;
+        let entry = step.table.phys().0 + step.index as u64 * geometry.entry_bytes();
+        let name = geometry.name(step.level);
+        let raw = step.entry.raw(machine.config.arch, step.level);
+        table = table.line(format!("   {name}: {entry:x} => {raw:x}"));
+        record.push((name.to_lowercase(), Cell::Addr(raw)));
     }
     if let Some(pfn) = frame {
         let zero = if matches!(behind, Behind::ZeroPage(_)) { "  (ZERO PAGE)" } else { "" };
@@ -117,11 +118,6 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
         table = table.line("").line(format!("SWAP: {name}  OFFSET: {}", entry.offset));
         record.push(("swap".into(), name.into()));
         record.push(("offset".into(), entry.offset.into()));
-    }
-    if machine.config.arch != Arch::X86_64 {
-        table = table.note(
-            "a task's page tables are those of x86_64 here, whatever the machine: four levels of 512 entries",
-        );
     }
     Ok(with_page(machine, table, frame).with_records(vec![record]))
 }
@@ -183,7 +179,7 @@ fn kernel_tables(machine: &Machine) -> Pfn {
 }
 
 fn taken_apart(machine: &Machine, table: Table, pte: Pte) -> Table {
-    let ([head, line], _) = translate(machine, pte);
+    let ([head, line], _) = translate(machine, pte, pte.raw(machine.config.arch, 0));
     table.head(head).line(line)
 }
 
