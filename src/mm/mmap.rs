@@ -278,7 +278,10 @@ impl Machine {
 
     /// Takes a range out (`do_mas_munmap`): split the ends, unmap, free tables, forget the areas.
     pub(crate) fn do_munmap(&mut self, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
-        if start & (PAGE_SIZE - 1) != 0 || start > self.layout.task_size || len > self.layout.task_size - start {
+        if start & (PAGE_SIZE - 1) != 0
+            || start > self.layout.task_size
+            || len > self.layout.task_size - start
+        {
             return Err(Errno::EINVAL);
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;

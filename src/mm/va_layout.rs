@@ -141,8 +141,8 @@ impl Layout {
         self.user(0x7f_c000_0000, 0x5555_9000);
         self.stack_top -= 2 * PAGE_SIZE;
         self.fixmap = self.stack_top..self.task_size;
-        self.vmalloc = (self.direct.end + VMALLOC_OFFSET) & !(VMALLOC_OFFSET - 1)
-            ..self.fixmap.start - 2 * PAGE_SIZE;
+        self.vmalloc =
+            (self.direct.end + VMALLOC_OFFSET) & !(VMALLOC_OFFSET - 1)..self.fixmap.start - 2 * PAGE_SIZE;
         self.modules = self.vmalloc.clone();
         // It has no layout from the top down: both searches begin at the bottom.
         self.legacy_base = 0x4000_0000;

@@ -92,8 +92,11 @@ impl Machine {
     fn leaves(&self, id: UpperId, base: u64, found: &mut Vec<(u64, TableId)>, tables: &mut u64) {
         let table = self.tables.upper(id);
         let geometry = &self.tables.geometry;
-        let own =
-            if table.level == geometry.top() { self.user_pgd_entries() } else { geometry.entries(table.level) };
+        let own = if table.level == geometry.top() {
+            self.user_pgd_entries()
+        } else {
+            geometry.entries(table.level)
+        };
         for entry in table.occupied().take_while(|entry| *entry < own) {
             let start = base + ((entry as u64) << geometry.shift(table.level));
             *tables += u64::from(table.level <= 3);

@@ -192,7 +192,8 @@ impl Machine {
         let level = self.tables.upper(id).level;
         let geometry = &self.tables.geometry;
         let span = geometry.span(level);
-        let most = if level == geometry.top() { self.user_pgd_entries() } else { geometry.entries(level) } as u64;
+        let most =
+            if level == geometry.top() { self.user_pgd_entries() } else { geometry.entries(level) } as u64;
         let first = (range.start.saturating_sub(base) / span).min(most) as usize;
         let last = range.end.saturating_sub(base).div_ceil(span).min(most) as usize;
         for entry in first..last {
