@@ -2,6 +2,7 @@
 //!
 //! Fidelity: ours. `check()` runs after every line of a debug session, in every test and every lab.
 
+mod kernel;
 mod vm;
 
 use crate::mm::addr::{Order, Pfn};
@@ -77,6 +78,7 @@ impl Machine {
         }
         self.check_page_owner()?;
         self.check_vm()?;
+        self.check_kernel()?;
         Ok(census)
     }
 

@@ -28,6 +28,8 @@
 //! | [`rmap`] | `mm/rmap.c` | 10 |
 //! | [`lru`] | `mm/swap.c` | 10 |
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
+//! | [`vmalloc`] | `mm/vmalloc.c` | 7 |
+//! | [`highmem`] | `mm/highmem.c` | 9 |
 //! | [`va_layout`] | `arch/*/include/asm/page.h` | 2.5 |
 //! | [`compaction`] | `mm/compaction.c` | |
 //! | [`migrate`] | `mm/migrate.c` | |
@@ -54,6 +56,7 @@ pub mod debug;
 pub mod errno;
 pub mod fork;
 pub mod gfp;
+pub mod highmem;
 pub mod kthread;
 pub mod lru;
 pub mod machine;
@@ -83,6 +86,7 @@ pub mod trace;
 pub mod util;
 pub mod va_layout;
 pub mod vma;
+pub mod vmalloc;
 pub mod vmscan;
 pub mod vmstat;
 

@@ -176,11 +176,11 @@ impl Arch {
 }
 
 impl Machine {
-    /// The kernel's address of a frame (`page_address`); `None` for HighMem, which has none of its own.
+    /// The kernel's address of a frame (`page_address`); `None` for HighMem that nobody has mapped: it has none of its own.
     pub fn page_address(&self, pfn: Pfn) -> Option<VirtAddr> {
         let zone = self.mem_map.zone_of(pfn)?;
         if self.zones[zone.index()].kind == ZoneType::HighMem {
-            return None;
+            return self.highmem.entry_of(pfn).map(|entry| self.pkmap_addr(entry));
         }
         Some(self.phys_to_virt(pfn.phys()))
     }

@@ -229,6 +229,16 @@ impl Tables {
         Some(pfn)
     }
 
+    /// Makes an entry name the same table as the entry of another (`set_pgd`).
+    pub(crate) fn link(&mut self, id: UpperId, entry: usize, from: UpperId) {
+        let source = self.upper(from);
+        let each = source.below.len() / source.entries.len();
+        let (value, below) = (source.entries[entry], source.below[entry * each..(entry + 1) * each].to_vec());
+        let table = self.upper_mut(id);
+        table.entries[entry] = value;
+        table.below[entry * each..(entry + 1) * each].copy_from_slice(&below);
+    }
+
     /// Clears an entry; the table that it named stays.
     pub(crate) fn unlink(&mut self, id: UpperId, entry: usize) {
         let table = self.upper_mut(id);

@@ -85,6 +85,7 @@ impl Machine {
                 }
             }
         }
+        self.copy_kernel_entries(pgd);
         Ok(pgd)
     }
 
