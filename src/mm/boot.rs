@@ -15,10 +15,12 @@
 pub mod early;
 mod handover;
 mod layout;
+mod slabs;
 
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::fs::Fs;
 use crate::mm::highmem::Highmem;
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
@@ -33,6 +35,7 @@ use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::{Geometry, Tables};
 use crate::mm::printk::Ratelimits;
+use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
@@ -93,6 +96,7 @@ impl Machine {
         machine.init_per_zone_wmark_min();
         machine.start_thp();
         machine.free_late_memory();
+        machine.kmem_cache_init();
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
         machine.choose_zero_page();
@@ -206,6 +210,7 @@ impl Machine {
             home: config.nodes.iter().position(|n| n.cpus.contains(&first_cpu)).unwrap_or(0),
             current: Current::default(),
             dice: Dice::new(config.seed),
+            caches: Caches::new(config.slab, cpus),
             contents: Contents::default(),
             serials: Serials::default(),
             log: VecDeque::new(),
@@ -231,6 +236,9 @@ impl Machine {
             committed_as: 0,
             last_fault: FaultRecord::default(),
             faulting: None,
+            files: Slots::default(),
+            fs: Fs::default(),
+            shm: Default::default(),
             swap: Vec::new(),
             swap_turn: 0,
             io: VecDeque::new(),
@@ -242,6 +250,7 @@ impl Machine {
             stray_writes: false,
             debug_pages: false,
             in_background: false,
+            lazyfree: Vec::new(),
             isolated: Vec::new(),
             ooms: Vec::new(),
             panicked: None,
@@ -354,6 +363,8 @@ impl Machine {
             zone.watermark =
                 Watermarks { min: shown.min, low: shown.low, high: shown.high, promo: shown.high + step };
             zone.watermark_boost = shown.boost;
+            zone.nr_reserved_highatomic = shown.highatomic;
+            zone.numa = shown.numa;
             for (kind, pages) in kinds.iter().zip(&shown.protection) {
                 zone.lowmem_reserve[*kind as usize] = *pages;
             }

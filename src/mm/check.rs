@@ -2,6 +2,7 @@
 //!
 //! Fidelity: ours. `check()` runs after every line of a debug session, in every test and every lab.
 
+mod files;
 mod kernel;
 mod vm;
 
@@ -77,6 +78,7 @@ impl Machine {
             return broken("memblock's regions are sorted, disjoint and merged", what);
         }
         self.check_page_owner()?;
+        self.check_caches()?;
         self.check_vm()?;
         self.check_kernel()?;
         Ok(census)

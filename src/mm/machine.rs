@@ -5,6 +5,7 @@
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
 use crate::mm::config::{Config, ThpMode, ZoneType};
+use crate::mm::fs::{File, Fs};
 use crate::mm::gfp::Gfp;
 use crate::mm::highmem::Highmem;
 use crate::mm::memblock::Memblock;
@@ -17,6 +18,8 @@ use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::{Tables, UpperId};
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
+use crate::mm::shm::Shm;
+use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
 use crate::mm::swapfile::{Io, SwapArea};
 use crate::mm::sysctl::Sysctl;
@@ -263,6 +266,8 @@ pub struct Machine {
     pub current: Current,
     /// The only source of randomness.
     pub dice: Dice,
+    /// Slab caches.
+    pub caches: Caches,
     /// What was written into pages.
     pub contents: Contents,
     /// Which page handles are alive.
@@ -291,6 +296,12 @@ pub struct Machine {
     pub mms: Slots<Mm>,
     /// Tasks by pid, dead ones too.
     pub tasks: BTreeMap<Pid, Task>,
+    /// Files, with the pages of each.
+    pub files: Slots<File>,
+    /// What is mounted, and the names of files.
+    pub fs: Fs,
+    /// Segments of System V shared memory.
+    pub shm: Shm,
     /// Swap areas.
     pub swap: Vec<SwapArea>,
     /// Recent translations of each CPU.
@@ -323,6 +334,8 @@ pub struct Machine {
     /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
     pub(crate) alarm: u64,
     pub(crate) in_background: bool,
+    /// Pages that wait on this CPU for the list of what may be dropped (`lru_lazyfree`).
+    pub(crate) lazyfree: Vec<Pfn>,
     /// Room for isolated pages, kept to spare allocations.
     pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,
@@ -469,6 +482,7 @@ impl Machine {
     pub fn snapshot(&mut self) -> Machine {
         let mem_map = self.mem_map.snapshot();
         let tables = self.tables.snapshot();
+        self.caches.share();
         // The sections are shared already: cloning the rest copies no page.
         let mut copy = self.clone();
         (copy.mem_map, copy.tables) = (mem_map, tables);

@@ -13,10 +13,21 @@ pub struct Id<T> {
 }
 
 impl<T> Id<T> {
+    /// Not less than any number: the end of a range.
+    pub const LAST: Id<T> = Id { index: u32::MAX, generation: u32::MAX, of: PhantomData };
+
     /// The place.
     #[inline]
     pub fn index(self) -> u32 {
         self.index
+    }
+}
+
+#[cfg(test)]
+impl<T> Id<T> {
+    /// A number for tests that never look it up.
+    pub fn dangling() -> Id<T> {
+        Id { index: 0, generation: 0, of: PhantomData }
     }
 }
 

@@ -231,12 +231,17 @@ impl Tables {
 
     /// Makes an entry name the same table as the entry of another (`set_pgd`).
     pub(crate) fn link(&mut self, id: UpperId, entry: usize, from: UpperId) {
-        let source = self.upper(from);
+        self.link_entry((id, entry), (from, entry));
+    }
+
+    fn link_entry(&mut self, to: (UpperId, usize), from: (UpperId, usize)) {
+        let source = self.upper(from.0);
         let each = source.below.len() / source.entries.len();
-        let (value, below) = (source.entries[entry], source.below[entry * each..(entry + 1) * each].to_vec());
-        let table = self.upper_mut(id);
-        table.entries[entry] = value;
-        table.below[entry * each..(entry + 1) * each].copy_from_slice(&below);
+        let (value, below) =
+            (source.entries[from.1], source.below[from.1 * each..(from.1 + 1) * each].to_vec());
+        let table = self.upper_mut(to.0);
+        table.entries[to.1] = value;
+        table.below[to.1 * each..(to.1 + 1) * each].copy_from_slice(&below);
     }
 
     /// Clears an entry; the table that it named stays.
@@ -302,6 +307,26 @@ impl Tables {
             }
             upper = self.upper(UpperId(below));
         }
+    }
+
+    /// The table whose entry leads to the PTE table of an address: its PMD, or the PGD of two levels.
+    pub(crate) fn above_leaf(&self, pgd: UpperId, addr: VirtAddr) -> Option<UpperId> {
+        let mut id = pgd;
+        while self.upper(id).level > 1 {
+            let upper = self.upper(id);
+            let below = upper.below[upper.slot(addr)];
+            if below == NO_TABLE {
+                return None;
+            }
+            id = UpperId(below);
+        }
+        Some(id)
+    }
+
+    /// Hangs the table below an entry under another one.
+    pub(crate) fn move_entry(&mut self, from: (UpperId, usize), to: (UpperId, usize)) {
+        self.link_entry(to, from);
+        self.unlink(from.0, from.1);
     }
 
     /// Bytes from an address on that no table covers for sure, because an upper entry above it is empty; 0 under a leaf.

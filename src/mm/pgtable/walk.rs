@@ -113,7 +113,17 @@ impl Machine {
     /// # Errors
     /// `ENOMEM`; upper tables that were made stay, as in the kernel.
     pub(crate) fn pte_alloc(&mut self, mm: MmId, addr: VirtAddr) -> Result<TableId, Errno> {
-        self.pte_alloc_with(mm, addr, |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
+        let above = self.table_above(mm, addr)?;
+        self.table_below(mm, above, addr, &mut |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))?;
+        self.tables.leaf(above, addr).ok_or(Errno::ENOMEM)
+    }
+
+    /// The table above the PTE table of an address, its PMD; missing tables are allocated (`pmd_alloc`).
+    ///
+    /// # Errors
+    /// `ENOMEM`, as [`Machine::pte_alloc`].
+    pub(crate) fn table_above(&mut self, mm: MmId, addr: VirtAddr) -> Result<UpperId, Errno> {
+        self.table_above_with(mm, addr, &mut |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
     }
 
     /// The same, with frames that are in use already; `None` when they run out.
@@ -123,30 +133,43 @@ impl Machine {
         addr: VirtAddr,
         frames: &mut impl Iterator<Item = Pfn>,
     ) -> Option<TableId> {
-        self.pte_alloc_with(mm, addr, |_| frames.next().ok_or(Errno::ENOMEM)).ok()
+        let mut frame = |_: &mut Machine| frames.next().ok_or(Errno::ENOMEM);
+        let above = self.table_above_with(mm, addr, &mut frame).ok()?;
+        self.table_below(mm, above, addr, &mut frame).ok()?;
+        self.tables.leaf(above, addr)
     }
 
-    fn pte_alloc_with(
+    fn table_above_with(
         &mut self,
         mm: MmId,
         addr: VirtAddr,
-        mut frame: impl FnMut(&mut Machine) -> Result<Pfn, Errno>,
-    ) -> Result<TableId, Errno> {
+        frame: &mut impl FnMut(&mut Machine) -> Result<Pfn, Errno>,
+    ) -> Result<UpperId, Errno> {
         let mut id = self.mms[mm].pgd;
-        for level in (1..self.tables.geometry.levels()).rev() {
-            let entry = self.tables.geometry.index(addr, level);
-            if self.tables.upper(id).below(entry).next().is_none() {
-                let pfn = frame(self)?;
-                self.mem_map.page_mut(pfn).set_page_type(Some(PageType::Table));
-                self.tables.insert_below(id, entry, pfn, Pte::TABLE);
-                self.account_table(mm, pfn, level - 1, 1);
-            }
-            match self.tables.upper(id).upper_below(entry) {
-                Some(below) => id = below,
-                None => break,
-            }
+        while self.tables.upper(id).level > 1 {
+            let entry = self.table_below(mm, id, addr, frame)?;
+            id = self.tables.upper(id).upper_below(entry).ok_or(Errno::ENOMEM)?;
         }
-        self.tables.leaf(id, addr).ok_or(Errno::ENOMEM)
+        Ok(id)
+    }
+
+    /// Makes the table below an upper one if it is missing; the entry that leads to it.
+    fn table_below(
+        &mut self,
+        mm: MmId,
+        id: UpperId,
+        addr: VirtAddr,
+        frame: &mut impl FnMut(&mut Machine) -> Result<Pfn, Errno>,
+    ) -> Result<usize, Errno> {
+        let level = self.tables.upper(id).level;
+        let entry = self.tables.geometry.index(addr, level);
+        if self.tables.upper(id).below(entry).next().is_none() {
+            let pfn = frame(self)?;
+            self.mem_map.page_mut(pfn).set_page_type(Some(PageType::Table));
+            self.tables.insert_below(id, entry, pfn, Pte::TABLE);
+            self.account_table(mm, pfn, level - 1, 1);
+        }
+        Ok(entry)
     }
 
     fn account_table(&mut self, mm: MmId, pfn: Pfn, level: u8, n: i64) {
