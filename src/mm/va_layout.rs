@@ -176,6 +176,19 @@ impl Arch {
 }
 
 impl Machine {
+    /// What kind of address it is, for those that mean no frame by themselves.
+    pub fn address_kind(&self, addr: VirtAddr) -> Option<&'static str> {
+        let layout = &self.layout;
+        let kinds = [
+            (&layout.vmalloc, "in the vmalloc room, where no area is"),
+            (&layout.pkmap, "an entry of the PKMap pool; pkmap() shows them"),
+            (&layout.fixmap, "a fixed mapping"),
+            (&layout.modules, "in the room for modules"),
+            (&layout.image, "in the mapping of the kernel's image"),
+        ];
+        kinds.into_iter().find(|(room, _)| room.contains(&addr.0)).map(|(_, kind)| kind)
+    }
+
     /// The kernel's address of a frame (`page_address`); `None` for HighMem that nobody has mapped: it has none of its own.
     pub fn page_address(&self, pfn: Pfn) -> Option<VirtAddr> {
         let zone = self.mem_map.zone_of(pfn)?;

@@ -11,6 +11,7 @@ mod nodes;
 pub(crate) mod owner;
 pub mod pages;
 mod stats;
+pub mod vmap;
 
 use crate::script::answer::ScriptResult;
 use crate::script::args::{self, Addr};
@@ -102,6 +103,25 @@ pub mod functions {
     /// Kernel: `fs/proc/meminfo.c`.
     pub fn memory_usage(ctx: NativeCallContext) -> Table {
         super::info::usage(&Bench::of(&ctx).borrow().machine)
+    }
+
+    /// Areas of vmalloc: `kmem -v`.
+    ///
+    /// ```vmlab
+    /// > vmap_areas().rows.len
+    /// error: no such function: vmap_areas
+    /// > vmalloc(4096);
+    /// error: no such function: vmalloc
+    /// > kmem -v
+    /// kmem: invalid option -- 'v'
+    /// Usage:
+    ///   kmem [-f|-F|-i|-n|-z|-V|-p|-o|-h] [-g FLAGS] [ADDRESS]
+    /// Enter "help kmem" for details.
+    /// ```
+    ///
+    /// Kernel: `vmap_area_list`, `mm/vmalloc.c`. Gorman: 7.1.
+    pub fn vmap_areas(ctx: NativeCallContext) -> Table {
+        super::vmap::areas(&Bench::of(&ctx).borrow().machine)
     }
 
     /// Nodes, zones and memory sections: `kmem -n`.

@@ -26,6 +26,7 @@ pub mod fault;
 pub mod file;
 pub mod gfp;
 pub mod handles;
+pub mod highmem;
 pub mod imported;
 pub mod kmem;
 pub mod limits;
@@ -55,6 +56,7 @@ pub mod task;
 pub mod trace;
 pub mod values;
 pub mod vm;
+pub mod vmalloc;
 pub mod why;
 pub mod zone;
 
@@ -82,6 +84,8 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("contig", exported_module!(contig::functions)),
         Chapter::new("compaction", exported_module!(compaction::functions)),
         Chapter::new("page_debug", exported_module!(page_debug::functions)),
+        Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
+        Chapter::new("highmem", exported_module!(highmem::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),

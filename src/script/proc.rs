@@ -14,6 +14,7 @@ pub mod page_owner;
 pub mod pagetypeinfo;
 pub mod pid;
 pub mod swaps;
+pub mod vmallocinfo;
 pub mod vmstat;
 pub mod zoneinfo;
 
@@ -138,6 +139,7 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/pagetypeinfo", pagetypeinfo::table),
     ("/proc/swaps", swaps::table),
     ("/proc/version", version),
+    ("/proc/vmallocinfo", vmallocinfo::table),
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),

@@ -61,10 +61,11 @@ pub mod functions {
                 }
                 Ok(crate::script::imported::account(account))
             }
+            "vmalloc" => crate::script::vmalloc::explain(&Bench::of(&ctx).borrow().machine),
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\", \"contig\" or \"report\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\", \"contig\", \"report\" or \"vmalloc\""
             )),
         }
     }

@@ -11,3 +11,4 @@ mod machines;
 mod memblock;
 mod slab;
 mod vm;
+mod vmalloc;

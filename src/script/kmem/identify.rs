@@ -42,7 +42,24 @@ pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
         let table = Table::new().line(format!("{addr:x}: {what}"));
         return Ok(table.note("kernel objects have made-up addresses so far").with_records(vec![record]));
     }
+    if let Some(area) = super::vmap::area_of(machine, addr) {
+        // As crash shows it: the area, then the page behind the address.
+        let page = machine.vmalloc_to_page(VirtAddr(addr)).filter(|pfn| machine.mem_map.contains(*pfn));
+        let records = area.records().to_vec();
+        let told = match page {
+            Some(pfn) => {
+                let shown = super::pages::some(machine, pfn.0, 1);
+                shown.parts().iter().fold(area.line(""), |table, part| table.part(part.clone()))
+            }
+            None => area,
+        };
+        return Ok(told.with_records(records));
+    }
     let Some(pfn) = pfn_of(machine, addr) else {
+        if let Some(kind) = machine.address_kind(VirtAddr(addr)) {
+            let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), kind.into())];
+            return Ok(Table::new().line(format!("{addr:x}: {kind}")).with_records(vec![record]));
+        }
         return misuse(format!(
             "cannot determine page for {addr:x}: no direct map, page structure or physical memory there"
         ));

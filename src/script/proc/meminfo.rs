@@ -92,7 +92,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
         ("CommitLimit", kb(machine.vm_commit_limit(swap))),
         ("Committed_AS", kb(machine.committed_as)),
         ("VmallocTotal", Value::Kb(vmalloc_total(machine))),
-        ("VmallocUsed", kb(0)),
+        ("VmallocUsed", kb(machine.vmalloc.nr_pages)),
         ("VmallocChunk", kb(0)),
         ("Percpu", kb(0)),
     ]);

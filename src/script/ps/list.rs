@@ -89,6 +89,8 @@ fn task(machine: &Machine, task: &Task) -> Listed {
         "DE"
     } else if active {
         "RU"
+    } else if machine.highmem.is_waiting(task.pid) {
+        "UN"
     } else {
         "IN"
     };

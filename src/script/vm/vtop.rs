@@ -123,6 +123,10 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
 }
 
 fn kernel(machine: &Machine, addr: u64) -> Table {
+    if machine.virt_to_pfn(VirtAddr(addr)).is_none() && !machine.tables.pte(machine.init_mm, VirtAddr(addr)).is_none()
+    {
+        return mapped(machine, addr);
+    }
     let frame = machine.virt_to_pfn(VirtAddr(addr));
     let phys = frame.map(|pfn| pfn.phys().0 + (addr & (PAGE_SIZE - 1)));
     let width = machine.config.arch.address_digits().max(8);
@@ -150,12 +154,43 @@ fn kernel(machine: &Machine, addr: u64) -> Table {
     with_page(machine, table, frame).with_records(vec![record])
 }
 
+/// The walk of an address that the kernel's own tables map: vmalloc, PKMap, a fixed mapping.
+fn mapped(machine: &Machine, addr: u64) -> Table {
+    let geometry = &machine.tables.geometry;
+    let steps = machine.walk(machine.init_mm, VirtAddr(addr));
+    let pte = steps.last().map_or(Pte(0), |step| step.entry);
+    let frame = pte.pfn();
+    let phys = frame.phys().0 + (addr & (PAGE_SIZE - 1));
+    let width = machine.config.arch.address_digits().max(8);
+    let mut record: Record = vec![("virtual".into(), Cell::Addr(addr)), ("physical".into(), Cell::Addr(phys))];
+    let mut table = head(Table::new(), width, addr, Some(phys));
+    for (n, step) in steps.iter().enumerate() {
+        let name = geometry.name(step.level);
+        let raw = step.entry.raw(machine.config.arch, step.level);
+        record.push((name.to_lowercase(), Cell::Addr(raw)));
+        table = if n == 0 {
+            let pgd = match machine.config.arch {
+                Arch::X86_64 => SWAPPER_PG_DIR,
+                _ => machine.phys_to_virt(step.table.phys()).0,
+            };
+            table.line(format!("PGD DIRECTORY: {pgd:x}")).line(format!("PAGE DIRECTORY: {raw:x}"))
+        } else {
+            let entry = step.table.phys().0 + step.index as u64 * geometry.entry_bytes();
+            table.line(format!("   {name}: {entry:x} => {raw:x}"))
+        };
+    }
+    table = table.line(format!("  PAGE: {:x}", frame.phys().0));
+    table = taken_apart(machine, table.line(""), pte);
+    let shown = Some(frame).filter(|pfn| machine.mem_map.contains(*pfn));
+    with_page(machine, table, shown).with_records(vec![record])
+}
+
 /// The lines of a direct-map walk, whose tables are made up; the entry that maps 2 MiB.
 fn direct_map(machine: &Machine, table: &mut Table, addr: u64, phys: u64) -> Pte {
     const KERNEL_LARGE: u64 =
         Pte::PRESENT | Pte::RW | Pte::ACCESSED | Pte::DIRTY | Pte::PSE | Pte::GLOBAL | Pte::NX;
     const KERNEL_TABLE: u64 = Pte::PRESENT | Pte::RW | Pte::USER | Pte::ACCESSED | Pte::DIRTY;
-    let tables = kernel_tables(machine).phys().0;
+    let tables = machine.kernel_table_frame().phys().0;
     let (pud, pmd) = (tables, tables + PAGE_SIZE * (1 + (phys >> 30)));
     let base = phys & !0x1f_ffff;
     let entry = Pte(base | KERNEL_LARGE);
@@ -169,13 +204,6 @@ fn direct_map(machine: &Machine, table: &mut Table, addr: u64, phys: u64) -> Pte
     ];
     *table = lines.into_iter().fold(std::mem::take(table), Table::line);
     entry
-}
-
-/// The first of the frames in which the kernel's own tables would stand: the first reserved ones above 1 MiB.
-fn kernel_tables(machine: &Machine) -> Pfn {
-    let reserved = machine.mem_map.reserved();
-    let above = reserved.iter().find(|(start, end)| *end > 0x100 && machine.mem_map.contains(Pfn(*start)));
-    Pfn(above.map_or(1, |(start, _)| (*start).max(0x100)))
 }
 
 fn taken_apart(machine: &Machine, table: Table, pte: Pte) -> Table {

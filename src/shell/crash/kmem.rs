@@ -44,6 +44,9 @@ pub struct Kmem {
     /// Nodes, zones and memory sections
     #[arg(short = 'n')]
     nodes: bool,
+    /// Areas of vmalloc
+    #[arg(short = 'v')]
+    vmalloc: bool,
     /// Zones: size, watermarks and counters
     #[arg(short = 'z')]
     zones: bool,
@@ -88,6 +91,7 @@ impl Spelling for Kmem {
             Kmem { free_lists: true, .. } => call("free_lists"),
             Kmem { info: true, .. } => Ok("memory_usage()".into()),
             Kmem { nodes: true, .. } => Ok("node_map()".into()),
+            Kmem { vmalloc: true, .. } => Ok("vmap_areas()".into()),
             Kmem { zones: true, .. } => Ok("zone_stats()".into()),
             Kmem { vmstat: true, .. } => Ok("vm_stat()".into()),
             Kmem { pages: true, .. } => call("mem_map"),

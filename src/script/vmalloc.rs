@@ -1,0 +1,374 @@
+//! Memory that lies together in kernel addresses only.
+//!
+//! Gorman chapter 7. Kernel: `mm/vmalloc.c`, `arch/x86/mm/ioremap.c`.
+
+use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::errno::Errno;
+use crate::mm::gfp::Gfp;
+use crate::mm::machine::Machine;
+use crate::script::answer::{OrErrno, ScriptResult, answer, misuse, oops};
+use crate::script::args::{self, Addr, Address, Size};
+use crate::script::bench::{Bench, Desk};
+use crate::script::handles::PageRef;
+use crate::script::table::Table;
+use rhai::Array;
+use rhai::plugin::*;
+
+/// Memory that lies together in kernel addresses only.
+#[export_module]
+pub mod functions {
+    /// Allocates pages that may lie anywhere, and maps them next to each other in kernel addresses.
+    ///
+    /// A page without memory follows each area: who runs past the end is caught there.
+    ///
+    /// ```vmlab
+    /// > let a = vmalloc("12k")
+    /// error: no such function: vmalloc
+    ///  --> 1:9
+    ///   |
+    /// 1 | let a = vmalloc("12k")
+    ///   |         ^^^^^^^
+    /// > vmalloc(1)
+    /// error: no such function: vmalloc
+    /// > kmem -v
+    /// kmem: invalid option -- 'v'
+    /// Usage:
+    ///   kmem [-f|-F|-i|-n|-z|-V|-p|-o|-h] [-g FLAGS] [ADDRESS]
+    /// Enter "help kmem" for details.
+    /// > vmalloc(0)
+    /// error: no such function: vmalloc
+    /// > in_interrupt(|| vmalloc(4096))
+    /// error: no such function: vmalloc
+    ///  --> 1:17
+    ///   |
+    /// 1 | in_interrupt(|| vmalloc(4096))
+    ///   |                 ^^^^^^^
+    ///   in a closure, called at 1:1
+    /// ```
+    ///
+    /// Kernel: `vmalloc`, `mm/vmalloc.c`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn vmalloc(ctx: NativeCallContext, size: Size) -> ScriptResult<OrErrno<Address>> {
+        super::allocate(&ctx, &size, Gfp::KERNEL)
+    }
+
+    /// The same, filled with zeros.
+    ///
+    /// ```vmlab
+    /// > let a = vzalloc(8);
+    /// error: no such function: vzalloc
+    ///  --> 1:9
+    ///   |
+    /// 1 | let a = vzalloc(8);
+    ///   |         ^^^^^^^
+    /// > kread(a)
+    /// error: no such name: a
+    ///  --> 1:7
+    ///   |
+    /// 1 | kread(a)
+    ///   |       ^
+    /// ```
+    ///
+    /// Kernel: `vzalloc`, `mm/vmalloc.c`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn vzalloc(ctx: NativeCallContext, size: Size) -> ScriptResult<OrErrno<Address>> {
+        super::allocate(&ctx, &size, Gfp(Gfp::KERNEL.0 | Gfp::ZERO.0))
+    }
+
+    /// The same, from pages that 32 bits of an address reach.
+    ///
+    /// ```vmlab
+    /// > boot("x86_64-6G");
+    /// > [vmalloc_to_page(vmalloc(4096)).zone.name, vmalloc_to_page(vmalloc_32(4096)).zone.name]
+    /// error: no such function: vmalloc
+    ///  --> 1:18
+    ///   |
+    /// 1 | [vmalloc_to_page(vmalloc(4096)).zone.name, vmalloc_to_page(vmalloc_32(4096)).zone.name]
+    ///   |                  ^^^^^^^
+    /// ```
+    ///
+    /// Kernel: `vmalloc_32`, `mm/vmalloc.c`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn vmalloc_32(ctx: NativeCallContext, size: Size) -> ScriptResult<OrErrno<Address>> {
+        let gfp = Bench::of(&ctx).borrow().machine.vmalloc_32_mask();
+        super::allocate(&ctx, &size, gfp)
+    }
+
+    /// Frees what `vmalloc` gave: entries and pages at once, the addresses with the next purge.
+    ///
+    /// ```vmlab
+    /// > let a = vmalloc(4096);
+    /// error: no such function: vmalloc
+    ///  --> 1:9
+    ///   |
+    /// 1 | let a = vmalloc(4096);
+    ///   |         ^^^^^^^
+    /// > vfree(a);
+    /// error: no such name: a
+    ///  --> 1:7
+    ///   |
+    /// 1 | vfree(a);
+    ///   |       ^
+    /// > vmalloc(4096)
+    /// error: no such function: vmalloc
+    /// > vfree(a)
+    /// error: no such name: a
+    ///  --> 1:7
+    ///   |
+    /// 1 | vfree(a)
+    ///   |       ^
+    /// ```
+    ///
+    /// Kernel: `vfree`, `mm/vmalloc.c`. Gorman: 7.3.
+    #[rhai_fn(return_raw)]
+    pub fn vfree(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
+        let addr = args::addr("the address", &addr)?;
+        oops(Bench::of(&ctx).borrow_mut().machine.vfree(VirtAddr(addr)))
+    }
+
+    /// Maps pages that somebody has next to each other in kernel addresses.
+    ///
+    /// ```vmlab
+    /// > let pages = [alloc_page(GFP_KERNEL), alloc_page(GFP_KERNEL)];
+    /// > let a = vmap(pages)
+    /// error: no such function: vmap
+    ///  --> 1:9
+    ///   |
+    /// 1 | let a = vmap(pages)
+    ///   |         ^^^^
+    ///   help: did you mean mmap or pmap or rmap?
+    /// > vmalloc_to_page(a + 4096) == pages[1]
+    /// error: no such name: a
+    ///  --> 1:17
+    ///   |
+    /// 1 | vmalloc_to_page(a + 4096) == pages[1]
+    ///   |                 ^
+    /// > vunmap(a)
+    /// error: no such name: a
+    ///  --> 1:8
+    ///   |
+    /// 1 | vunmap(a)
+    ///   |        ^
+    /// ```
+    ///
+    /// Kernel: `vmap`, `mm/vmalloc.c`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn vmap(ctx: NativeCallContext, pages: Array) -> ScriptResult<OrErrno<Address>> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let mut pfns = Vec::with_capacity(pages.len());
+        for page in &pages {
+            let Some(page) = page.read_lock::<PageRef>().map(|page| *page) else {
+                return misuse(format!("vmap takes an array of pages, and this is a {}", page.type_name()));
+            };
+            page.read(&desk)?;
+            pfns.push(page.pfn);
+        }
+        let found = oops(desk.machine.vmap(&pfns))?;
+        super::address(&desk, found)
+    }
+
+    /// Takes a mapping of `vmap` away; the pages stay.
+    ///
+    /// ```vmlab
+    /// > vunmap(vmap([alloc_page(GFP_KERNEL)]))
+    /// error: no such function: vmap
+    ///  --> 1:8
+    ///   |
+    /// 1 | vunmap(vmap([alloc_page(GFP_KERNEL)]))
+    ///   |        ^^^^
+    ///   help: did you mean mmap or pmap or rmap?
+    /// > vunmap(0xffffc90000001001)
+    /// error: no such function: vunmap
+    ///   help: did you mean munmap?
+    /// ```
+    ///
+    /// Kernel: `vunmap`, `mm/vmalloc.c`. Gorman: 7.3.
+    #[rhai_fn(return_raw)]
+    pub fn vunmap(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
+        let addr = args::addr("the address", &addr)?;
+        oops(Bench::of(&ctx).borrow_mut().machine.vunmap(VirtAddr(addr)))
+    }
+
+    /// Maps physical addresses of a device, uncached. RAM is refused.
+    ///
+    /// ```vmlab
+    /// > ioremap(0xfed00010, 16)
+    /// error: no such function: ioremap
+    /// > ioremap(0x100000, 4096)
+    /// error: no such function: ioremap
+    /// > iounmap(0xffffc90000000010)
+    /// error: no such function: iounmap
+    ///   help: did you mean munmap?
+    /// > iounmap(0xffffc90000000010)
+    /// error: no such function: iounmap
+    ///   help: did you mean munmap?
+    /// ```
+    ///
+    /// Kernel: `ioremap`, `arch/x86/mm/ioremap.c`. Gorman: 7.1.
+    #[rhai_fn(return_raw)]
+    pub fn ioremap(ctx: NativeCallContext, phys: Addr, size: Size) -> ScriptResult<OrErrno<Address>> {
+        let (phys, size) = (args::addr("the address", &phys)?, args::size("the size", &size)?);
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let found = oops(desk.machine.ioremap(phys, size))?;
+        super::address(&desk, found)
+    }
+
+    /// Takes a mapping of `ioremap` away.
+    ///
+    /// ```vmlab
+    /// > iounmap(ioremap(0xfed00000, 4096))
+    /// error: no such function: ioremap
+    ///  --> 1:9
+    ///   |
+    /// 1 | iounmap(ioremap(0xfed00000, 4096))
+    ///   |         ^^^^^^^
+    /// ```
+    ///
+    /// Kernel: `iounmap`, `arch/x86/mm/ioremap.c`. Gorman: 7.1.
+    #[rhai_fn(return_raw)]
+    pub fn iounmap(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
+        let addr = args::addr("the address", &addr)?;
+        oops(Bench::of(&ctx).borrow_mut().machine.iounmap(VirtAddr(addr)))
+    }
+
+    /// The page behind an address of `vmalloc`.
+    ///
+    /// ```vmlab
+    /// > vmalloc_to_page(vmalloc(4096))
+    /// error: no such function: vmalloc
+    ///  --> 1:17
+    ///   |
+    /// 1 | vmalloc_to_page(vmalloc(4096))
+    ///   |                 ^^^^^^^
+    /// > vmalloc_to_page(0xffffc90000100000)
+    /// error: no such function: vmalloc_to_page
+    /// ```
+    ///
+    /// Kernel: `vmalloc_to_page`, `mm/vmalloc.c`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn vmalloc_to_page(ctx: NativeCallContext, addr: Addr) -> ScriptResult<PageRef> {
+        let addr = args::addr("the address", &addr)?;
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let found: Option<Pfn> = desk.machine.vmalloc_to_page(VirtAddr(addr));
+        match found.filter(|pfn| desk.machine.mem_map.contains(*pfn)) {
+            Some(pfn) => Ok(PageRef::new(&mut desk, pfn)),
+            None => misuse(format!("nothing is mapped at {addr:#x}; see kmem -v")),
+        }
+    }
+
+    /// Lets kernel code read 8 bytes at any kernel address, as the running task sees them.
+    ///
+    /// Addresses of `vmalloc` are walked through the page tables that the task uses. On a 32-bit PC an old task may
+    /// lack an entry there: the *vmalloc fault* copies it from the kernel's own table. `vmalloc_faults()` tells the last.
+    ///
+    /// ```vmlab
+    /// > boot("classic");
+    /// > let old = spawn("old");
+    /// > let a = vmalloc(4096);
+    /// error: no such function: vmalloc
+    ///  --> 1:9
+    ///   |
+    /// 1 | let a = vmalloc(4096);
+    ///   |         ^^^^^^^
+    /// > kernel_read(old, a)
+    /// error: no such name: a
+    ///  --> 1:18
+    ///   |
+    /// 1 | kernel_read(old, a)
+    ///   |                  ^
+    /// > vmalloc_faults()
+    /// error: no such function: vmalloc_faults
+    /// > kernel_read(old, a)
+    /// error: no such name: a
+    ///  --> 1:18
+    ///   |
+    /// 1 | kernel_read(old, a)
+    ///   |                  ^
+    /// > vmalloc_faults()
+    /// error: no such function: vmalloc_faults
+    /// > kernel_read(spawn("young"), a)
+    /// error: no such name: a
+    ///  --> 1:29
+    ///   |
+    /// 1 | kernel_read(spawn("young"), a)
+    ///   |                             ^
+    /// > vmalloc_faults()
+    /// error: no such function: vmalloc_faults
+    /// > kernel_read(old, a + 4096)
+    /// error: no such name: a
+    ///  --> 1:18
+    ///   |
+    /// 1 | kernel_read(old, a + 4096)
+    ///   |                  ^
+    /// ```
+    ///
+    /// Kernel: `vmalloc_fault`, `arch/x86/mm/fault.c`. Gorman: 4.6.1.
+    #[rhai_fn(return_raw)]
+    pub fn kernel_read(ctx: NativeCallContext, p: args::Who, addr: Addr) -> ScriptResult<i64> {
+        let addr = args::addr("the address", &addr)?;
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pid = args::who(&desk, &p)?;
+        let mut bytes = [0; 8];
+        for (n, byte) in bytes.iter_mut().enumerate() {
+            let at = VirtAddr(addr.wrapping_add(n as u64));
+            let pfn = oops(desk.machine.as_task(pid, |m| m.kernel_access(at, false)))?;
+            *byte = desk.machine.contents.get(pfn).map_or(0, |page| page[(at.0 % PAGE_SIZE) as usize]);
+        }
+        Ok(i64::from_le_bytes(bytes))
+    }
+
+    /// How often a task lacked an entry of the kernel's page tables.
+    ///
+    /// ```vmlab
+    /// > vmalloc_faults()
+    /// error: no such function: vmalloc_faults
+    /// ```
+    ///
+    /// Kernel: `vmalloc_fault`, `arch/x86/mm/fault.c`. Gorman: 4.6.1.
+    pub fn vmalloc_faults(ctx: NativeCallContext) -> i64 {
+        Bench::of(&ctx).borrow().machine.nr_vmalloc_faults as i64
+    }
+}
+
+/// The last vmalloc fault: who lacked which entry, and what was copied.
+pub fn explain(machine: &Machine) -> ScriptResult<Table> {
+    let Some(fault) = &machine.last_vmalloc_fault else {
+        return misuse(if machine.has_vmalloc_fault() {
+            "explain(\"vmalloc\"): no task has lacked an entry of the kernel's page tables so far"
+        } else {
+            "explain(\"vmalloc\"): on this machine every task has the kernel's entries from its beginning: there is no vmalloc fault"
+        });
+    };
+    let top = machine.tables.geometry.name(machine.tables.geometry.top());
+    let entry = fault.entry.raw(machine.config.arch, machine.tables.geometry.top());
+    let area = machine.vmalloc.find(fault.addr.0);
+    let place = area.map_or("an area that is gone".into(), |a| format!("the area at {:x}", a.start));
+    let (comm, pid, addr, cpu, index) = (fault.comm, fault.pid, fault.addr, fault.cpu, fault.index);
+    Ok(Table::prose(&format!(
+        "{comm} (task {pid}) ran on CPU {cpu} when kernel code touched {addr}, in {place}.\n\
+         \x20 1. The processor walks the {top} of the running task: entry {index} was empty there.\n\
+         \x20 2. vmalloc had made its entries in the kernel's own tables (init_mm), after {comm} was started.\n\
+         \x20 3. The fault handler copied entry {index} from init_mm: {entry:x}. The tables below are shared.\n\
+         \x20 4. The access was tried again and went through. A task that is started now has the entry already.\n\
+         Kernel: vmalloc_fault, vmalloc_sync_one. Book: \"Non-contiguous memory\". Next: vtop(addr), kmem -v\n"
+    )))
+}
+
+fn allocate(ctx: &NativeCallContext, size: &Size, gfp: Gfp) -> ScriptResult<OrErrno<Address>> {
+    let size = args::size("the size", size)?;
+    let bench = Bench::of(ctx);
+    let mut desk = bench.borrow_mut();
+    crate::script::memblock::late(&desk)?;
+    let found = oops(desk.machine.vmalloc(size, gfp))?;
+    address(&desk, found)
+}
+
+fn address(desk: &Desk, found: Result<VirtAddr, Errno>) -> ScriptResult<OrErrno<Address>> {
+    super::task::alive(desk)?;
+    super::memblock::late(desk)?;
+    Ok(answer(found.map(|addr| Address(addr.0))))
+}
