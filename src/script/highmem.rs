@@ -235,7 +235,8 @@ fn pool(machine: &Machine) -> Table {
     let records = table.records().to_vec();
     let entries = pool.counts().len();
     if entries == 0 {
-        table = table.line("this machine has no HighMem: every page has an address of its own, and kmap is free");
+        table =
+            table.line("this machine has no HighMem: every page has an address of its own, and kmap is free");
         return table.with_records(records);
     }
     let mapped = pool.mapped().count();

@@ -2,7 +2,7 @@
 
 use vmlab::import::spec;
 use vmlab::mm::Machine;
-use vmlab::mm::addr::{PAGE_SIZE, VirtAddr};
+use vmlab::mm::addr::{Order, PAGE_SIZE, VirtAddr};
 use vmlab::mm::gfp::Gfp;
 use vmlab::mm::machine::Dice;
 
@@ -42,7 +42,9 @@ impl Model {
 
 #[test]
 fn addresses_are_the_lowest_that_fit() {
-    for (text, seed) in [("arch: x86_64\nmem: 512M\n", 1), ("arch: i386\nmem: 1G\n", 2), ("arch: i386_pae\nmem: 1G\n", 3)] {
+    for (text, seed) in
+        [("arch: x86_64\nmem: 512M\n", 1), ("arch: i386\nmem: 1G\n", 2), ("arch: i386_pae\nmem: 1G\n", 3)]
+    {
         let mut machine = boot(text);
         let mut model = Model { start: machine.layout.vmalloc.start, taken: Vec::new(), lazy: Vec::new() };
         let mut dice = Dice::new(seed);
@@ -133,7 +135,10 @@ fn a_small_room_fills_up() {
     assert!(areas.len() >= 8);
     machine.check().expect("invariants");
     areas.into_iter().for_each(|addr| machine.iounmap(addr).expect("an area"));
-    assert!(machine.ioremap(0xf000_0000, 4 << 20).expect("no BUG").is_ok(), "what was freed is purged when needed");
+    assert!(
+        machine.ioremap(0xf000_0000, 4 << 20).expect("no BUG").is_ok(),
+        "what was freed is purged when needed"
+    );
     machine.check().expect("invariants");
 }
 
@@ -143,7 +148,7 @@ fn kmap_sleeps_and_is_woken() {
     for (text, entries) in [("arch: i386\nmem: 2G\n", 1024), ("arch: i386_pae\nmem: 2G\n", 512)] {
         let mut machine = boot(text);
         let pages: Vec<_> =
-            (0..=entries).map(|_| machine.alloc_page(Gfp::HIGHUSER).expect("memory")).collect();
+            (0..=entries).map(|_| machine.alloc_pages(Gfp::HIGHUSER, Order::ZERO).expect("memory")).collect();
         assert!(pages.iter().all(|pfn| machine.is_highmem_page(*pfn)));
         for pfn in &pages[..entries] {
             assert!(machine.kmap(*pfn).expect("no BUG").is_some());
@@ -164,8 +169,10 @@ fn kmap_sleeps_and_is_woken() {
 #[test]
 fn short_mappings_nest() {
     let mut machine = boot("arch: i386\nmem: 2G\n");
-    let pages: Vec<_> = (0..17).map(|_| machine.alloc_page(Gfp::HIGHUSER).expect("memory")).collect();
-    let maps: Vec<_> = pages[..16].iter().map(|pfn| machine.kmap_local(*pfn, false).expect("a slot")).collect();
+    let pages: Vec<_> =
+        (0..17).map(|_| machine.alloc_pages(Gfp::HIGHUSER, Order::ZERO).expect("memory")).collect();
+    let maps: Vec<_> =
+        pages[..16].iter().map(|pfn| machine.kmap_local(*pfn, false).expect("a slot")).collect();
     assert!(machine.kmap_local(pages[16], false).is_err(), "16 slots");
     assert!(machine.kunmap_local(maps[3], false).is_err());
     machine.check().expect("invariants");

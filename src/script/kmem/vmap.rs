@@ -17,7 +17,12 @@ pub fn areas(machine: &Machine) -> Table {
 /// The area that holds an address, as `kmem ADDRESS` shows it.
 pub fn area_of(machine: &Machine, addr: u64) -> Option<Table> {
     let (n, area) = machine.vmalloc.areas().enumerate().find(|(_, a)| a.start <= addr && addr < a.end())?;
-    Some(Table::new().head(head(machine)).line(line(machine, n, area)).with_records(vec![record(machine, n, area)]))
+    Some(
+        Table::new()
+            .head(head(machine))
+            .line(line(machine, n, area))
+            .with_records(vec![record(machine, n, area)]),
+    )
 }
 
 /// The descriptors lie in no slab here: their addresses only tell them apart.

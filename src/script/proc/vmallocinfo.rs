@@ -15,7 +15,11 @@ pub fn table(machine: &Machine) -> Table {
     let mut table = Table::new();
     for area in machine.vmalloc.areas() {
         let (start, end) = (area.start, area.end());
-        table = table.line(format!("0x{start:0digits$x}-0x{end:0digits$x} {:>7}{}", area.size, told(machine, area)));
+        table = table.line(format!(
+            "0x{start:0digits$x}-0x{end:0digits$x} {:>7}{}",
+            area.size,
+            told(machine, area)
+        ));
         records.push(vec![
             ("start".to_string(), Cell::Addr(start)),
             ("end".to_string(), Cell::Addr(end)),
@@ -25,7 +29,8 @@ pub fn table(machine: &Machine) -> Table {
     }
     for range in machine.vmalloc.lazy() {
         let (start, end) = (range.start, range.end);
-        table = table.line(format!("0x{start:0digits$x}-0x{end:0digits$x} {:>7} unpurged vm_area", end - start));
+        table =
+            table.line(format!("0x{start:0digits$x}-0x{end:0digits$x} {:>7} unpurged vm_area", end - start));
     }
     table.with_records(records)
 }

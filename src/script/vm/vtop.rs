@@ -123,7 +123,8 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
 }
 
 fn kernel(machine: &Machine, addr: u64) -> Table {
-    if machine.virt_to_pfn(VirtAddr(addr)).is_none() && !machine.tables.pte(machine.init_mm, VirtAddr(addr)).is_none()
+    if machine.virt_to_pfn(VirtAddr(addr)).is_none()
+        && !machine.tables.pte(machine.init_mm, VirtAddr(addr)).is_none()
     {
         return mapped(machine, addr);
     }
@@ -162,7 +163,8 @@ fn mapped(machine: &Machine, addr: u64) -> Table {
     let frame = pte.pfn();
     let phys = frame.phys().0 + (addr & (PAGE_SIZE - 1));
     let width = machine.config.arch.address_digits().max(8);
-    let mut record: Record = vec![("virtual".into(), Cell::Addr(addr)), ("physical".into(), Cell::Addr(phys))];
+    let mut record: Record =
+        vec![("virtual".into(), Cell::Addr(addr)), ("physical".into(), Cell::Addr(phys))];
     let mut table = head(Table::new(), width, addr, Some(phys));
     for (n, step) in steps.iter().enumerate() {
         let name = geometry.name(step.level);
