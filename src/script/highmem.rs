@@ -22,25 +22,19 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kmap(alloc_page(GFP_KERNEL))
-    /// error: no such function: kmap
-    ///   help: did you mean mmap or pmap or rmap?
+    /// 0xffff888000400000
     /// > boot("classic");
     /// > let page = alloc_page(GFP_HIGHUSER);
     /// > kmap(page)
-    /// error: no such function: kmap
-    ///   help: did you mean mmap or pmap or rmap?
+    /// 0xfec01000
     /// > kmap(page)
-    /// error: no such function: kmap
-    ///   help: did you mean mmap or pmap or rmap?
+    /// 0xfec01000
     /// > pkmap().rows[0].count
-    /// error: no such function: pkmap
-    ///   help: did you mean pmap or mmap or rmap?
+    /// 3
     /// > kunmap(page); kunmap(page);
-    /// error: no such function: kunmap
-    ///   help: did you mean munmap?
     /// > kunmap(page)
-    /// error: no such function: kunmap
-    ///   help: did you mean munmap?
+    /// kernel BUG at mm/highmem.c!
+    ///   BUG_ON(pkmap_count[nr] < 2): page pfn=0x38000 has no user left: it was kunmapped more often than kmapped
     /// ```
     ///
     /// Kernel: `kmap_high`, `mm/highmem.c`. Gorman: 9.2.
@@ -76,8 +70,8 @@ pub mod functions {
     /// ```vmlab
     /// > boot("classic");
     /// > kunmap(alloc_page(GFP_HIGHUSER))
-    /// error: no such function: kunmap
-    ///   help: did you mean munmap?
+    /// kernel BUG at mm/highmem.c!
+    ///   BUG_ON(!vaddr): page pfn=0x38000 is not mapped: kmap it first
     /// ```
     ///
     /// Kernel: `kunmap_high`, `mm/highmem.c`. Gorman: 9.3.
@@ -94,13 +88,11 @@ pub mod functions {
     /// ```vmlab
     /// > boot("classic");
     /// > let a = kmap_atomic(alloc_page(GFP_HIGHUSER))
-    /// error: no such function: kmap_atomic
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = kmap_atomic(alloc_page(GFP_HIGHUSER))
-    ///   |         ^^^^^^^^^^^
+    /// 0xfffba000
     /// > alloc_page(GFP_KERNEL)
-    /// page pfn=0x2c00 order=0 zone=Normal node=0
+    /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
+    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it
+    ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
     /// ```
     ///
     /// Kernel: `kmap_atomic`, `include/linux/highmem-internal.h`. Gorman: 9.4.
@@ -114,23 +106,10 @@ pub mod functions {
     /// ```vmlab
     /// > boot("classic");
     /// > let a = kmap_atomic(alloc_page(GFP_HIGHUSER));
-    /// error: no such function: kmap_atomic
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = kmap_atomic(alloc_page(GFP_HIGHUSER));
-    ///   |         ^^^^^^^^^^^
     /// > kunmap_atomic(a)
-    /// error: no such name: a
-    ///  --> 1:15
-    ///   |
-    /// 1 | kunmap_atomic(a)
-    ///   |               ^
     /// > kunmap_atomic(a)
-    /// error: no such name: a
-    ///  --> 1:15
-    ///   |
-    /// 1 | kunmap_atomic(a)
-    ///   |               ^
+    /// kernel BUG at mm/highmem.c!
+    ///   BUG_ON(current->kmap_ctrl.idx < 0): nothing is mapped on CPU 0: 0xfffba000 was given back before, or on another CPU
     /// ```
     ///
     /// Kernel: `kunmap_atomic`, `include/linux/highmem-internal.h`. Gorman: 9.4.
@@ -144,23 +123,11 @@ pub mod functions {
     /// ```vmlab
     /// > boot("classic");
     /// > let a = kmap_local_page(alloc_page(GFP_HIGHUSER));
-    /// error: no such function: kmap_local_page
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = kmap_local_page(alloc_page(GFP_HIGHUSER));
-    ///   |         ^^^^^^^^^^^^^^^
     /// > let b = kmap_local_page(alloc_page(GFP_HIGHUSER));
-    /// error: no such function: kmap_local_page
-    ///  --> 1:9
-    ///   |
-    /// 1 | let b = kmap_local_page(alloc_page(GFP_HIGHUSER));
-    ///   |         ^^^^^^^^^^^^^^^
     /// > kunmap_local(a)
-    /// error: no such name: a
-    ///  --> 1:14
-    ///   |
-    /// 1 | kunmap_local(a)
-    ///   |              ^
+    /// WARNING: mm/highmem.c kunmap_local_indexed
+    ///   addr != __fix_to_virt(FIX_KMAP_BEGIN + idx): short mappings nest, the last one goes first
+    ///   the last on CPU 0 is 0xfffb9000 (page pfn=0x38001): kunmap_local(0xfffb9000) comes before kunmap_local(0xfffba000)
     /// ```
     ///
     /// Kernel: `kmap_local_page`, `include/linux/highmem-internal.h`. Gorman: 9.4.
@@ -173,11 +140,6 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kunmap_local(kmap_local_page(alloc_page(GFP_KERNEL)))
-    /// error: no such function: kmap_local_page
-    ///  --> 1:14
-    ///   |
-    /// 1 | kunmap_local(kmap_local_page(alloc_page(GFP_KERNEL)))
-    ///   |              ^^^^^^^^^^^^^^^
     /// ```
     ///
     /// Kernel: `kunmap_local`, `include/linux/highmem-internal.h`. Gorman: 9.4.
@@ -190,8 +152,8 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > pkmap()
-    /// error: no such function: pkmap
-    ///   help: did you mean pmap or mmap or rmap?
+    /// ENTRY  ADDRESS  PAGE  COUNT  USERS
+    /// this machine has no HighMem: every page has an address of its own, and kmap is free
     /// ```
     ///
     /// Kernel: `pkmap_count`, `mm/highmem.c`. Gorman: 9.1.

@@ -109,14 +109,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > vmap_areas().rows.len
-    /// error: no such function: vmap_areas
+    /// 0
     /// > vmalloc(4096);
-    /// error: no such function: vmalloc
     /// > kmem -v
-    /// kmem: invalid option -- 'v'
-    /// Usage:
-    ///   kmem [-f|-F|-i|-n|-z|-V|-p|-o|-h] [-g FLAGS] [ADDRESS]
-    /// Enter "help kmem" for details.
+    ///    VMAP_AREA         VM_STRUCT                 ADDRESS RANGE                SIZE
+    /// ffff8880001c0000  ffff8880001c8000  ffffc90000000000 - ffffc90000002000     8192
     /// ```
     ///
     /// Kernel: `vmap_area_list`, `mm/vmalloc.c`. Gorman: 7.1.

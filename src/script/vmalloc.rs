@@ -23,27 +23,19 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = vmalloc("12k")
-    /// error: no such function: vmalloc
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = vmalloc("12k")
-    ///   |         ^^^^^^^
+    /// 0xffffc90000000000
     /// > vmalloc(1)
-    /// error: no such function: vmalloc
+    /// 0xffffc90000004000
     /// > kmem -v
-    /// kmem: invalid option -- 'v'
-    /// Usage:
-    ///   kmem [-f|-F|-i|-n|-z|-V|-p|-o|-h] [-g FLAGS] [ADDRESS]
-    /// Enter "help kmem" for details.
+    ///    VMAP_AREA         VM_STRUCT                 ADDRESS RANGE                SIZE
+    /// ffff8880001c0000  ffff8880001c8000  ffffc90000000000 - ffffc90000004000    16384
+    /// ffff8880001c0040  ffff8880001c8040  ffffc90000004000 - ffffc90000006000     8192
     /// > vmalloc(0)
-    /// error: no such function: vmalloc
+    /// ENOMEM (Cannot allocate memory)
     /// > in_interrupt(|| vmalloc(4096))
-    /// error: no such function: vmalloc
-    ///  --> 1:17
-    ///   |
-    /// 1 | in_interrupt(|| vmalloc(4096))
-    ///   |                 ^^^^^^^
-    ///   in a closure, called at 1:1
+    /// kernel BUG at mm/vmalloc.c!
+    ///   BUG_ON(in_interrupt()): vmalloc may sleep: it allocates page tables and pages with GFP_KERNEL, and waits when none is free
+    ///   in an interrupt, take kmalloc(size, GFP_ATOMIC), or memory that was set aside before
     /// ```
     ///
     /// Kernel: `vmalloc`, `mm/vmalloc.c`. Gorman: 7.2.
@@ -56,17 +48,8 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = vzalloc(8);
-    /// error: no such function: vzalloc
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = vzalloc(8);
-    ///   |         ^^^^^^^
     /// > kread(a)
-    /// error: no such name: a
-    ///  --> 1:7
-    ///   |
-    /// 1 | kread(a)
-    ///   |       ^
+    /// error: 0xffffc90000000000 is no address of the kernel's direct map, which begins at 0xffff888000000000
     /// ```
     ///
     /// Kernel: `vzalloc`, `mm/vmalloc.c`. Gorman: 7.2.
@@ -80,11 +63,8 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-6G");
     /// > [vmalloc_to_page(vmalloc(4096)).zone.name, vmalloc_to_page(vmalloc_32(4096)).zone.name]
-    /// error: no such function: vmalloc
-    ///  --> 1:18
-    ///   |
-    /// 1 | [vmalloc_to_page(vmalloc(4096)).zone.name, vmalloc_to_page(vmalloc_32(4096)).zone.name]
-    ///   |                  ^^^^^^^
+    /// "Normal"
+    /// "DMA32"
     /// ```
     ///
     /// Kernel: `vmalloc_32`, `mm/vmalloc.c`. Gorman: 7.2.
@@ -98,25 +78,12 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = vmalloc(4096);
-    /// error: no such function: vmalloc
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = vmalloc(4096);
-    ///   |         ^^^^^^^
     /// > vfree(a);
-    /// error: no such name: a
-    ///  --> 1:7
-    ///   |
-    /// 1 | vfree(a);
-    ///   |       ^
     /// > vmalloc(4096)
-    /// error: no such function: vmalloc
+    /// 0xffffc90000002000
     /// > vfree(a)
-    /// error: no such name: a
-    ///  --> 1:7
-    ///   |
-    /// 1 | vfree(a)
-    ///   |       ^
+    /// Trying to vfree() nonexistent vm area (ffffc90000000000)
+    ///   it was freed already, and waits for the next purge; see kmem -v
     /// ```
     ///
     /// Kernel: `vfree`, `mm/vmalloc.c`. Gorman: 7.3.
@@ -131,24 +98,10 @@ pub mod functions {
     /// ```vmlab
     /// > let pages = [alloc_page(GFP_KERNEL), alloc_page(GFP_KERNEL)];
     /// > let a = vmap(pages)
-    /// error: no such function: vmap
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = vmap(pages)
-    ///   |         ^^^^
-    ///   help: did you mean mmap or pmap or rmap?
+    /// 0xffffc90000000000
     /// > vmalloc_to_page(a + 4096) == pages[1]
-    /// error: no such name: a
-    ///  --> 1:17
-    ///   |
-    /// 1 | vmalloc_to_page(a + 4096) == pages[1]
-    ///   |                 ^
+    /// true
     /// > vunmap(a)
-    /// error: no such name: a
-    ///  --> 1:8
-    ///   |
-    /// 1 | vunmap(a)
-    ///   |        ^
     /// ```
     ///
     /// Kernel: `vmap`, `mm/vmalloc.c`. Gorman: 7.2.
@@ -172,15 +125,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > vunmap(vmap([alloc_page(GFP_KERNEL)]))
-    /// error: no such function: vmap
-    ///  --> 1:8
-    ///   |
-    /// 1 | vunmap(vmap([alloc_page(GFP_KERNEL)]))
-    ///   |        ^^^^
-    ///   help: did you mean mmap or pmap or rmap?
     /// > vunmap(0xffffc90000001001)
-    /// error: no such function: vunmap
-    ///   help: did you mean munmap?
+    /// Trying to vfree() bad address (ffffc90000001001)
+    ///   an area begins at a page's first byte: give what vmalloc answered
     /// ```
     ///
     /// Kernel: `vunmap`, `mm/vmalloc.c`. Gorman: 7.3.
@@ -194,15 +141,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > ioremap(0xfed00010, 16)
-    /// error: no such function: ioremap
+    /// 0xffffc90000000010
     /// > ioremap(0x100000, 4096)
-    /// error: no such function: ioremap
+    /// ENOMEM (Cannot allocate memory)
     /// > iounmap(0xffffc90000000010)
-    /// error: no such function: iounmap
-    ///   help: did you mean munmap?
     /// > iounmap(0xffffc90000000010)
-    /// error: no such function: iounmap
-    ///   help: did you mean munmap?
+    /// iounmap: bad address ffffc90000000010
+    ///   ioremap gave no such address; see kmem -v
     /// ```
     ///
     /// Kernel: `ioremap`, `arch/x86/mm/ioremap.c`. Gorman: 7.1.
@@ -219,11 +164,6 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > iounmap(ioremap(0xfed00000, 4096))
-    /// error: no such function: ioremap
-    ///  --> 1:9
-    ///   |
-    /// 1 | iounmap(ioremap(0xfed00000, 4096))
-    ///   |         ^^^^^^^
     /// ```
     ///
     /// Kernel: `iounmap`, `arch/x86/mm/ioremap.c`. Gorman: 7.1.
@@ -237,13 +177,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > vmalloc_to_page(vmalloc(4096))
-    /// error: no such function: vmalloc
-    ///  --> 1:17
-    ///   |
-    /// 1 | vmalloc_to_page(vmalloc(4096))
-    ///   |                 ^^^^^^^
+    /// page pfn=0x400 order=0 zone=DMA node=0
     /// > vmalloc_to_page(0xffffc90000100000)
-    /// error: no such function: vmalloc_to_page
+    /// error: nothing is mapped at 0xffffc90000100000; see kmem -v
     /// ```
     ///
     /// Kernel: `vmalloc_to_page`, `mm/vmalloc.c`. Gorman: 7.2.
@@ -268,41 +204,21 @@ pub mod functions {
     /// > boot("classic");
     /// > let old = spawn("old");
     /// > let a = vmalloc(4096);
-    /// error: no such function: vmalloc
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = vmalloc(4096);
-    ///   |         ^^^^^^^
     /// > kernel_read(old, a)
-    /// error: no such name: a
-    ///  --> 1:18
-    ///   |
-    /// 1 | kernel_read(old, a)
-    ///   |                  ^
+    /// 0
     /// > vmalloc_faults()
-    /// error: no such function: vmalloc_faults
+    /// 1
     /// > kernel_read(old, a)
-    /// error: no such name: a
-    ///  --> 1:18
-    ///   |
-    /// 1 | kernel_read(old, a)
-    ///   |                  ^
+    /// 0
     /// > vmalloc_faults()
-    /// error: no such function: vmalloc_faults
+    /// 1
     /// > kernel_read(spawn("young"), a)
-    /// error: no such name: a
-    ///  --> 1:29
-    ///   |
-    /// 1 | kernel_read(spawn("young"), a)
-    ///   |                             ^
+    /// 0
     /// > vmalloc_faults()
-    /// error: no such function: vmalloc_faults
+    /// 1
     /// > kernel_read(old, a + 4096)
-    /// error: no such name: a
-    ///  --> 1:18
-    ///   |
-    /// 1 | kernel_read(old, a + 4096)
-    ///   |                  ^
+    /// BUG: unable to handle page fault for address: f8801000
+    ///   it is the guard page behind the area at f8800000: the code ran past its end
     /// ```
     ///
     /// Kernel: `vmalloc_fault`, `arch/x86/mm/fault.c`. Gorman: 4.6.1.
@@ -325,7 +241,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > vmalloc_faults()
-    /// error: no such function: vmalloc_faults
+    /// 0
     /// ```
     ///
     /// Kernel: `vmalloc_fault`, `arch/x86/mm/fault.c`. Gorman: 4.6.1.
