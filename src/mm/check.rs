@@ -4,6 +4,7 @@
 
 mod files;
 mod kernel;
+mod tasks;
 mod vm;
 
 use crate::mm::addr::{Order, Pfn};
@@ -81,6 +82,7 @@ impl Machine {
         self.check_caches()?;
         self.check_vm()?;
         self.check_kernel()?;
+        self.check_tasks()?;
         Ok(census)
     }
 

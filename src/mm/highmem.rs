@@ -191,7 +191,6 @@ impl Machine {
         }
         if !unused.is_empty() {
             self.highmem.flushes += 1;
-            self.flush_tlb_mm();
         }
     }
 

@@ -162,7 +162,7 @@ impl Machine {
             at = next;
         }
         if changed {
-            self.flush_tlb_mm();
+            self.flush_tlb_range(mm, start, end, false);
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Desk {
     pub boots: u32,
     /// What `events()` shows: patterns such as `kmem:*`.
     pub traced: Vec<String>,
+    /// System calls are printed as strace prints them.
+    pub strace: bool,
     /// The task that `vm` and `vtop` are about when none is named: what `set` chose.
     pub context: Pid,
 }
@@ -75,6 +77,7 @@ impl Bench {
             limits,
             boots: 0,
             traced: vec!["*".into()],
+            strace: false,
             context: SCRIPT_PID,
         };
         Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default(), calls: Rc::default() }

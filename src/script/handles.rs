@@ -46,8 +46,9 @@ pub struct PageRef {
 /// A task of the machine, alive or dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TaskRef {
-    /// Its number: never used again on this machine.
+    /// Its number, which another task may have once this one is reaped.
     pub pid: Pid,
+    serial: u32,
     boot: u32,
 }
 
@@ -91,13 +92,18 @@ impl FileRef {
 impl TaskRef {
     /// A handle of the task with this pid.
     pub fn new(desk: &Desk, pid: Pid) -> TaskRef {
-        TaskRef { pid, boot: desk.boots }
+        let serial = desk.machine.tasks.get(&pid).map_or(0, |t| t.serial);
+        TaskRef { pid, serial, boot: desk.boots }
     }
 
     /// The task, dead or alive.
     pub fn of(self, desk: &Desk) -> ScriptResult<&Task> {
         match desk.machine.tasks.get(&self.pid) {
-            Some(task) if self.boot == desk.boots => Ok(task),
+            Some(task) if self.boot == desk.boots && task.serial == self.serial => Ok(task),
+            Some(_) if self.boot == desk.boots => misuse(format!(
+                "use after free: task {} was reaped after this handle was made, and its pid belongs to another now",
+                self.pid
+            )),
             _ => gone(format_args!("task {}", self.pid)),
         }
     }

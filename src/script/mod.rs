@@ -23,6 +23,7 @@ pub mod constants;
 pub mod contig;
 pub mod draw;
 pub mod fault;
+pub mod fault_path;
 pub mod file;
 pub mod gfp;
 pub mod handles;
@@ -47,12 +48,14 @@ pub mod ps;
 pub mod shm;
 pub mod snapshot;
 pub mod snapshots;
+pub mod strace;
 pub mod suggest;
 pub mod swap;
 pub mod table;
 pub mod tables;
 pub mod takes;
 pub mod task;
+pub mod tlb;
 pub mod trace;
 pub mod values;
 pub mod vm;
@@ -89,6 +92,8 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
+        Chapter::new("strace", exported_module!(strace::functions)),
+        Chapter::new("tlb", exported_module!(tlb::functions)),
         Chapter::new("file", exported_module!(file::functions)).with(file::constants()),
         Chapter::new("mapped", exported_module!(mapped::functions)).with(mapped::constants()),
         Chapter::new("shm", exported_module!(shm::functions)).with(shm::constants()),

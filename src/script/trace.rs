@@ -17,7 +17,7 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
+    /// `explain("fault")` goes through the last page fault, `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
     /// `explain("report")` why the request failed in the report that the machine was made of.
     ///
     /// ```vmlab
@@ -61,11 +61,12 @@ pub mod functions {
                 }
                 Ok(crate::script::imported::account(account))
             }
+            "fault" => Ok(crate::script::fault_path::explain(&Bench::of(&ctx).borrow().machine)),
             "vmalloc" => crate::script::vmalloc::explain(&Bench::of(&ctx).borrow().machine),
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\", \"contig\", \"report\" or \"vmalloc\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"fault\", \"compaction\", \"contig\", \"report\" or \"vmalloc\""
             )),
         }
     }

@@ -72,10 +72,10 @@ fn account(machine: &Machine, pid: Pid) -> String {
     let at = task.end_time as f64 / 1e6;
     match task.state {
         State::Running => format!("{name} is alive: it has not been killed and has not exited.\n"),
-        State::Dead(Exit::Status(status)) => {
+        State::Zombie(Exit::Status(status)) | State::Dead(Exit::Status(status)) => {
             format!("{name} exited by itself at {at:.1} ms with status {status}.\n")
         }
-        State::Dead(Exit::Signal(signal)) => {
+        State::Zombie(Exit::Signal(signal)) | State::Dead(Exit::Signal(signal)) => {
             let mut text = format!("{name} was killed at {at:.1} ms: {signal}.\n");
             let line = machine.log().rev().find(|l| l.text.contains(&format!("[{pid}]: segfault")));
             if let Some(line) = line {

@@ -10,5 +10,6 @@ mod levels;
 mod machines;
 mod memblock;
 mod slab;
+mod tasks;
 mod vm;
 mod vmalloc;

@@ -61,6 +61,7 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     config.sysctl = spec.sysctl.0;
     config.swap = swap_areas(file, spec.swap)?;
     config.costs = spec.costs.into();
+    config.tlb = spec.tlb.into();
     if let Some(iomem) = spec.iomem {
         config.iomem = iomem.lines().map(str::to_string).collect();
     }

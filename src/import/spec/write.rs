@@ -2,7 +2,7 @@
 //!
 //! Fidelity: not of the kernel — what equals its default is left out; reading the text gives the same machine.
 
-use super::form::{CostsSpec, LruSpec, OwnersSpec};
+use super::form::{CostsSpec, LruSpec, OwnersSpec, TlbForm};
 use super::values::size;
 use crate::import::text::list_text;
 use crate::mm::addr::{Order, PAGE_SHIFT};
@@ -64,6 +64,10 @@ pub fn to_yaml(config: &Config) -> String {
     let costs = CostsSpec::changed(&config.costs);
     if !costs.is_empty() {
         line(&mut out, 0, "costs", &pairs(&costs));
+    }
+    let tlb = TlbForm::changed(&config.tlb);
+    if !tlb.is_empty() {
+        line(&mut out, 0, "tlb", &pairs(&tlb));
     }
     if !config.inferred.is_empty() {
         out.push_str("inferred:\n");

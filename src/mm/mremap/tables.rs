@@ -60,7 +60,7 @@ impl Machine {
         }
         self.mms[mm].leaf_cache = None;
         if moved {
-            self.flush_tlb_mm();
+            self.flush_tlb_range(mm, old, old + len, true);
         }
         result
     }

@@ -73,7 +73,7 @@ impl Machine {
         if self.vmalloc.lazy_nr == 0 {
             return 0;
         }
-        self.flush_tlb_mm();
+        // The modelled TLBs hold addresses of tasks only: there is nothing to forget in them.
         self.vmalloc.purge()
     }
 

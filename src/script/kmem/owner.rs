@@ -8,7 +8,7 @@ use crate::mm::pgtable::UpperId;
 use crate::mm::rmap::{AnonVmaId, MAPPING_ANON};
 use crate::mm::task::MmId;
 use crate::script::objects::{self, Object};
-use crate::script::vm::{areas::swap_name, entries};
+use crate::script::vm::areas::swap_name;
 
 /// Mappings that are told one by one.
 const TOLD: usize = 16;
@@ -26,7 +26,7 @@ pub fn of_page(machine: &Machine, pfn: Pfn) -> Vec<String> {
     let mappings = machine.rmap(pfn);
     for (id, addr, _) in mappings.iter().take(TOLD) {
         let vma = &machine.vmas[*id];
-        let name = entries::name(machine, vma);
+        let name = machine.vma_name(vma);
         let area = format!("area {:x}-{:x} {} {name}", vma.start, vma.end, vma.flags.perms());
         lines.push(format!("mapped at {:x} by {}, {}", addr.0, tasks_of(machine, vma.mm), area.trim_end()));
     }
