@@ -241,6 +241,7 @@ impl Machine {
             last_fault: FaultRecord::default(),
             faulting: None,
             files: Slots::default(),
+            huge_zero: None,
             fs: Fs::default(),
             shm: Default::default(),
             swap: Vec::new(),
@@ -466,6 +467,7 @@ impl Machine {
 
 /// The spec's own settings come last.
 fn apply(machine: &mut Machine) -> Result<(), BootError> {
+    machine.limit_tmpfs();
     machine.apply_spec_sysctls()?;
     machine.apply_spec_swap()?;
     machine.apply_cmdline();

@@ -308,6 +308,8 @@ pub struct Machine {
     pub tlbs: Vec<Tlb>,
     /// The frame of zeros.
     pub zero_pfn: Pfn,
+    /// The huge page of zeros, once somebody wanted it.
+    pub(crate) huge_zero: Option<Pfn>,
     /// Pages promised to processes (`Committed_AS`).
     pub committed_as: u64,
     /// The last fault.

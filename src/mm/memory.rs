@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Gorman 4.6. Kernel: `mm/memory.c`, `arch/x86/mm/fault.c`.
-//! Fidelity: faithful — the tree above, counters, map and reference counts. Absent — files, huge pages, NUMA hints.
+//! Fidelity: faithful — the tree above, counters, map and reference counts. Absent — NUMA hints.
 
 mod anon;
 mod copy;
@@ -22,6 +22,7 @@ mod swapin;
 mod user;
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::config::ThpMode;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
@@ -312,6 +313,11 @@ impl Machine {
         let leaf = match self.leaf(mm, addr) {
             Some(leaf) => leaf,
             None => {
+                if self.thp != ThpMode::Never
+                    && let Some(kind) = self.do_huge_pmd_anonymous_page(mm, vma, addr, write)?
+                {
+                    return Ok(kind);
+                }
                 let leaf = self.pte_alloc(mm, addr)?;
                 self.mms[mm].leaf_cache = Some((addr.0 >> 21, leaf));
                 leaf
@@ -328,6 +334,10 @@ impl Machine {
             return self.do_swap_page(mm, vma, leaf, addr, pte, write);
         }
         if write && !pte.has(Pte::RW) {
+            if self.tables.get(leaf).huge && self.do_huge_pmd_wp_page(mm, leaf, addr) {
+                return Ok(FaultKind::Reuse { pfn: pte.pfn() });
+            }
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
             return self.do_wp_page(mm, vma, leaf, addr, pte);
         }
         // Somebody else was faster, or the TLB was stale.
@@ -476,7 +486,12 @@ impl Machine {
         while at < end {
             let mut next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
+                let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, at, next);
                 flush |= self.zap_table(mm, leaf, at, next, used);
+                if huge {
+                    // The table that was put aside goes, too.
+                    self.free_pgtables(mm, at..next, at, next);
+                }
             } else {
                 // One step over everything that an empty entry above stands for.
                 next = next.max(at + self.tables.gap(pgd, VirtAddr(at)).min(end - at));
@@ -518,7 +533,7 @@ impl Machine {
 
     /// Lets go of a page of which an entry is gone; the kind it was counted as.
     #[inline(always)]
-    fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
+    pub(crate) fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
         let pfn = pte.pfn();
         let page = self.mem_map.page_mut(pfn);
         // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.

@@ -28,6 +28,8 @@
 //! | [`sched`] | `kernel/sched/core.c` | 4.2 |
 //! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
 //! | [`xarray`] | `lib/xarray.c` | 10.2 |
+//! | [`huge_memory`] | `mm/huge_memory.c` | |
+//! | [`khugepaged`] | `mm/khugepaged.c` | |
 //! | [`filemap`] | `mm/filemap.c` | 10.2 |
 //! | [`truncate`] | `mm/truncate.c` | 10.3 |
 //! | [`shmem`] | `mm/shmem.c` | 12 |
@@ -84,6 +86,8 @@ pub mod fork;
 pub mod fs;
 pub mod gfp;
 pub mod highmem;
+pub mod huge_memory;
+pub mod khugepaged;
 pub mod kthread;
 pub mod lru;
 pub mod machine;

@@ -13,6 +13,8 @@ pub mod pages;
 mod stats;
 pub mod vmap;
 
+pub use nodes::percpu_offset;
+
 use crate::script::answer::ScriptResult;
 use crate::script::args::{self, Addr};
 use crate::script::bench::Bench;

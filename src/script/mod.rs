@@ -46,6 +46,7 @@ pub mod procps;
 pub mod program;
 pub mod ps;
 pub mod shm;
+pub mod slab;
 pub mod snapshot;
 pub mod snapshots;
 pub mod strace;
@@ -87,6 +88,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("contig", exported_module!(contig::functions)),
         Chapter::new("compaction", exported_module!(compaction::functions)),
         Chapter::new("page_debug", exported_module!(page_debug::functions)),
+        Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
         Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
         Chapter::new("highmem", exported_module!(highmem::functions)),
         Chapter::new("task", exported_module!(task::functions)),
@@ -143,6 +145,7 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<handles::NodeRef>("node")
         .register_type_with_name::<handles::ZoneRef>("zone")
         .register_type_with_name::<handles::PageRef>("page")
+        .register_type_with_name::<handles::CacheRef>("kmem_cache")
         .register_type_with_name::<handles::TaskRef>("task")
         .register_type_with_name::<handles::VmaRef>("vma")
         .register_type_with_name::<handles::FileRef>("file");

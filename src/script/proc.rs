@@ -13,6 +13,7 @@ pub mod meminfo;
 pub mod page_owner;
 pub mod pagetypeinfo;
 pub mod pid;
+pub mod slabinfo;
 pub mod swaps;
 pub mod vmallocinfo;
 pub mod vmstat;
@@ -175,6 +176,7 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/iomem", iomem),
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
+    ("/proc/slabinfo", slabinfo::table),
     ("/proc/swaps", swaps::table),
     ("/proc/version", version),
     ("/proc/vmallocinfo", vmallocinfo::table),

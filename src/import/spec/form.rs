@@ -37,6 +37,8 @@ pub struct Spec {
     #[serde(default)]
     pub tlb: TlbForm,
     pub iomem: Option<String>,
+    pub slab: Option<Text>,
+    pub slabs: Option<String>,
     pub seed: Option<u64>,
     pub fail_nth: Option<u64>,
     pub inferred: Option<Vec<String>>,

@@ -36,7 +36,8 @@ impl Machine {
     /// # Errors
     /// `EAGAIN` when there are too many tasks; `EINVAL` for areas that overlap; `ENOMEM`. Nothing stays behind then.
     pub fn spawn_recorded(&mut self, comm: &str, areas: &[RecordedArea]) -> Result<Pid, Errno> {
-        let (mut end, whole) = (0, |a: &RecordedArea| (a.start | a.end) % PAGE_SIZE == 0 && a.start < a.end);
+        let (mut end, whole) =
+            (0, |a: &RecordedArea| (a.start | a.end).is_multiple_of(PAGE_SIZE) && a.start < a.end);
         for area in areas {
             if area.start < end || !whole(area) {
                 return Err(Errno::EINVAL);

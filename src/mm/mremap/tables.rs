@@ -37,6 +37,9 @@ impl Machine {
             let (at, there) = (old + done, new + done);
             // No further than to the end of either table.
             let mut extent = (len - done).min(LEAF_SIZE - at % LEAF_SIZE).min(LEAF_SIZE - there % LEAF_SIZE);
+            if extent < LEAF_SIZE || self.tables.leaf(pgd, VirtAddr(there)).is_some() {
+                self.split_huge_pmd(mm, VirtAddr(at));
+            }
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 let whole =
                     at.is_multiple_of(pmd_size) && there.is_multiple_of(pmd_size) && len - done >= pmd_size;

@@ -27,6 +27,8 @@ pub struct Leaf {
     pub pfn: Pfn,
     /// The entries.
     pub entries: [u64; PTRS_PER_TABLE],
+    /// Put aside: one entry of the table above maps all of it, as a huge page.
+    pub huge: bool,
 }
 
 /// A table above: a PGD, P4D, PUD or PMD.
@@ -207,7 +209,7 @@ impl Tables {
         let each = self.upper(id).below.len() / self.upper(id).entries.len();
         for part in 0..each {
             let below = if level == 1 {
-                self.leaves.insert(Leaf { pfn, entries: [0; PTRS_PER_TABLE] })
+                self.leaves.insert(Leaf { pfn, entries: [0; PTRS_PER_TABLE], huge: false })
             } else {
                 self.insert_upper(pfn, level - 1).0
             };
@@ -349,6 +351,15 @@ impl Tables {
     #[inline]
     pub fn pte(&self, pgd: UpperId, addr: VirtAddr) -> Pte {
         self.leaf(pgd, addr).map_or(Pte(0), |leaf| Pte(self.get(leaf).entries[index(addr, 0)]))
+    }
+
+    /// Makes the entry above a leaf map all of it as a huge page, or name the table again.
+    pub(crate) fn set_huge(&mut self, pgd: UpperId, addr: VirtAddr, huge: Option<Pte>) {
+        let (Some(above), Some(leaf)) = (self.above_leaf(pgd, addr), self.leaf(pgd, addr)) else { return };
+        let entry = huge.unwrap_or(Pte::new(self.get(leaf).pfn, Pte::TABLE));
+        self.get_mut(leaf).huge = huge.is_some();
+        let index = self.geometry.index(addr, 1);
+        self.upper_mut(above).entries[index] = entry.0;
     }
 
     /// Changes an entry of a leaf.

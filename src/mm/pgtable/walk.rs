@@ -41,6 +41,7 @@ impl Machine {
             steps.push(WalkStep { level: table.level, table: table.pfn, index, entry });
             match table.upper_below(index) {
                 Some(below) => table = self.tables.upper(below),
+                None if entry.has(Pte::PSE) => return steps,
                 None => break,
             }
         }

@@ -6,6 +6,7 @@ use crate::mm::lru::Lru;
 use crate::mm::page::{Page, PageFlags, PageType};
 use crate::mm::pgtable::UpperId;
 use crate::mm::rmap::{AnonVmaId, MAPPING_ANON};
+use crate::mm::slab_common::LARGE_KMALLOC;
 use crate::mm::task::MmId;
 use crate::script::objects::{self, Object};
 use crate::script::vm::areas::swap_name;
@@ -106,6 +107,13 @@ pub fn level_of(machine: &Machine, id: UpperId, pfn: Pfn) -> Option<u8> {
 /// `page->mapping` and `page->index` as the kernel holds them: for an anonymous page the address of its `anon_vma`
 /// with the lowest bit set, and the number of the page in the address space.
 pub fn mapping(machine: &Machine, pfn: Pfn, page: &Page) -> (u64, u64) {
+    if let Some(nr) = machine.slab_at(pfn) {
+        // `slab_cache` lies where a page of a file has its mapping.
+        return (machine.caches.all[machine.slab(nr).cache].addr.0, 0);
+    }
+    if page.mapping & LARGE_KMALLOC != 0 && page.mapping & MAPPING_ANON == 0 {
+        return (0, 0);
+    }
     let plain = (page.mapping.into(), page.index.into());
     let Some(anon) = anon_vma(machine, page) else { return plain };
     let index = machine.rmap(pfn).first().map_or(plain.1, |(id, addr, _)| {

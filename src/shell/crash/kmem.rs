@@ -63,6 +63,12 @@ pub struct Kmem {
     /// Pools of huge pages
     #[arg(short = 'h')]
     huge: bool,
+    /// Slab caches with their objects: all, by name, or the one that holds an address
+    #[arg(short = 's', value_name = "CACHE", num_args = 0..=1, default_missing_value = "")]
+    slab: Option<String>,
+    /// The slabs of a cache: what each CPU and node has of it
+    #[arg(short = 'S', value_name = "CACHE")]
+    slabs: Option<String>,
     /// Bits of page flags, or the names of the bits in a value
     #[arg(short = 'g', value_name = "FLAGS", num_args = 0..=1, default_missing_value = "")]
     flags: Option<String>,
@@ -86,6 +92,15 @@ impl Spelling for Kmem {
                     Err(_) => Err(format!("{bits:?} is not a hexadecimal number")),
                 },
             };
+        }
+        if let Some(name) = &self.slab {
+            return Ok(match name.as_str() {
+                "" => "slab_caches()".into(),
+                name => format!("slab_caches({})", quoted(name)),
+            });
+        }
+        if let Some(name) = &self.slabs {
+            return Ok(format!("slab_lists({})", quoted(name)));
         }
         match self {
             Kmem { free: true, .. } => call("free_areas"),
