@@ -38,30 +38,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = kmalloc(100, GFP_KERNEL);
-    /// error: no such function: kmalloc
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = kmalloc(100, GFP_KERNEL);
-    ///   |         ^^^^^^^
-    ///   help: did you mean vmalloc or vzalloc?
     /// > ksize(a)
-    /// error: no such name: a
-    ///  --> 1:7
-    ///   |
-    /// 1 | ksize(a)
-    ///   |       ^
+    /// 128
     /// > kfree(a);
-    /// error: no such name: a
-    ///  --> 1:7
-    ///   |
-    /// 1 | kfree(a);
-    ///   |       ^
     /// > kmalloc(0, GFP_KERNEL)
-    /// error: no such function: kmalloc
-    ///   help: did you mean vmalloc or vzalloc?
+    /// 0x10
     /// > kmalloc("5M", GFP_KERNEL)
-    /// error: no such function: kmalloc
-    ///   help: did you mean vmalloc or vzalloc?
+    /// ENOMEM (Cannot allocate memory)
     /// ```
     ///
     /// Kernel: `__kmalloc`, `mm/slab_common.c`. Gorman: 8.4.
@@ -74,12 +57,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kread(kzalloc(64, GFP_KERNEL))
-    /// error: no such function: kzalloc
-    ///  --> 1:7
-    ///   |
-    /// 1 | kread(kzalloc(64, GFP_KERNEL))
-    ///   |       ^^^^^^^
-    ///   help: did you mean vzalloc or vmalloc?
+    /// 0
     /// ```
     ///
     /// Kernel: `kzalloc`, `include/linux/slab.h`. Gorman: 8.4.
@@ -93,11 +71,7 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-numa2");
     /// > virt_to_page(kmalloc_node(64, GFP_KERNEL, 1)).node
-    /// error: no such function: kmalloc_node
-    ///  --> 1:14
-    ///   |
-    /// 1 | virt_to_page(kmalloc_node(64, GFP_KERNEL, 1)).node
-    ///   |              ^^^^^^^^^^^^
+    /// 1
     /// ```
     ///
     /// Kernel: `__kmalloc_node`, `mm/slab_common.c`.
@@ -115,15 +89,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > ksize(kcalloc(10, 50, GFP_KERNEL))
-    /// error: no such function: kcalloc
-    ///  --> 1:7
-    ///   |
-    /// 1 | ksize(kcalloc(10, 50, GFP_KERNEL))
-    ///   |       ^^^^^^^
-    ///   help: did you mean vmalloc or vzalloc?
+    /// 512
     /// > kcalloc(0x7fffffffffffffff, 16, GFP_KERNEL)
-    /// error: no such function: kcalloc
-    ///   help: did you mean vmalloc or vzalloc?
+    /// ENOMEM (Cannot allocate memory)
     /// ```
     ///
     /// Kernel: `kcalloc`, `include/linux/slab.h`.
@@ -147,36 +115,12 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = kmalloc(100, GFP_KERNEL);
-    /// error: no such function: kmalloc
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = kmalloc(100, GFP_KERNEL);
-    ///   |         ^^^^^^^
-    ///   help: did you mean vmalloc or vzalloc?
     /// > kwrite(a, 42);
-    /// error: no such name: a
-    ///  --> 1:8
-    ///   |
-    /// 1 | kwrite(a, 42);
-    ///   |        ^
     /// > krealloc(a, 128, GFP_KERNEL) == a
-    /// error: no such name: a
-    ///  --> 1:10
-    ///   |
-    /// 1 | krealloc(a, 128, GFP_KERNEL) == a
-    ///   |          ^
+    /// true
     /// > let b = krealloc(a, 300, GFP_KERNEL);
-    /// error: no such name: a
-    ///  --> 1:18
-    ///   |
-    /// 1 | let b = krealloc(a, 300, GFP_KERNEL);
-    ///   |                  ^
     /// > [b == a, kread(b), ksize(b)]
-    /// error: no such name: b
-    ///  --> 1:2
-    ///   |
-    /// 1 | [b == a, kread(b), ksize(b)]
-    ///   |  ^
+    /// [false, 42, 512]
     /// ```
     ///
     /// Kernel: `krealloc`, `mm/slab_common.c`.
@@ -200,24 +144,10 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let a = kmalloc(64, GFP_KERNEL);
-    /// error: no such function: kmalloc
-    ///  --> 1:9
-    ///   |
-    /// 1 | let a = kmalloc(64, GFP_KERNEL);
-    ///   |         ^^^^^^^
-    ///   help: did you mean vmalloc or vzalloc?
     /// > kfree(a);
-    /// error: no such name: a
-    ///  --> 1:7
-    ///   |
-    /// 1 | kfree(a);
-    ///   |       ^
     /// > kfree(a)
-    /// error: no such name: a
-    ///  --> 1:7
-    ///   |
-    /// 1 | kfree(a)
-    ///   |       ^
+    /// BUG kmalloc-64 (Not tainted): Object already free
+    ///   0xffff888000400000 is on the free list already: it was freed once too often
     /// ```
     ///
     /// Kernel: `kfree`, `mm/slab_common.c`. Gorman: 8.4.
@@ -231,12 +161,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > [ksize(kmalloc(1, GFP_KERNEL)), ksize(kmalloc(129, GFP_KERNEL)), ksize(kmalloc(20000, GFP_KERNEL))]
-    /// error: no such function: kmalloc
-    ///  --> 1:8
-    ///   |
-    /// 1 | [ksize(kmalloc(1, GFP_KERNEL)), ksize(kmalloc(129, GFP_KERNEL)), ksize(kmalloc(20000, GFP_KERNEL))]
-    ///   |        ^^^^^^^
-    ///   help: did you mean vmalloc or vzalloc?
+    /// [8, 192, 32768]
     /// ```
     ///
     /// Kernel: `ksize`, `mm/slab_common.c`. Gorman: 8.4.
@@ -254,37 +179,18 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("widget", 2500, 0, SLAB_HWCACHE_ALIGN);
-    /// error: no such name: SLAB_HWCACHE_ALIGN
-    ///  --> 1:46
-    ///   |
-    /// 1 | let c = kmem_cache_create("widget", 2500, 0, SLAB_HWCACHE_ALIGN);
-    ///   |                                              ^^^^^^^^^^^^^^^^^^
     /// > [c.name, c.objsize, c.size, c.order]
-    /// error: no such name: c
-    ///  --> 1:2
-    ///   |
-    /// 1 | [c.name, c.objsize, c.size, c.order]
-    ///   |  ^
+    /// "widget"
+    /// 2500
+    /// 2560
+    /// 3
     /// > kmem_cache_create("gadget", 2550, 0, SLAB_HWCACHE_ALIGN).name
-    /// error: no such name: SLAB_HWCACHE_ALIGN
-    ///  --> 1:38
-    ///   |
-    /// 1 | kmem_cache_create("gadget", 2550, 0, SLAB_HWCACHE_ALIGN).name
-    ///   |                                      ^^^^^^^^^^^^^^^^^^
+    /// widget
     /// > let d = kmem_cache_create("built", 64, 0, 0, |addr| kwrite(addr, 7));
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let d = kmem_cache_create("built", 64, 0, 0, |addr| kwrite(addr, 7));
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > kread(kmem_cache_alloc(d, GFP_KERNEL))
-    /// error: no such name: d
-    ///  --> 1:24
-    ///   |
-    /// 1 | kread(kmem_cache_alloc(d, GFP_KERNEL))
-    ///   |                        ^
+    /// 7
     /// > kmem_cache_create("bad", 64, 3, 0)
-    /// error: no such function: kmem_cache_create
+    /// EINVAL (Invalid argument)
     /// ```
     ///
     /// Kernel: `kmem_cache_create`, `mm/slab_common.c`. Gorman: 8.1.
@@ -315,9 +221,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kmem_cache("kmalloc-64")
-    /// error: no such function: kmem_cache
+    /// kmem_cache kmalloc-64 objsize=64 order=0 objects=0/0 slabs=0
     /// > kmem_cache("kmaloc-64")
-    /// error: no such function: kmem_cache
+    /// error: there is no cache "kmaloc-64"; did you mean kmalloc-64?
+    ///  --> 1:12
+    ///   |
+    /// 1 | kmem_cache("kmaloc-64")
+    ///   |            ^^^^^^^^^^^
     /// ```
     ///
     /// Kernel: `struct kmem_cache`, `include/linux/slub_def.h`.
@@ -332,29 +242,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("widget", 1000, 0, 0);
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let c = kmem_cache_create("widget", 1000, 0, 0);
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > let a = kmem_cache_alloc(c, GFP_KERNEL);
-    /// error: no such name: c
-    ///  --> 1:26
-    ///   |
-    /// 1 | let a = kmem_cache_alloc(c, GFP_KERNEL);
-    ///   |                          ^
     /// > kmem_cache_alloc(c, GFP_KERNEL) - a
-    /// error: no such name: c
-    ///  --> 1:18
-    ///   |
-    /// 1 | kmem_cache_alloc(c, GFP_KERNEL) - a
-    ///   |                  ^
+    /// 1000
     /// > [c.active_objs, c.num_objs, c.num_slabs]
-    /// error: no such name: c
-    ///  --> 1:2
-    ///   |
-    /// 1 | [c.active_objs, c.num_objs, c.num_slabs]
-    ///   |  ^
+    /// [8, 8, 1]
     /// ```
     ///
     /// Kernel: `kmem_cache_alloc`, `mm/slub.c`. Gorman: 8.3.
@@ -372,17 +264,8 @@ pub mod functions {
     /// ```vmlab
     /// > boot("x86_64-numa2");
     /// > let c = kmem_cache_create("widget", 1000, 0, 0);
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let c = kmem_cache_create("widget", 1000, 0, 0);
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > virt_to_page(kmem_cache_alloc_node(c, GFP_KERNEL, 1)).node
-    /// error: no such name: c
-    ///  --> 1:36
-    ///   |
-    /// 1 | virt_to_page(kmem_cache_alloc_node(c, GFP_KERNEL, 1)).node
-    ///   |                                    ^
+    /// 1
     /// ```
     ///
     /// Kernel: `kmem_cache_alloc_node`, `mm/slub.c`.
@@ -400,62 +283,37 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("poisoned", 32, 0, SLAB_POISON|SLAB_RED_ZONE|SLAB_STORE_USER);
-    /// error: no such name: SLAB_POISON
-    ///  --> 1:46
-    ///   |
-    /// 1 | let c = kmem_cache_create("poisoned", 32, 0, SLAB_POISON|SLAB_RED_ZONE|SLAB_STORE_USER);
-    ///   |                                              ^^^^^^^^^^^
     /// > let a = kmem_cache_alloc(c, GFP_KERNEL);
-    /// error: no such name: c
-    ///  --> 1:26
-    ///   |
-    /// 1 | let a = kmem_cache_alloc(c, GFP_KERNEL);
-    ///   |                          ^
     /// > kmem_cache_free(c, a);
-    /// error: no such name: a
-    ///  --> 1:20
-    ///   |
-    /// 1 | kmem_cache_free(c, a);
-    ///   |                    ^
     /// > kwrite(a + 8, 0x42);
-    /// error: no such name: a
-    ///  --> 1:8
-    ///   |
-    /// 1 | kwrite(a + 8, 0x42);
-    ///   |        ^
     /// > kmem_cache_alloc(c, GFP_KERNEL) == a
-    /// error: no such name: c
-    ///  --> 1:18
-    ///   |
-    /// 1 | kmem_cache_alloc(c, GFP_KERNEL) == a
-    ///   |                  ^
+    /// false
     /// > log | tail -22
-    /// [    0.000000] Zone ranges:
-    /// [    0.000000]   DMA      [mem 0x0000000000001000-0x0000000000ffffff]
-    /// [    0.000000]   DMA32    empty
-    /// [    0.000000]   Normal   empty
-    /// [    0.000000]   Device   empty
-    /// [    0.000000] Movable zone start for each node
-    /// [    0.000000] Early memory node ranges
-    /// [    0.000000]   node   0: [mem 0x0000000000001000-0x000000000009efff]
-    /// [    0.000000]   node   0: [mem 0x0000000000100000-0x0000000000ffffff]
-    /// [    0.000000] Initmem setup node 0 [mem 0x0000000000001000-0x0000000000ffffff]
-    /// [    0.000000] On node 0, zone DMA: 1 pages in unavailable ranges
-    /// [    0.000000] On node 0, zone DMA: 97 pages in unavailable ranges
-    /// [    0.000000] On node 0, zone DMA: 28672 pages in unavailable ranges
-    /// [    0.000000] Fallback order for Node 0: 0
-    /// [    0.000000] Built 1 zonelists, mobility grouping on.  Total pages: 3008
-    /// [    0.000000] Policy zone: DMA
-    /// [    0.000000] Dentry cache hash table entries: 2048 (order: 2, 16384 bytes, linear)
-    /// [    0.000000] Inode-cache hash table entries: 1024 (order: 1, 8192 bytes, linear)
-    /// [    0.000000] Memory: 12288K/15992K available (658K kernel code, 107K rwdata, 418K rodata, 129K init, 797K bss, 3704K reserved, 0K cma-reserved)
-    /// [    0.000000] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1
+    /// [    0.000000] -----------------------------------------------------------------------------
+    /// [    0.000000]
+    /// [    0.000000] 0xffff888000401010-0xffff888000401017 @offset=16. First byte 0x42 instead of 0x6b
+    /// [    0.000000] Allocated in script age=0 cpu=0 pid=24
+    /// [    0.000000] Freed in script age=0 cpu=0 pid=24
+    /// [    0.000000] Slab 0xffffea0000010040 objects=32 used=1 fp=0xffff888000401088 flags=0x7ffffc0000200(slab|node=0|zone=0|lastcpupid=0x1fffff)
+    /// [    0.000000] Object 0xffff888000401008 @offset=8 fp=0x0000000000000000
+    /// [    0.000000]
+    /// [    0.000000] Redzone  ffff888000401000: bb bb bb bb bb bb bb bb                          ........
+    /// [    0.000000] Object   ffff888000401008: 6b 6b 6b 6b 6b 6b 6b 6b 42 00 00 00 00 00 00 00  kkkkkkkkB.......
+    /// [    0.000000] Object   ffff888000401018: 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b a5  kkkkkkkkkkkkkkk.
+    /// [    0.000000] Redzone  ffff888000401028: bb bb bb bb bb bb bb bb                          ........
+    /// [    0.000000] Padding  ffff888000401078: 5a 5a 5a 5a 5a 5a 5a 5a                          ZZZZZZZZ
+    /// [    0.000000] CPU: 0 PID: 24 Comm: script Not tainted 6.1.0-vmlab #1
+    /// [    0.000000] Call Trace:
+    /// [    0.000000]  <TASK>
+    /// [    0.000000]  dump_stack_lvl
+    /// [    0.000000]  print_trailer
+    /// [    0.000000]  object_err
+    /// [    0.000000]  </TASK>
+    /// [    0.000000] FIX poisoned: Restoring Poison 0xffff888000401010-0xffff888000401017=0x6b
+    /// [    0.000000] FIX poisoned: Marking all objects used
     /// > kmem_cache_free(kmem_cache("kmalloc-8"), a)
-    /// error: no such function: kmem_cache
-    ///  --> 1:17
-    ///   |
-    /// 1 | kmem_cache_free(kmem_cache("kmalloc-8"), a)
-    ///   |                 ^^^^^^^^^^
+    /// cache_from_obj: Wrong slab cache. kmalloc-8 but object is from poisoned
+    ///   0xffff888000401008 goes back to poisoned: it stays in use
     /// ```
     ///
     /// Kernel: `kmem_cache_free`, `mm/slub.c`. Gorman: 8.3.
@@ -472,25 +330,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("widget", 1000, 0, 0);
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let c = kmem_cache_create("widget", 1000, 0, 0);
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > kmem_cache_free(c, kmem_cache_alloc(c, GFP_KERNEL));
-    /// error: no such name: c
-    ///  --> 1:37
-    ///   |
-    /// 1 | kmem_cache_free(c, kmem_cache_alloc(c, GFP_KERNEL));
-    ///   |                                     ^
     /// > c.num_slabs
-    /// error: no such name: c
+    /// 1
     /// > kmem_cache_shrink(c)
-    /// error: no such name: c
-    ///  --> 1:19
-    ///   |
-    /// 1 | kmem_cache_shrink(c)
-    ///   |                   ^
+    /// 0
     /// ```
     ///
     /// Kernel: `kmem_cache_shrink`, `mm/slab_common.c`. Gorman: 8.1.3.
@@ -507,37 +351,18 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("widget", 1000, 0, 0);
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let c = kmem_cache_create("widget", 1000, 0, 0);
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > kmem_cache_destroy(c);
-    /// error: no such name: c
-    ///  --> 1:20
-    ///   |
-    /// 1 | kmem_cache_destroy(c);
-    ///   |                    ^
     /// > c.name
-    /// error: no such name: c
+    /// error: use after free: the cache widget was destroyed after this handle was made
+    ///  --> 1:3
+    ///   |
+    /// 1 | c.name
+    ///   |   ^^^^
     /// > let d = kmem_cache_create("kept", 1000, 0, 0);
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let d = kmem_cache_create("kept", 1000, 0, 0);
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > kmem_cache_alloc(d, GFP_KERNEL);
-    /// error: no such name: d
-    ///  --> 1:18
-    ///   |
-    /// 1 | kmem_cache_alloc(d, GFP_KERNEL);
-    ///   |                  ^
     /// > kmem_cache_destroy(d)
-    /// error: no such name: d
-    ///  --> 1:20
-    ///   |
-    /// 1 | kmem_cache_destroy(d)
-    ///   |                    ^
+    /// kmem_cache_destroy kept: Slab cache still has objects
+    ///   1 of its objects are in use: free them first; the cache stays as it was
     /// ```
     ///
     /// Kernel: `kmem_cache_destroy`, `mm/slab_common.c`. Gorman: 8.1.5.
@@ -555,14 +380,8 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kfree(kmalloc(64, GFP_KERNEL));
-    /// error: no such function: kmalloc
-    ///  --> 1:7
-    ///   |
-    /// 1 | kfree(kmalloc(64, GFP_KERNEL));
-    ///   |       ^^^^^^^
-    ///   help: did you mean vmalloc or vzalloc?
     /// > kmem_cache_reap()
-    /// error: no such function: kmem_cache_reap
+    /// 1
     /// ```
     ///
     /// Kernel: `kmem_cache_reap`, 2.4 and SLAB; `cache_reap`, `mm/slab.c`. Gorman: 8.1.2.
@@ -580,30 +399,12 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("zoned", 32, 0, SLAB_RED_ZONE);
-    /// error: no such name: SLAB_RED_ZONE
-    ///  --> 1:43
-    ///   |
-    /// 1 | let c = kmem_cache_create("zoned", 32, 0, SLAB_RED_ZONE);
-    ///   |                                           ^^^^^^^^^^^^^
     /// > let a = kmem_cache_alloc(c, GFP_KERNEL);
-    /// error: no such name: c
-    ///  --> 1:26
-    ///   |
-    /// 1 | let a = kmem_cache_alloc(c, GFP_KERNEL);
-    ///   |                          ^
     /// > kwrite(a + 32, 0);
-    /// error: no such name: a
-    ///  --> 1:8
-    ///   |
-    /// 1 | kwrite(a + 32, 0);
-    ///   |        ^
     /// > validate_slab_cache(c)
-    /// error: no such name: c
-    ///  --> 1:21
-    ///   |
-    /// 1 | validate_slab_cache(c)
-    ///   |                     ^
+    /// 1
     /// > log | grep FIX
+    /// [    0.000000] FIX zoned: Restoring Right Redzone 0xffff888000401028-0xffff88800040102f=0xcc
     /// ```
     ///
     /// Kernel: `validate_slab_cache`, `mm/slub.c`.
@@ -692,15 +493,11 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kmalloc(100, GFP_KERNEL);
-    /// error: no such function: kmalloc
-    ///   help: did you mean vmalloc or vzalloc?
     /// > kmem -s kmalloc-128
-    /// kmem: invalid option -- 's'
-    /// Usage:
-    ///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h] [-g FLAGS] [ADDRESS]
-    /// Enter "help kmem" for details.
+    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
+    /// ffff888000001700      128          1        32      1     4k  kmalloc-128
     /// > slab_caches().rows.len > 50
-    /// error: no such function: slab_caches
+    /// true
     /// ```
     ///
     /// Kernel: `struct kmem_cache`, `include/linux/slub_def.h`. Gorman: 8.1.
@@ -722,22 +519,32 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("big", 1000, 0, 0);
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let c = kmem_cache_create("big", 1000, 0, 0);
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > kmem_cache_alloc(c, GFP_KERNEL);
-    /// error: no such name: c
-    ///  --> 1:18
-    ///   |
-    /// 1 | kmem_cache_alloc(c, GFP_KERNEL);
-    ///   |                  ^
     /// > kmem -S big
-    /// kmem: invalid option -- 'S'
-    /// Usage:
-    ///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h] [-g FLAGS] [ADDRESS]
-    /// Enter "help kmem" for details.
+    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
+    /// ffff888000400000     1000          1         8      1     8k  big
+    /// CPU 0 KMEM_CACHE_CPU:
+    ///   ffff888000431220
+    /// CPU 0 SLAB:
+    ///   SLAB              MEMORY            NODE  TOTAL  ALLOCATED  FREE
+    ///   ffffea0000010080  ffff888000402000     0      8          1     7
+    ///   FREE / [ALLOCATED]
+    ///   [ffff888000402000]
+    ///    ffff8880004023e8  (cpu 0 cache)
+    ///    ffff8880004027d0  (cpu 0 cache)
+    ///    ffff888000402bb8  (cpu 0 cache)
+    ///    ffff888000402fa0  (cpu 0 cache)
+    ///    ffff888000403388  (cpu 0 cache)
+    ///    ffff888000403770  (cpu 0 cache)
+    ///    ffff888000403b58  (cpu 0 cache)
+    /// CPU 0 PARTIAL:
+    ///   (empty)
+    /// KMEM_CACHE_NODE   NODE  SLABS  PARTIAL  PER-CPU
+    /// ffff8880004000c0     0      1        0        1
+    /// NODE 0 PARTIAL:
+    ///   (empty)
+    /// NODE 0 FULL:
+    ///   (empty)
     /// ```
     ///
     /// Kernel: `struct kmem_cache_cpu`, `struct kmem_cache_node`. Gorman: 8.2.
@@ -755,20 +562,24 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("odd", 1000, 0, 0);
-    /// error: no such function: kmem_cache_create
-    ///  --> 1:9
-    ///   |
-    /// 1 | let c = kmem_cache_create("odd", 1000, 0, 0);
-    ///   |         ^^^^^^^^^^^^^^^^^
     /// > kmem_cache_alloc(c, GFP_KERNEL);
-    /// error: no such name: c
-    ///  --> 1:18
-    ///   |
-    /// 1 | kmem_cache_alloc(c, GFP_KERNEL);
-    ///   |                  ^
     /// > slabinfo odd
-    /// error: no such command: slabinfo
-    ///   help: help lists the commands; apropos slabinfo looks inside their pages
+    ///
+    /// Slabcache: odd              Aliases:  0 Order : 1 Objects: 1
+    ///
+    /// Sizes (bytes)     Slabs              Debug                Memory
+    /// ------------------------------------------------------------------------
+    /// Object :    1000  Total  :       1   Sanity Checks : Off  Total:    8192
+    /// SlabObj:    1000  Full   :       0   Redzoning     : Off  Used :    1000
+    /// SlabSiz:    8192  Partial:       0   Poisoning     : Off  Loss :    7192
+    /// Loss   :       0  CpuSlab:       1   Tracking      : Off  Lalig:       0
+    /// Align  :       8  Objects:       8   Tracing       : Off  Lpadd:     192
+    ///
+    /// 192 bytes at the end of each slab hold no object
+    ///
+    /// Counters
+    ///   alloc_slowpath                  1  Allocations that had to find a slab.
+    ///   alloc_slab                      1  New slabs.
     /// ```
     ///
     /// Kernel: `tools/vm/slabinfo.c`.
@@ -788,10 +599,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kmalloc(8, GFP_KERNEL);
-    /// error: no such function: kmalloc
-    ///   help: did you mean vmalloc or vzalloc?
     /// > slabtop | tail -n +7 | head -2
-    /// error: no such name: slabtop
+    ///      0      0   0%    0.12K      0       32         0K kmalloc-128
+    ///      0      0   0%    0.09K      0       42         0K kmalloc-96
     /// ```
     ///
     /// Kernel: /proc/slabinfo.
