@@ -12,6 +12,7 @@
 
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::{Comm, Machine};
+use crate::mm::malloc::Heap;
 use crate::mm::pgtable::UpperId;
 use crate::mm::pid::{INIT_PID, KTHREADD_PID};
 use crate::mm::task::{Exit, Mm, MmId, Pid, Rlimits, State, Task, Usage};
@@ -185,6 +186,7 @@ impl Machine {
             data: 0..0,
             start_brk: self.layout.program_brk,
             brk: self.layout.program_brk,
+            heap: Heap::default(),
             start_stack: self.layout.stack_top - 0x1000,
             mmap_base: 0,
             def_flags: VmFlags::default(),
@@ -288,6 +290,7 @@ impl Machine {
         let mm = &mut self.mms[new];
         (mm.start_brk, mm.brk, mm.start_stack, mm.mmap_base) =
             (source.start_brk, source.brk, source.start_stack, source.mmap_base);
+        mm.heap = source.heap.clone();
         (mm.code, mm.data) = (source.code.clone(), source.data.clone());
         let areas: Vec<_> = source.vmas.values().copied().collect();
         for parent in areas {

@@ -35,6 +35,7 @@
 //! | [`shmem`] | `mm/shmem.c` | 12 |
 //! | [`shm`] | `ipc/shm.c` | 12.6 |
 //! | [`msync`] | `mm/msync.c` | 4.4 |
+//! | [`malloc`] | the C library's | |
 //! | [`mincore`] | `mm/mincore.c` | 4.4 |
 //! | [`fadvise`] | `mm/fadvise.c` | 10 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
@@ -92,6 +93,7 @@ pub mod kthread;
 pub mod lru;
 pub mod machine;
 pub mod madvise;
+pub mod malloc;
 pub mod memblock;
 pub mod memory;
 pub mod migrate;

@@ -11,6 +11,7 @@
 //! Fidelity: faithful — order of checks, accounting, whole PTE tables moved when both ends allow it, undo when memory
 //! runs out on the way.
 
+mod batch;
 mod tables;
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
@@ -77,11 +78,17 @@ impl Machine {
     }
 
     fn do_mremap(&mut self, to: Move, new_addr: u64) -> Result<u64, Errno> {
-        let Move { mm, addr, old_len, new_len, flags, .. } = to;
-        self.vma_lookup(mm, addr).ok_or(Errno::EFAULT)?;
-        if flags & (remap::FIXED | remap::DONTUNMAP) != 0 {
-            return self.mremap_to(to, new_addr);
+        if self.config.kernel_since(6, 17) {
+            return self.do_mremap_in_batches(to, new_addr);
         }
+        self.vma_lookup(to.mm, to.addr).ok_or(Errno::EFAULT)?;
+        let named = to.flags & (remap::FIXED | remap::DONTUNMAP) != 0;
+        if named { self.mremap_to(to, new_addr) } else { self.mremap_at(to) }
+    }
+
+    /// Shrinks, grows in place, or moves where there is room (`mremap_at`).
+    fn mremap_at(&mut self, to: Move) -> Result<u64, Errno> {
+        let Move { mm, addr, old_len, new_len, flags, .. } = to;
         if old_len >= new_len {
             if old_len > new_len {
                 self.do_munmap(mm, addr + new_len, old_len - new_len)?;

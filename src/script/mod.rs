@@ -13,6 +13,7 @@
 //! function checks the script's numbers, calls the kernel's function in `mm`, and answers; a rule found here
 //! belongs in `mm`.
 
+pub mod advice;
 pub mod answer;
 pub mod args;
 pub mod bench;
@@ -93,6 +94,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("highmem", exported_module!(highmem::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
+        Chapter::new("advice", exported_module!(advice::functions)).with(advice::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
         Chapter::new("strace", exported_module!(strace::functions)),
         Chapter::new("tlb", exported_module!(tlb::functions)),
