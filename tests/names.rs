@@ -72,6 +72,14 @@ const PROMISED: &[&str] = &[
     "compact(\"--step\")",
     "free_contig_range(alloc_contig_range(0x800, 0x810, GFP_KERNEL), 16)",
     "let a = get_zeroed_page(GFP_KERNEL); kwrite(a, 7); kread(a)",
+    // I.5 kernel memory: vmalloc and high memory
+    "vfree(vmalloc(8192)); vfree(vzalloc(1)); vfree(vmalloc_32(\"1M\"))",
+    "vunmap(vmap([alloc_page(GFP_KERNEL)]))",
+    "iounmap(ioremap(0xfed00000, 4096))",
+    "vmalloc_to_page(vmalloc(4096))",
+    "let p = alloc_page(GFP_HIGHUSER); kmap(p); kunmap(p)",
+    "kunmap_atomic(kmap_atomic(alloc_page(GFP_KERNEL)))",
+    "kunmap_local(kmap_local_page(alloc_page(GFP_KERNEL)))",
     "GFP_KERNEL | __GFP_ZERO | __GFP_WAIT",
     "boot(#{ machine: \"tiny\", stop: \"memblock\" }); memblock_add(\"16M\", \"16M\"); memblock_reserve(\"16M\", 4096); memblock_free(memblock_alloc(4096, 4096), 4096); memblock_free_all(); alloc_page(GFP_KERNEL)",
     // I.6 tasks and address spaces
@@ -163,22 +171,7 @@ const PROMISED: &[&str] = &[
 
 /// Functions that are promised and not built yet.
 const LATER: &[&str] = &[
-    "vmalloc",
-    "vzalloc",
-    "vmalloc_32",
-    "vfree",
-    "vmap",
-    "vunmap",
-    "ioremap",
-    "iounmap",
-    "vmalloc_to_page",
     "kvmalloc",
-    "kmap",
-    "kunmap",
-    "kmap_atomic",
-    "kunmap_atomic",
-    "kmap_local_page",
-    "kunmap_local",
     "alloc_percpu",
     "free_percpu",
     "mempool_create",

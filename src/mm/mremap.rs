@@ -17,7 +17,7 @@ mod tables;
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
-use crate::mm::mmap::{TASK_SIZE, map};
+use crate::mm::mmap::map;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{NewArea, VmFlags, VmaId, page_align};
 
@@ -112,7 +112,10 @@ impl Machine {
     fn mremap_to(&mut self, to: Move, new_addr: u64) -> Result<u64, Errno> {
         let Move { mm, addr, new_len, flags, .. } = to;
         let mut to = to;
-        if new_addr & (PAGE_SIZE - 1) != 0 || new_len > TASK_SIZE || new_addr > TASK_SIZE - new_len {
+        if new_addr & (PAGE_SIZE - 1) != 0
+            || new_len > self.layout.task_size
+            || new_addr > self.layout.task_size - new_len
+        {
             return Err(Errno::EINVAL);
         }
         if addr.saturating_add(to.old_len) > new_addr && new_addr + new_len > addr {
@@ -174,7 +177,9 @@ impl Machine {
     /// Is there room behind an area? (`vma_expandable`)
     fn vma_expandable(&self, id: VmaId, delta: u64) -> bool {
         let vma = &self.vmas[id];
-        let Some(end) = vma.end.checked_add(delta).filter(|end| *end <= TASK_SIZE) else { return false };
+        let Some(end) = vma.end.checked_add(delta).filter(|end| *end <= self.layout.task_size) else {
+            return false;
+        };
         self.find_vma_intersection(vma.mm, vma.end, end).is_none()
     }
 

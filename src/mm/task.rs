@@ -14,7 +14,7 @@ use crate::mm::addr::VirtAddr;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::{Comm, Machine};
 use crate::mm::malloc::Heap;
-use crate::mm::pgtable::TableId;
+use crate::mm::pgtable::{TableId, UpperId};
 use crate::mm::slots::Id;
 use crate::mm::tlb::MmContext;
 use crate::mm::vma::{VmFlags, VmaId};
@@ -46,7 +46,7 @@ pub enum Rss {
 #[derive(Clone, Debug)]
 pub struct Mm {
     /// The top page table.
-    pub pgd: TableId,
+    pub pgd: UpperId,
     /// Tasks that share it (`mm_users`).
     pub users: u32,
     /// Areas by first address.

@@ -12,14 +12,13 @@ use super::{Move, remap};
 use crate::mm::addr::PAGE_SIZE;
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
-use crate::mm::mmap::TASK_SIZE;
 
 impl Machine {
     /// The call (`do_mremap`).
     pub(super) fn do_mremap_in_batches(&mut self, to: Move, new_addr: u64) -> Result<u64, Errno> {
         let Move { mm, addr, old_len, new_len, flags, .. } = to;
         let named = flags & (remap::FIXED | remap::DONTUNMAP) != 0;
-        if new_len > TASK_SIZE {
+        if new_len > self.layout.task_size {
             return Err(Errno::EINVAL);
         }
         if named {
@@ -40,7 +39,7 @@ impl Machine {
     fn check_new_addr(&self, to: Move, new_addr: u64) -> Result<(), Errno> {
         let Move { mm, addr, old_len, new_len, .. } = to;
         let overlap = addr.saturating_add(old_len) > new_addr && new_addr.saturating_add(new_len) > addr;
-        if new_addr > TASK_SIZE - new_len || new_addr & (PAGE_SIZE - 1) != 0 || overlap {
+        if new_addr > self.layout.task_size - new_len || new_addr & (PAGE_SIZE - 1) != 0 || overlap {
             return Err(Errno::EINVAL);
         }
         let areas = self.mms[mm].vmas.len() as u64 + 2;
