@@ -95,6 +95,7 @@ fn evidence(kind: &str) -> Vec<PathBuf> {
 /// Texts that are not what a kernel prints, and why.
 const NOT_THE_KERNELS: &[(&str, &str)] = &[
     ("maps/003.txt", "written by a profiler, whose columns are its own"),
+    ("maps/022.txt", "remarks of the mail's author stand in it"),
     ("maps/007.txt", "a broken kernel's widths: the mail is about the bug"),
 ];
 
@@ -175,12 +176,13 @@ fn recorded_logs_lead_to_the_recorded_areas() {
         for line in ours.iter().filter(|line| !theirs.contains(line)).take(8) {
             println!("    here     {line}");
         }
+        // Left over are areas that touched memory kept apart there: the log says nothing of faults.
         files += 1;
         equal += common;
         all += theirs.len();
     }
     println!("strace: {files} logs, {equal} of {all} areas equal");
-    assert!(equal * 100 >= all * 95, "{equal} of {all} areas");
+    assert!(equal * 100 >= all * 98, "{equal} of {all} areas");
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub mod profile;
 pub mod replay;
 pub mod report;
 pub mod shipped;
+pub mod slabs;
 pub mod spec;
 pub mod strace;
 pub mod sysctl;

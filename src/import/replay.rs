@@ -41,7 +41,7 @@ pub struct Replay {
     pub tasks: u64,
     /// Calls that never came back.
     pub unfinished: usize,
-    /// What /proc/PID/maps said when the first process read it, if it did.
+    /// What /proc/PID/maps said when the first process read it last, if it did.
     pub snapshot: Option<Vec<RecordedArea>>,
 }
 
@@ -153,7 +153,7 @@ impl Player<'_> {
                 self.clone(pid, call, returned)?;
                 Ok(returned)
             }
-            "openat" | "open" if is_first && self.report.snapshot.is_none() && reads_maps(call) => {
+            "openat" | "open" if is_first && reads_maps(call) => {
                 self.report.snapshot = m.mm_of(pid).ok().map(|mm| m.recorded(mm));
                 Ok(returned)
             }
@@ -225,7 +225,7 @@ impl Player<'_> {
     fn exec(&mut self, pid: Pid, call: &Call, is_first: bool) -> Result<(), String> {
         let path = call.text(0).unwrap_or("?");
         let comm = path.rsplit('/').next().unwrap_or(path);
-        let given = self.maps.filter(|_| is_first).map(|maps| base_areas(maps));
+        let given = self.maps.filter(|_| is_first).map(base_areas);
         let result = match given {
             Some(areas) => self.machine.exec_recorded(pid, comm, &areas),
             None => self.machine.exec_recorded(pid, comm, &[]),

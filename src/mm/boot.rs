@@ -18,11 +18,12 @@ mod handover;
 mod layout;
 mod slabs;
 
-use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
+use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::dcache::Dcache;
 use crate::mm::fs::Fs;
+use crate::mm::highmem::Highmem;
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::memblock::Memblock;
@@ -35,7 +36,7 @@ use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
 use crate::mm::percpu::Percpu;
-use crate::mm::pgtable::Tables;
+use crate::mm::pgtable::{Geometry, Tables};
 use crate::mm::printk::Ratelimits;
 use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
@@ -43,6 +44,8 @@ use crate::mm::stack::Stacks;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, FaultRecord, Trace};
+use crate::mm::va_layout::Layout;
+use crate::mm::vmalloc::VmapAreas;
 use crate::mm::vmscan::{Kswapd, shrink_slab};
 use crate::mm::vmstat::{NodeStat, Vmstat};
 use std::collections::{BTreeMap, VecDeque};
@@ -104,6 +107,7 @@ impl Machine {
         machine.choose_zero_page();
         machine.adopt_anonymous_pages();
         machine.setup_per_cpu_areas();
+        machine.make_stack_tables();
         apply(&mut machine)?;
         machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();
@@ -193,7 +197,10 @@ impl Machine {
         // A hole at the end has pageblocks, too.
         let end_pfn = zones.iter().map(Zone::end_pfn).max().unwrap_or(0).max(mem_map.end_pfn());
         let first_cpu = config.nodes.iter().flat_map(|n| &n.cpus).min().copied().unwrap_or(0);
-        Machine {
+        let layout = Layout::new(&config);
+        let mut tables = Tables::new(Geometry::of(config.arch, config.la57));
+        let init_mm = tables.insert_upper(Pfn(0), tables.geometry.top());
+        let mut machine = Machine {
             pageblocks: Pageblocks::new(config.pageblock_order, end_pfn),
             mem_map,
             nodes,
@@ -216,7 +223,14 @@ impl Machine {
             log: VecDeque::new(),
             ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
-            tables: Tables::default(),
+            tables,
+            init_mm,
+            vmalloc: VmapAreas::new(&layout.vmalloc),
+            highmem: Highmem::new(((layout.pkmap.end - layout.pkmap.start) / PAGE_SIZE) as usize, cpus),
+            layout,
+            sync_kernel_mappings: false,
+            last_vmalloc_fault: None,
+            nr_vmalloc_faults: 0,
             vmas: Slots::default(),
             anon_vmas: Slots::default(),
             mms: Slots::default(),
@@ -240,6 +254,7 @@ impl Machine {
             last_fault: FaultRecord::default(),
             faulting: None,
             files: Slots::default(),
+            huge_zero: None,
             fs: Fs::default(),
             shm: Default::default(),
             swap: Vec::new(),
@@ -262,7 +277,9 @@ impl Machine {
             early: None,
             origin: None,
             config,
-        }
+        };
+        machine.tables.upper_mut(init_mm).pfn = machine.kernel_table_frame();
+        machine
     }
 
     /// For every node: all nodes by distance, in each the high zones first (`build_all_zonelists`).
@@ -463,6 +480,7 @@ impl Machine {
 
 /// The spec's own settings come last.
 fn apply(machine: &mut Machine) -> Result<(), BootError> {
+    machine.limit_tmpfs();
     machine.apply_spec_sysctls()?;
     machine.apply_spec_swap()?;
     machine.apply_cmdline();

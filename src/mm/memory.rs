@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Gorman 4.6. Kernel: `mm/memory.c`, `arch/x86/mm/fault.c`.
-//! Fidelity: faithful — the tree above, counters, map and reference counts. Absent — files, huge pages, NUMA hints.
+//! Fidelity: faithful — the tree above, counters, map and reference counts. Absent — NUMA hints.
 
 mod anon;
 mod copy;
@@ -22,10 +22,12 @@ mod swapin;
 mod user;
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::config::Arch;
+use crate::mm::config::ThpMode;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{LEVELS, Pte, TableId, index};
+use crate::mm::pgtable::{Pte, TableId, index};
 use crate::mm::task::{Exit, MmId, Pid, Rss};
 use crate::mm::tlb::model::Entry;
 use crate::mm::trace::{Event, FaultKind, FaultRecord};
@@ -177,7 +179,7 @@ impl Machine {
             // The model wants to see every access: nothing is remembered beside it.
             Some(model) => {
                 let entry = Entry::new(tlb.asid, addr, pte.pfn(), write && pte.has(Pte::RW));
-                model.access(entry, write, LEVELS.into());
+                model.access(entry, write, self.tables.geometry.levels().into());
             }
         }
         Some(pte.pfn())
@@ -193,16 +195,26 @@ impl Machine {
         {
             return Some(leaf);
         }
+        // The tables do not look at the highest bits.
+        if addr.0 >= self.layout.task_size {
+            return None;
+        }
         let leaf = self.tables.leaf(mm.pgd, addr)?;
         mm.leaf_cache = Some((key, leaf));
         Some(leaf)
+    }
+
+    /// The unused high bits of an address all equal the highest used one: to x86_64 nothing else is an address.
+    fn is_canonical(&self, addr: VirtAddr) -> bool {
+        let unused = 64 - self.tables.geometry.address_bits();
+        self.config.arch != Arch::X86_64 || ((addr.0 as i64) << unused) >> unused == addr.0 as i64
     }
 
     /// The page-fault handler (`do_user_addr_fault`).
     #[inline]
     fn fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Stop> {
         self.charge(self.config.costs.trap);
-        if !is_canonical(addr) {
+        if !self.is_canonical(addr) {
             return Err(self.general_protection(pid, addr, access));
         }
         let Some((vma, flags)) = self.area_of_fault(pid, mm, addr) else {
@@ -312,6 +324,11 @@ impl Machine {
         let leaf = match self.leaf(mm, addr) {
             Some(leaf) => leaf,
             None => {
+                if self.thp != ThpMode::Never
+                    && let Some(kind) = self.do_huge_pmd_anonymous_page(mm, vma, addr, write)?
+                {
+                    return Ok(kind);
+                }
                 let leaf = self.pte_alloc(mm, addr)?;
                 self.mms[mm].leaf_cache = Some((addr.0 >> 21, leaf));
                 leaf
@@ -328,6 +345,10 @@ impl Machine {
             return self.do_swap_page(mm, vma, leaf, addr, pte, write);
         }
         if write && !pte.has(Pte::RW) {
+            if self.tables.get(leaf).huge && self.do_huge_pmd_wp_page(mm, leaf, addr) {
+                return Ok(FaultKind::Reuse { pfn: pte.pfn() });
+            }
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
             return self.do_wp_page(mm, vma, leaf, addr, pte);
         }
         // Somebody else was faster, or the TLB was stale.
@@ -474,16 +495,17 @@ impl Machine {
         let mut at = start;
         let mut flush = false;
         while at < end {
-            let next = (((at >> 21) + 1) << 21).min(end);
+            let mut next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
+                let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, at, next);
                 flush |= self.zap_table(mm, leaf, at, next, used);
-            } else if at & ((1 << 39) - 1) == 0
-                && next + (1 << 39) <= end
-                && self.tables.get(pgd).below[index(VirtAddr(at), 3)] == crate::mm::pgtable::NO_TABLE
-            {
-                // Half a terabyte without a table: one step over it.
-                at += 1 << 39;
-                continue;
+                if huge {
+                    // The table that was put aside goes, too.
+                    self.free_pgtables(mm, at..next, at, next);
+                }
+            } else {
+                // One step over everything that an empty entry above stands for.
+                next = next.max(at + self.tables.gap(pgd, VirtAddr(at)).min(end - at));
             }
             at = next;
         }
@@ -522,7 +544,7 @@ impl Machine {
 
     /// Lets go of a page of which an entry is gone; the kind it was counted as.
     #[inline(always)]
-    fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
+    pub(crate) fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
         let pfn = pte.pfn();
         let page = self.mem_map.page_mut(pfn);
         // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.
@@ -577,9 +599,4 @@ impl Machine {
         const ZEROED: Gfp = Gfp(USER_PAGE.0 | Gfp::ZERO.0);
         Ok(if zeroed { self.alloc_page(ZEROED)? } else { self.alloc_page(USER_PAGE)? })
     }
-}
-
-/// Bits 63 to 47 of an address are equal: with four levels of tables nothing else is an address.
-fn is_canonical(addr: VirtAddr) -> bool {
-    ((addr.0 as i64) << 16) >> 16 == addr.0 as i64
 }

@@ -272,28 +272,6 @@ fn slot_of(bytes: u64) -> u32 {
     (highbit + 2).saturating_sub(PCPU_SLOT_BASE_SHIFT).max(1)
 }
 
-impl Arch {
-    /// The first address of vmalloc's space.
-    pub(crate) fn vmalloc_first(self) -> u64 {
-        match self {
-            Arch::X86_64 => 0xffff_c900_0000_0000,
-            Arch::Arm64 => 0xffff_8000_0800_0000,
-            Arch::I386 | Arch::I386Pae | Arch::Arm => 0xf800_0000,
-            Arch::Uml => 0x6400_0000,
-        }
-    }
-
-    /// The last address of vmalloc's space.
-    fn vmalloc_last(self) -> u64 {
-        match self {
-            Arch::X86_64 => 0xffff_e8ff_ffff_ffff,
-            Arch::Arm64 => 0xffff_fbff_efff_ffff,
-            Arch::I386 | Arch::I386Pae | Arch::Arm => 0xff7f_dfff,
-            Arch::Uml => 0x7fff_ffff_dfff,
-        }
-    }
-}
-
 impl Machine {
     /// Lays out the first chunk, and what the kernel allocates before anybody can ask (`setup_per_cpu_areas`).
     pub(crate) fn setup_per_cpu_areas(&mut self) {
@@ -370,7 +348,7 @@ impl Machine {
     }
 
     /// Frames that are in use from boot on and belong to nobody in particular.
-    fn unowned_frames(&self, most: usize) -> Vec<Pfn> {
+    pub(crate) fn unowned_frames(&self, most: usize) -> Vec<Pfn> {
         let unowned = |pfn: &Pfn| {
             let page = self.mem_map.page(*pfn);
             let zone = self.zones[page.zone().index()].kind;
@@ -480,7 +458,7 @@ impl Machine {
     /// More address space (`pcpu_create_chunk`); no page of it has a frame.
     fn create_chunk(&mut self) -> usize {
         let percpu = &mut self.percpu;
-        let base = VirtAddr(percpu.next_base(self.config.arch.vmalloc_last()));
+        let base = VirtAddr(percpu.next_base(self.layout.vmalloc.end - 1));
         let room = (0, percpu.unit_size & !(PAGE_SIZE - 1));
         percpu.chunks.push(Chunk {
             base,

@@ -23,6 +23,7 @@ use crate::mm::config::Arch;
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
+use crate::mm::page::PageType;
 use crate::mm::task::Pid;
 use crate::mm::vmstat::NodeStat;
 use std::collections::BTreeMap;
@@ -130,35 +131,30 @@ impl Machine {
         Ok(())
     }
 
-    /// Single pages behind addresses of vmalloc's space (`__vmalloc_node_range`).
+    /// Single pages behind addresses of vmalloc's room, and a guard page (`__vmalloc_node_range`).
     fn map_thread_stack(&mut self) -> Result<ThreadStack, Errno> {
-        let count = self.config.arch.thread_size_order().pages() as usize;
+        let size = self.config.arch.thread_size();
+        let gfp = THREADINFO_GFP.without(Gfp::ACCOUNT);
+        let base = self.vmalloc_node_range(size, gfp, size, "dup_task_struct")?;
         let mut pages = [Pfn::NIL; MOST_PAGES];
-        for n in 0..count {
-            match self.alloc_pages(THREADINFO_GFP | Gfp::HIGHMEM, Order::ZERO) {
-                Ok(pfn) => pages[n] = pfn,
-                Err(errno) => {
-                    pages[..n].iter().for_each(|pfn| self.give_back_frame(*pfn));
-                    return Err(errno);
-                }
-            }
-        }
-        Ok(ThreadStack { base: self.next_stack_base(), pages, vmapped: true, depth: 0, deepest: 0 })
+        let area = self.vmalloc.area(base.0).map_or(&[][..], |area| &area.pages);
+        pages.iter_mut().zip(area).for_each(|(page, pfn)| *page = *pfn);
+        Ok(ThreadStack { base, pages, vmapped: true, depth: 0, deepest: 0 })
     }
 
-    /// The lowest address that no stack has: a stack begins at a multiple of its size, with a guard page after it.
-    fn next_stack_base(&self) -> VirtAddr {
-        let step = 2 * self.config.arch.thread_size();
-        let start = self.config.arch.vmalloc_first();
-        let taken: std::collections::BTreeSet<u64> = self.stacks.all().map(|stack| stack.base.0).collect();
-        let mut at = start;
-        for base in taken {
-            if base != at {
-                break;
-            }
-            at += step;
+    /// The tables of the first stacks are there from boot on: those of the kernel's own threads need them.
+    pub(crate) fn make_stack_tables(&mut self) {
+        if !self.config.arch.has_vmap_stack() {
+            return;
         }
-        VirtAddr(at)
+        let mut frames = self.unowned_frames(self.tables.geometry.levels().into()).into_iter();
+        let start = VirtAddr(self.layout.vmalloc.start);
+        // Without a frame for a table it is made when the first task needs it.
+        let _ = self.make_kernel_tables(start, |m| {
+            let pfn = frames.next().ok_or(Errno::ENOMEM)?;
+            m.mem_map.page_mut(pfn).set_page_type(Some(PageType::Table));
+            Ok(pfn)
+        });
     }
 
     /// Counts a stack, or no longer (`account_kernel_stack`): page by page, for its pages may be on several nodes.
@@ -189,7 +185,7 @@ impl Machine {
     }
 
     fn unmap_thread_stack(&mut self, stack: &ThreadStack) {
-        stack.pages.into_iter().filter(|pfn| *pfn != Pfn::NIL).for_each(|pfn| self.give_back_frame(pfn));
+        self.vunmap_area(stack.base.0);
     }
 
     /// No stack waits any more (`free_vm_stack_cache`).
@@ -286,16 +282,6 @@ impl Machine {
         };
         lines.into_iter().for_each(|line| self.printk(line));
         Oops::new(line, advice)
-    }
-
-    /// The frame and the offset in it behind an address of a mapped stack.
-    pub fn stack_page(&self, addr: VirtAddr) -> Option<(Pfn, u64)> {
-        let size = self.config.arch.thread_size();
-        let inside =
-            |stack: &&ThreadStack| stack.vmapped && (stack.base.0..stack.base.0 + size).contains(&addr.0);
-        let stack = self.stacks.all().find(inside)?;
-        let offset = addr.0 - stack.base.0;
-        Some((stack.pages[(offset / PAGE_SIZE) as usize], offset % PAGE_SIZE))
     }
 
     /// Every stack has its pages, and no two are at one address.

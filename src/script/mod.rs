@@ -13,6 +13,7 @@
 //! function checks the script's numbers, calls the kernel's function in `mm`, and answers; a rule found here
 //! belongs in `mm`.
 
+pub mod advice;
 pub mod allocators;
 pub mod answer;
 pub mod args;
@@ -29,6 +30,7 @@ pub mod fault_path;
 pub mod file;
 pub mod gfp;
 pub mod handles;
+pub mod highmem;
 pub mod imported;
 pub mod kmem;
 pub mod limits;
@@ -49,6 +51,7 @@ pub mod procps;
 pub mod program;
 pub mod ps;
 pub mod shm;
+pub mod slab;
 pub mod snapshot;
 pub mod snapshots;
 pub mod stack;
@@ -63,6 +66,7 @@ pub mod tlb;
 pub mod trace;
 pub mod values;
 pub mod vm;
+pub mod vmalloc;
 pub mod why;
 pub mod zone;
 
@@ -95,8 +99,12 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("mempool", exported_module!(mempool::functions)),
         Chapter::new("stack", exported_module!(stack::functions)),
         Chapter::new("dcache", exported_module!(dcache::functions)),
+        Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
+        Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
+        Chapter::new("highmem", exported_module!(highmem::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
+        Chapter::new("advice", exported_module!(advice::functions)).with(advice::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
         Chapter::new("strace", exported_module!(strace::functions)),
         Chapter::new("tlb", exported_module!(tlb::functions)),
@@ -149,6 +157,7 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<handles::NodeRef>("node")
         .register_type_with_name::<handles::ZoneRef>("zone")
         .register_type_with_name::<handles::PageRef>("page")
+        .register_type_with_name::<handles::CacheRef>("kmem_cache")
         .register_type_with_name::<handles::TaskRef>("task")
         .register_type_with_name::<mempool::MempoolRef>("mempool")
         .register_type_with_name::<handles::VmaRef>("vma")

@@ -187,11 +187,14 @@ pub fn idle(machine: &Machine, cpu: u16) -> u64 {
     }
 }
 
-/// Where a task's kernel stack stands: 16 KiB and a guard page each, in the area of vmalloc.
-pub fn kernel_stack(pid: Pid, cpu: u16) -> u64 {
-    // The idle tasks stand first. A sleeper has used a few hundred bytes below the top.
+/// The stack pointer of a task in the kernel: a sleeper has used a few hundred bytes below the top.
+pub fn kernel_stack(machine: &Machine, pid: Pid, cpu: u16) -> u64 {
+    let size = machine.config.arch.thread_size();
+    // Those of the boot are made up: far behind the others, the idle tasks first.
     let place = if pid == 0 { u64::from(cpu) } else { 64 + u64::from(pid) };
-    0xffff_c900_0000_0000 + place * 0x5000 + 0x3c40
+    let room = &machine.layout.vmalloc;
+    let made_up = room.start + ((1 << 30) + place * 2 * size) % (room.end - room.start).max(1);
+    machine.stacks.get(pid).map_or(made_up, |stack| stack.base.0) + size - 0x3c0
 }
 
 /// The address of an `mm_struct`.

@@ -13,7 +13,9 @@ pub mod meminfo;
 pub mod page_owner;
 pub mod pagetypeinfo;
 pub mod pid;
+pub mod slabinfo;
 pub mod swaps;
+pub mod vmallocinfo;
 pub mod vmstat;
 pub mod zoneinfo;
 
@@ -174,8 +176,10 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/iomem", iomem),
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
+    ("/proc/slabinfo", slabinfo::table),
     ("/proc/swaps", swaps::table),
     ("/proc/version", version),
+    ("/proc/vmallocinfo", vmallocinfo::table),
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),

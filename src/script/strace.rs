@@ -25,14 +25,12 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > strace on
-    /// error: no such command: strace
-    ///   help: did you mean trace?
     /// > let p = spawn("app");
     /// > let a = mmap(p, 0, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7ffff7ff7000
     /// > munmap(p, a + 1, 4096);
+    /// munmap(0x7ffff7ff7001, 4096)            = -1 EINVAL (Invalid argument)
     /// > strace off
-    /// error: no such command: strace
-    ///   help: did you mean trace?
     /// ```
     ///
     /// Kernel: `ptrace`, `kernel/ptrace.c`.
@@ -56,7 +54,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > strace_replay("no-such-log.txt")
-    /// error: no such function: strace_replay
+    /// error: strace_replay reads files of the host, which this script may not
     /// ```
     ///
     /// Kernel: every call of an address space, `mm/mmap.c`.

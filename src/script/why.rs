@@ -21,7 +21,8 @@ pub mod functions {
     /// > read(p, 64);
     /// > why(p)
     /// Task 3 (wild) was killed at 0.0 ms: SIGSEGV (SEGV_MAPERR) at 0x40.
-    ///   The kernel logged: wild[3]: segfault at 40 ip 0000000000401000 sp 00007fffffffe000 error 4
+    ///   The kernel logged: wild[3]: segfault at 40 ip 0000000000401000 sp 00007fffffffe000 error 4 likely
+    ///     on CPU 0 (core 0, socket 0)
     /// Task 3 read 0x40: SIGSEGV, no area.
     ///   No area holds the address, and none lies below it.
     /// Kernel: do_user_addr_fault, handle_mm_fault. Next: vtop(p, addr), vm(pid, "-p")

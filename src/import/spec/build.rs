@@ -6,7 +6,7 @@ use super::form::{ImageSpec, LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, Zone
 use super::many::{Many, OrSize};
 use super::values::{self, AllocatorName, Cpus, Free, Size, Thp};
 use crate::import::generic::{self, PlainNode};
-use crate::import::{ImportError, check, nearest, nodes, profile};
+use crate::import::{ImportError, check, nearest, nodes, profile, slabs};
 use crate::mm::addr::{Nid, Order};
 use crate::mm::config::{
     Arch, Config, EarlyMemory, KernelImage, LateFreed, NodeConfig, Shown, Stop, SwapConfig, ZoneConfig,
@@ -45,6 +45,7 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
         }
     };
     (config.core, config.stop) = (core, stop);
+    config.la57 = five_levels(file, arch, spec.la57)?;
     if let Some(kernel) = spec.kernel {
         config.kernel = kernel.0;
     }
@@ -55,9 +56,6 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
         config.thp = mode;
     }
     config.cma = spec.cma.unwrap_or(config.cma || profile::has_cma_pages(&config));
-    if let Some(AllocatorName(allocator)) = spec.slab {
-        config.slab = allocator;
-    }
     config.late_freed = spec.late_freed.into_iter().map(|l| late_freed(file, l)).collect::<Result<_, _>>()?;
     config.cmdline = spec.cmdline.unwrap_or_default();
     config.sysctl = spec.sysctl.0;
@@ -67,6 +65,16 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     if let Some(iomem) = spec.iomem {
         config.iomem = iomem.lines().map(str::to_string).collect();
     }
+    if let Some(AllocatorName(allocator)) = spec.slab {
+        config.slab = allocator;
+    }
+    config.caches = match spec.slabs {
+        Some(text) => slabs::from_lines(&text).map_err(|line| {
+            ImportError::new(file, format!("{line:?} is no cache: name size/size align flags active/total"))
+                .field("slabs")
+        })?,
+        None => slabs::usual(config.arch),
+    };
     config.seed = spec.seed.unwrap_or(config.seed);
     config.fail_nth = spec.fail_nth.filter(|&nth| nth > 0);
     if let Some(inferred) = spec.inferred {
@@ -80,6 +88,16 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     config.memblock_debug = spec.memblock.is_some();
     check::config(&config, file)?;
     Ok(config)
+}
+
+/// Five levels of page tables, where there can be.
+fn five_levels(file: &str, arch: Arch, la57: bool) -> Result<bool, ImportError> {
+    if la57 && arch != Arch::X86_64 {
+        let problem = format!("{} has no fifth level of page tables", arch.name());
+        let advice = "Leave `la57` out, or write `arch: x86_64`.";
+        return Err(ImportError::new(file, problem).field("la57").advise(advice));
+    }
+    Ok(la57)
 }
 
 /// A shipped machine with some things said otherwise.
@@ -99,6 +117,7 @@ fn shipped(
         ("cpus", spec.cpus.is_some()),
         ("nodes", spec.nodes.is_some()),
         ("pageblock_order", spec.pageblock_order.is_some()),
+        ("la57", spec.la57),
         ("cma", spec.cma.is_some()),
     ];
     if let Some((field, _)) = said.iter().find(|(_, said)| *said) {

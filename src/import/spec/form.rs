@@ -19,6 +19,8 @@ pub struct Spec {
     pub name: Option<Text>,
     pub arch: Option<ArchName>,
     pub kernel: Option<Text>,
+    #[serde(default)]
+    pub la57: bool,
     pub mem: Option<Size>,
     pub cpus: Option<u64>,
     pub nodes: Option<Many<NodeSpec>>,
@@ -37,6 +39,7 @@ pub struct Spec {
     #[serde(default)]
     pub tlb: TlbForm,
     pub iomem: Option<String>,
+    pub slabs: Option<String>,
     pub seed: Option<u64>,
     pub fail_nth: Option<u64>,
     pub inferred: Option<Vec<String>>,

@@ -4,10 +4,12 @@
 
 use super::form::{CostsSpec, LruSpec, OwnersSpec, TlbForm};
 use super::values::size;
+use crate::import::slabs;
 use crate::import::text::list_text;
 use crate::mm::addr::{Order, PAGE_SHIFT};
 use crate::mm::config::{Config, FreeBlocks, KernelImage, MigrateType, NodeConfig, Shown, Stop, ZoneConfig};
 use crate::mm::mm_init::CoreSize;
+use crate::mm::slab_common::Allocator;
 use std::fmt::Write;
 
 /// Writes a machine as YAML.
@@ -19,6 +21,9 @@ pub fn to_yaml(config: &Config) -> String {
     if config.kernel != defaults.kernel {
         line(&mut out, 0, "kernel", &quoted(&config.kernel));
     }
+    if config.la57 {
+        line(&mut out, 0, "la57", "true");
+    }
     if config.pageblock_order != defaults.pageblock_order {
         line(&mut out, 0, "pageblock_order", &config.pageblock_order.to_string());
     }
@@ -26,9 +31,6 @@ pub fn to_yaml(config: &Config) -> String {
         line(&mut out, 0, "cma", &config.cma.to_string());
     }
     line(&mut out, 0, "thp", config.thp.map_or("absent", |mode| mode.name()));
-    if config.slab != defaults.slab {
-        line(&mut out, 0, "slab", config.slab.name());
-    }
     if !config.cmdline.is_empty() {
         line(&mut out, 0, "cmdline", &quoted(&config.cmdline));
     }
@@ -77,6 +79,7 @@ pub fn to_yaml(config: &Config) -> String {
     }
     early(&mut out, config);
     iomem(&mut out, &config.iomem);
+    caches(&mut out, config);
     out
 }
 
@@ -212,6 +215,24 @@ fn pairs(pairs: &[(&str, u64)]) -> String {
     format!("{{ {} }}", pairs.join(", "))
 }
 
+/// Slab caches, unless they are the usual ones of a kernel.
+fn caches(out: &mut String, config: &Config) {
+    if config.slab != Allocator::default() {
+        let _ = writeln!(out, "slab: {}", config.slab);
+    }
+    if config.caches == slabs::usual(config.arch) {
+        return;
+    }
+    if config.caches.is_empty() {
+        out.push_str("slabs: \"\"\n");
+        return;
+    }
+    out.push_str("slabs: | # name object/whole align flags active/total\n");
+    for cache in &config.caches {
+        let _ = writeln!(out, "  {}", slabs::line(cache));
+    }
+}
+
 /// Lines as they were captured, as a block of text where they are plain.
 fn iomem(out: &mut String, lines: &[String]) {
     let plain = |line: &String| {
@@ -269,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_as_the_same_machine() {
-        let spec = "name: odd \"one\"\narch: arm64\nkernel: 6.10\nmem: 1G\ncpus: 12\nnodes: 2\nswap: [1G, { name: /swap file, pages: 9, priority: 5 }]\n\
+        let spec = "name: odd \"one\"\narch: arm64\nkernel: 6.10\nmem: 1G\ncpus: 12\nnodes: 2\nla57: false\nswap: [1G, { name: /swap file, pages: 9, priority: 5 }]\n\
                     seed: 7\nfail_nth: 3\nthp: madvise\nslab: slob\nsysctl: { vm.swappiness: 010, vm.lowmem_reserve_ratio: 256 32 0 }\n\
                     costs: { trap: 1 }\nlate_freed: [{ what: initrd, zone: DMA, pages: 4 }]\niomem: \"a : b\\n\\x07 : c\"\n";
         let config = machine("m", "m.yaml", spec).unwrap();
