@@ -109,6 +109,8 @@ impl Machine {
 
     fn source_alloc(&mut self, source: Source, gfp: Gfp) -> Result<VirtAddr, Errno> {
         match source {
+            // A cache that was destroyed under its pool gives nothing more.
+            Source::Cache(id) if self.caches.all.get(id).is_none() => Err(Errno::ENOMEM),
             Source::Cache(id) => self.kmem_cache_alloc(id, gfp),
             Source::Kmalloc(size) => self.kmalloc(size, gfp),
             Source::Pages(order) => self.alloc_pages(gfp, order).map(|pfn| self.phys_to_virt(pfn.phys())),
@@ -117,6 +119,9 @@ impl Machine {
 
     fn source_free(&mut self, source: Source, element: VirtAddr) -> Result<(), Oops> {
         match source {
+            Source::Cache(id) if self.caches.all.get(id).is_none() => {
+                Err(self.not_an_object("mempool_free", element))
+            }
             Source::Cache(id) => self.kmem_cache_free(id, element),
             Source::Kmalloc(_) => self.kfree(element),
             Source::Pages(order) => match self.virt_to_pfn(element) {

@@ -39,7 +39,7 @@ use crate::mm::addr::{Pfn, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::page::List;
-use crate::mm::slab_common::{CacheId, SlabFlags, SlabObject};
+use crate::mm::slab_common::{Allocator, CacheId, SlabFlags, SlabObject};
 use slabs::{END, Slabs, TAKEN};
 use std::collections::BTreeMap;
 

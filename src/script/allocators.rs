@@ -3,7 +3,8 @@
 //! Kernel: `mm/slab.c`, `mm/slob.c`.
 
 use crate::mm::Machine;
-use crate::mm::slab_common::Allocator;
+use crate::mm::slab::{Slab, SlabList};
+use crate::mm::slab_common::{Allocator, CacheId};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
@@ -94,17 +95,9 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > boot(#{ mem: "64M", slab: "slab" });
-    /// > for n in 0..30 { lookup(`/tmp/${n}`); }
-    /// > slabs("inode_cache")
-    /// SLAB              LIST  ACTIVE  USED  TOTAL  COLOUR
-    /// ffff888002007000  full       6     2      6     128
-    /// ffff888002006000  full       6     6      6      64
-    /// ffff888002004000  full       6     6      6       0
-    /// ffff888002003000  full       6     6      6     192
-    /// ffff888002002000  full       6     6      6     128
-    /// ffff888002001000  full       6     6      6      64
-    /// colour 4, colour_off 64, left over 298 bytes; the freelist is on slab
-    /// limit 54 batchcount 27 shared 0; in queues: cpu 0: 4, shared: 0
+    /// > let c = kmem_cache_create("demo", 768, 0, SLAB_HWCACHE_ALIGN);
+    /// > for n in 0..12 { kmem_cache_alloc(c, GFP_KERNEL); }
+    /// > slabs("demo")
     /// > slabs("nosuch")
     /// error: there is no cache "nosuch"; kmem -s lists them
     ///  --> 1:7
@@ -267,6 +260,41 @@ fn slab_table(machine: &Machine, name: &str) -> ScriptResult<Table> {
             queues.join(", ")
         ))
         .with_records(records))
+}
+
+/// The lists of `kmem -S` on a machine with SLAB; SLOB has no slabs to list.
+pub fn slab_lists(mut table: Table, machine: &Machine, id: CacheId) -> Table {
+    let digits = machine.config.arch.address_digits();
+    let hex = |addr: u64| format!("{addr:0digits$x}");
+    if machine.caches.allocator == Allocator::Slob {
+        return table
+            .note("note: SLOB keeps objects of all caches on the same pages; slob() shows its lists");
+    }
+    let slabs = machine.caches.slab.slabs_of(machine, id);
+    for (node, at) in machine.nodes.iter().zip(0..) {
+        for list in [SlabList::Partial, SlabList::Full, SlabList::Free] {
+            let here = |slab: &&&Slab| slab.node == at && slab.list == list;
+            table = table.line(format!("NODE {} {}:", node.nid, format!("{list:?}").to_uppercase()));
+            if slabs.iter().filter(here).count() == 0 {
+                table = table.line("  (empty)");
+                continue;
+            }
+            table = table
+                .line(format!("  {:<digits$}  {:<digits$}  NODE  TOTAL  ALLOCATED  FREE", "SLAB", "MEMORY"));
+            for slab in slabs.iter().filter(here) {
+                table = table.line(format!(
+                    "  {}  {}  {:>4}  {:>5}  {:>9}  {:>4}",
+                    hex(machine.page_struct(slab.pfn).0),
+                    hex(slab.s_mem.0),
+                    node.nid.0,
+                    slab.total(),
+                    slab.nr_used(),
+                    slab.total() - slab.nr_used()
+                ));
+            }
+        }
+    }
+    table
 }
 
 fn bufctl_table(machine: &Machine, name: &str) -> ScriptResult<Table> {

@@ -6,6 +6,7 @@ use crate::mm::mempool::{MempoolId, Source};
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse, oops};
 use crate::script::args::{self, Addr, Address, GfpMask, describe};
 use crate::script::bench::{Bench, Desk};
+use crate::script::handles::CacheRef;
 use crate::script::table::{Column, Table};
 use rhai::plugin::*;
 
@@ -42,6 +43,7 @@ pub mod functions {
     /// Makes a pool with a reserve of `min` elements: objects of a cache, or of kmalloc when a size is given.
     ///
     /// ```vmlab
+    /// > mempool_create(2, kmem_cache_create("bio", 200, 0, 0))
     /// > mempool_create(2, "vm_area_struct")
     /// mempool min_nr=2 curr_nr=2
     /// > mempool_create(4, 100)
@@ -221,6 +223,9 @@ fn source(desk: &Desk, value: &Dynamic) -> ScriptResult<Source> {
             Some(id) => Ok(Source::Cache(id)),
             None => misuse(format!("there is no cache {:?}; kmem -s lists them", &**name)),
         };
+    }
+    if let Some(cache) = value.read_lock::<CacheRef>() {
+        return Ok(Source::Cache(cache.id(desk)?));
     }
     match value.as_int() {
         Ok(size) if size > 0 => Ok(Source::Kmalloc(size as u64)),

@@ -2,7 +2,7 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::VirtAddr;
-use crate::mm::slab_common::CacheId;
+use crate::mm::slab_common::{Allocator, CacheId};
 use crate::mm::slub::{Place, SlabNr};
 use crate::script::table::{Cell, Record, Table};
 
