@@ -20,13 +20,13 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > kmem_cache_reap()
-    /// error: kmem_cache_reap(): this machine has slub, which keeps no such queues; boot(#{ mem: "64M", slab: "slab" }) has SLAB
+    /// 0
     /// > boot(#{ mem: "64M", slab: "slab" });
     /// > for n in 0..1000 { lookup(`/tmp/${n}`); }
     /// > echo("2", "/proc/sys/vm/drop_caches");
     /// > let freed = 0; for n in 0..10 { freed += kmem_cache_reap(); }
     /// > freed
-    /// 7
+    /// 24
     /// ```
     ///
     /// Kernel: `kmem_cache_reap`, `mm/slab.c` of 2.4; today `cache_reap`. Gorman: 8.1.7.
@@ -98,6 +98,12 @@ pub mod functions {
     /// > let c = kmem_cache_create("demo", 768, 0, SLAB_HWCACHE_ALIGN);
     /// > for n in 0..12 { kmem_cache_alloc(c, GFP_KERNEL); }
     /// > slabs("demo")
+    /// SLAB              LIST  ACTIVE  USED  TOTAL  COLOUR
+    /// ffff888002002000  full       5     2      5     192
+    /// ffff888002001000  full       5     5      5     128
+    /// ffff888002000000  full       5     5      5      64
+    /// colour 4, colour_off 64, left over 256 bytes; the freelist is in an object
+    /// limit 54 batchcount 27 shared 0; in queues: cpu 0: 3, shared: 0
     /// > slabs("nosuch")
     /// error: there is no cache "nosuch"; kmem -s lists them
     ///  --> 1:7
@@ -147,10 +153,10 @@ pub mod functions {
     /// > let p = spawn("cc");
     /// > slob()
     /// LIST              BYTES    PAGES  FREE
-    /// free_slob_small   < 256        2  3136
+    /// free_slob_small   < 256        2  3144
     /// free_slob_medium  < 1024       4  1776
     /// free_slob_large   >= 1024      2  3864
-    /// 8 pages with 23992 bytes in use, headers of 8 bytes counted
+    /// 8 pages with 23984 bytes in use, headers of 8 bytes counted
     /// 55 allocations looked at 54 pages and 57 free blocks
     /// ```
     ///

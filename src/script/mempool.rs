@@ -44,6 +44,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > mempool_create(2, kmem_cache_create("bio", 200, 0, 0))
+    /// mempool min_nr=2 curr_nr=2
     /// > mempool_create(2, "vm_area_struct")
     /// mempool min_nr=2 curr_nr=2
     /// > mempool_create(4, 100)

@@ -23,9 +23,9 @@ pub mod functions {
     /// ```vmlab
     /// > let hits = alloc_percpu(64);
     /// > hits
-    /// 0x607fffc00000
+    /// 0x607fffa00000
     /// > per_cpu_ptr(hits, 0)
-    /// 0xffffe8ffffe00000
+    /// 0xffffe8ffffc00000
     /// > per_cpu_ptr(hits, 0) - hits == percpu_offsets().rows[0].offset
     /// true
     /// > alloc_percpu(40000)
@@ -70,8 +70,8 @@ pub mod functions {
     /// > let p = alloc_percpu(8);
     /// > free_percpu(p);
     /// > free_percpu(p)
-    /// BUG: unable to handle page fault for address: ffffe8ffffe00000
-    ///   free_percpu(0x607fffc00000): no variable begins there: freed before, or never allocated; pass what alloc_percpu answered, once
+    /// BUG: unable to handle page fault for address: ffffe8ffffc00000
+    ///   free_percpu(0x607fffa00000): no variable begins there: freed before, or never allocated; pass what alloc_percpu answered, once
     /// ```
     ///
     /// Kernel: `free_percpu`, `mm/percpu.c`.
@@ -154,7 +154,7 @@ pub mod functions {
     ///   empty_pop_pages     :          0
     ///   free_bytes          :          0
     ///   contig_bytes        :          0
-    /// Chunk: 0xffffe8ffffe00000
+    /// Chunk: 0xffffe8ffffc00000
     ///   nr_alloc            :          1
     ///   max_alloc_size      :         64
     ///   populated           :      12288

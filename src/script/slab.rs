@@ -524,7 +524,7 @@ pub mod functions {
     /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
     /// ffff888000400000     1000          1         8      1     8k  big
     /// CPU 0 KMEM_CACHE_CPU:
-    ///   ffff888000431220
+    ///   ffff888000231220
     /// CPU 0 SLAB:
     ///   SLAB              MEMORY            NODE  TOTAL  ALLOCATED  FREE
     ///   ffffea0000010080  ffff888000402000     0      8          1     7
