@@ -14,30 +14,6 @@ use rhai::plugin::*;
 /// SLAB and SLOB beside SLUB.
 #[export_module]
 pub mod functions {
-    /// Frees pages of slabs as 2.4 did when memory was short; answers how many.
-    ///
-    /// Of ten caches, the one with most free slabs gives four fifths of them back; the next call looks at the next ten.
-    ///
-    /// ```vmlab
-    /// > kmem_cache_reap()
-    /// 0
-    /// > boot(#{ mem: "64M", slab: "slab" });
-    /// > for n in 0..1000 { lookup(`/tmp/${n}`); }
-    /// > echo("2", "/proc/sys/vm/drop_caches");
-    /// > let freed = 0; for n in 0..10 { freed += kmem_cache_reap(); }
-    /// > freed
-    /// 24
-    /// ```
-    ///
-    /// Kernel: `kmem_cache_reap`, `mm/slab.c` of 2.4; today `cache_reap`. Gorman: 8.1.7.
-    #[rhai_fn(return_raw)]
-    pub fn kmem_cache_reap(ctx: NativeCallContext) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let machine = &mut bench.borrow_mut().machine;
-        super::is_slab(machine, "kmem_cache_reap()")?;
-        Ok(machine.kmem_cache_reap() as i64)
-    }
-
     /// Does what SLAB's timer does every two seconds; answers how many slabs went back.
     ///
     /// Queues that nobody used since the last time lose a fifth, and free slabs that nobody took go back.
