@@ -84,6 +84,8 @@ pub enum Signal {
         /// An area is there but forbids the access.
         accerr: bool,
     },
+    /// An address that no table can hold: `SIGSEGV` with `SI_KERNEL`, and no address.
+    GeneralProtection,
     /// Beyond the end of the file behind the mapping, or no memory for a page of a file.
     Bus {
         /// The address touched.
@@ -97,7 +99,7 @@ impl Signal {
     /// The name: `SIGSEGV`.
     pub fn name(self) -> &'static str {
         match self {
-            Signal::Segv { .. } => "SIGSEGV",
+            Signal::Segv { .. } | Signal::GeneralProtection => "SIGSEGV",
             Signal::Bus { .. } => "SIGBUS",
             Signal::Kill => "SIGKILL",
         }
@@ -106,7 +108,7 @@ impl Signal {
     /// The number: 11.
     pub fn number(self) -> i32 {
         match self {
-            Signal::Segv { .. } => 11,
+            Signal::Segv { .. } | Signal::GeneralProtection => 11,
             Signal::Bus { .. } => 7,
             Signal::Kill => 9,
         }
@@ -118,6 +120,7 @@ impl fmt::Display for Signal {
         match self {
             Signal::Segv { addr, accerr: false } => write!(f, "SIGSEGV (SEGV_MAPERR) at {addr}"),
             Signal::Segv { addr, accerr: true } => write!(f, "SIGSEGV (SEGV_ACCERR) at {addr}"),
+            Signal::GeneralProtection => write!(f, "SIGSEGV (SI_KERNEL): not a canonical address"),
             Signal::Bus { addr } => write!(f, "SIGBUS (BUS_ADRERR) at {addr}"),
             Signal::Kill => write!(f, "SIGKILL"),
         }

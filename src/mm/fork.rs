@@ -108,6 +108,7 @@ impl Machine {
             oom_score_adj: 0,
             uid: 0,
             oom_victim: false,
+            catches_faults: false,
             cpu: self.cpu.0,
             rlimits: Rlimits::default(),
             start_time: self.clock,
@@ -251,9 +252,11 @@ impl Machine {
         let mm = mm?;
         let old = &self.tasks[&pid];
         let (comm, adj, limits, uid) = (old.comm, old.oom_score_adj, old.rlimits, old.uid);
+        let catches_faults = old.catches_faults;
         let tgid = if flags & CLONE_VM != 0 { old.tgid } else { child };
         let mut task = self.new_task(child, pid, comm.as_str(), Some(mm));
         (task.oom_score_adj, task.rlimits, task.uid, task.tgid) = (adj, limits, uid, tgid);
+        task.catches_faults = catches_faults;
         self.add_task(task);
         self.emit(Event::TaskNewtask { pid: child, comm, parent: pid });
         Ok(child)

@@ -17,6 +17,7 @@ mod anon;
 mod copy;
 mod gup;
 mod swapin;
+mod user;
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
@@ -186,6 +187,9 @@ impl Machine {
     #[inline]
     fn fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Stop> {
         self.charge(self.config.costs.trap);
+        if !is_canonical(addr) {
+            return Err(self.general_protection(pid, addr, access));
+        }
         let Some((vma, flags)) = self.area_of_fault(pid, mm, addr) else {
             return Err(self.segv(pid, addr, access, false));
         };
@@ -346,7 +350,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The task gets SIGSEGV, and the kernel's line goes to the log (`bad_area`).
+    /// The task gets SIGSEGV; without a handler for it, the kernel's line goes to the log (`bad_area`).
     #[cold]
     fn segv(&mut self, pid: Pid, addr: VirtAddr, access: Access, accerr: bool) -> Stop {
         // Bit 0 says that a page was there: a protection fault, not a missing page.
@@ -356,15 +360,8 @@ impl Machine {
             | if access == Access::Write { 2 } else { 0 }
             | 4
             | if access == Access::Exec { 16 } else { 0 };
-        let comm = self.tasks.get(&pid).map_or("?".into(), |t| t.comm.to_string());
-        let sp = self.tasks.get(&pid).and_then(|t| t.mm).map_or(0, |mm| self.mms[mm].start_stack);
-        self.printk(format!(
-            "{comm}[{pid}]: segfault at {:x} ip 0000000000401000 sp {sp:016x} error {error}",
-            addr.0
-        ));
-        let signal = Signal::Segv { addr, accerr };
         self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::Segv { accerr });
-        if let Some(mm) = self.tasks.get(&pid).and_then(|t| t.mm) {
+        if let Some(mm) = mm {
             let near = self.find_vma(mm, addr);
             let below = self.find_vma_prev(mm, addr.0.saturating_add(1));
             if let Some(vma) = near.filter(|v| self.vmas[*v].contains(addr)).or(below).or(near) {
@@ -373,7 +370,40 @@ impl Machine {
                     (vma.start, vma.end, vma.flags);
             }
         }
-        self.do_exit(pid, Exit::Signal(signal));
+        let line = |comm: &str, sp: u64| {
+            format!("{comm}[{pid}]: segfault at {:x} ip 0000000000401000 sp {sp:016x} error {error}", addr.0)
+        };
+        self.fault_signal(pid, Signal::Segv { addr, accerr }, line)
+    }
+
+    /// An address that is no address at all: the processor refuses it before any table is looked at
+    /// (`exc_general_protection`).
+    #[cold]
+    fn general_protection(&mut self, pid: Pid, addr: VirtAddr, access: Access) -> Stop {
+        self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::Segv { accerr: false });
+        let line = |comm: &str, sp: u64| {
+            format!("traps: {comm}[{pid}] general protection fault ip:401000 sp:{sp:x} error:0")
+        };
+        self.fault_signal(pid, Signal::GeneralProtection, line)
+    }
+
+    /// Delivers a signal of a bad access (`force_sig_fault`): a handler catches it, or the task dies of it.
+    #[cold]
+    pub(crate) fn fault_signal(
+        &mut self,
+        pid: Pid,
+        signal: Signal,
+        line: impl FnOnce(&str, u64) -> String,
+    ) -> Stop {
+        let Some(task) = self.tasks.get(&pid) else { return Stop::Signal(signal) };
+        if !task.catches_faults {
+            let sp = task.mm.map_or(0, |mm| self.mms[mm].start_stack);
+            let text = line(task.comm.as_str(), sp);
+            if !text.is_empty() {
+                self.printk(text);
+            }
+            self.do_exit(pid, Exit::Signal(signal));
+        }
         Stop::Signal(signal)
     }
 
@@ -467,55 +497,6 @@ impl Machine {
         self.put_lru_page(pfn);
     }
 
-    /// Reads 8 bytes as a task does, little-endian.
-    ///
-    /// # Errors
-    /// The signal that killed the task; `ESRCH` for a dead one.
-    pub fn read_user(&mut self, pid: Pid, addr: VirtAddr) -> Result<u64, Stop> {
-        let mut bytes = [0; 8];
-        for (at, len) in pieces(addr, 8) {
-            let pfn = self.user_page(pid, at, Access::Read)?;
-            let from = at.offset() as usize;
-            let done = (at.0 - addr.0) as usize;
-            if let Some(page) = self.contents.get(pfn) {
-                bytes[done..done + len].copy_from_slice(&page[from..from + len]);
-            }
-        }
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    /// Writes 8 bytes as a task does, little-endian.
-    ///
-    /// # Errors
-    /// As [`Machine::read_user`].
-    pub fn write_user(&mut self, pid: Pid, addr: VirtAddr, value: u64) -> Result<(), Stop> {
-        let bytes = value.to_le_bytes();
-        for (at, len) in pieces(addr, 8) {
-            let pfn = self.user_page(pid, at, Access::Write)?;
-            let from = at.offset() as usize;
-            let done = (at.0 - addr.0) as usize;
-            self.contents.get_mut(pfn)[from..from + len].copy_from_slice(&bytes[done..done + len]);
-        }
-        Ok(())
-    }
-
-    /// Fetches an instruction as a task does.
-    ///
-    /// # Errors
-    /// As [`Machine::read_user`].
-    pub fn exec_user(&mut self, pid: Pid, addr: VirtAddr) -> Result<(), Stop> {
-        self.user_page(pid, addr, Access::Exec).map(|_| ())
-    }
-
-    fn user_page(&mut self, pid: Pid, addr: VirtAddr, access: Access) -> Result<Pfn, Stop> {
-        let mm = self.mm_of(pid)?;
-        let outer = self.current.clone();
-        self.become_task(pid);
-        let result = self.access_page(pid, mm, addr, access);
-        self.current = outer;
-        result
-    }
-
     /// A frame of zeros that every untouched read shares (`ZERO_PAGE`).
     #[inline]
     pub(crate) fn zero_pte(&self, flags: VmFlags) -> Pte {
@@ -532,9 +513,7 @@ impl Machine {
     }
 }
 
-/// An access that crosses a page's end is two accesses.
-fn pieces(addr: VirtAddr, len: u64) -> impl Iterator<Item = (VirtAddr, usize)> {
-    let first = len.min(PAGE_SIZE - addr.offset());
-    let second = (first < len).then(|| (VirtAddr(addr.0.wrapping_add(first)), (len - first) as usize));
-    std::iter::once((addr, first as usize)).chain(second)
+/// Bits 63 to 47 of an address are equal: with four levels of tables nothing else is an address.
+fn is_canonical(addr: VirtAddr) -> bool {
+    ((addr.0 as i64) << 16) >> 16 == addr.0 as i64
 }

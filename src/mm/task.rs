@@ -167,6 +167,8 @@ pub struct Task {
     pub uid: u32,
     /// The OOM killer chose it, and its memory is on the way out.
     pub oom_victim: bool,
+    /// It has handlers for SIGSEGV and SIGBUS.
+    pub catches_faults: bool,
     /// The CPU it ran on last.
     pub cpu: u16,
     /// Limits.

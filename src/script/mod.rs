@@ -71,7 +71,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("values", values_module())
             .with([constants::sizes(), constants::errnos()].into_iter().flatten().collect()),
         Chapter::new("machine", exported_module!(machine::functions)),
-        Chapter::new("memblock", exported_module!(memblock::functions)),
+        Chapter::new("memblock", memblock::module()),
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
         Chapter::new("page_alloc", exported_module!(page_alloc::functions)).with(constants::gfp_flags()),
