@@ -52,9 +52,12 @@ struct Options {
     /// Stay at the prompt after a script or -e
     #[arg(short, long)]
     interactive: bool,
-    /// A shipped machine, a YAML file, a zoneinfo text, or a folder of captures
+    /// A shipped machine, a YAML file, a zoneinfo text, a kernel log with a report, or a folder of captures
     #[arg(long, value_name = "M", default_value = import::shipped::DEFAULT)]
     machine: String,
+    /// Of the reports in an imported log, explain the N-th
+    #[arg(long, value_name = "N")]
+    report: Option<usize>,
     /// Seed of the machine's dice
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -169,16 +172,27 @@ fn imported(options: Options, files: &[String]) -> Result<u8, String> {
         let mut bytes = Vec::new();
         std::io::stdin().take(import::MAX_TEXT + 1).read_to_end(&mut bytes).map(|_| bytes)
     };
-    let evidence = Evidence::gather(files, stdin).map_err(|why| format!("error: {why}"))?;
-    let bench = put(&options, evidence.config.clone(), "the machine")?;
+    let evidence = Evidence::gather(files, options.report, stdin).map_err(|why| format!("error: {why}"))?;
+    let Some(config) = evidence.config.clone() else {
+        let table = imported::report(&evidence, None);
+        print(&match options.json {
+            true => format!("{}\n", table.json()),
+            false => vmlab::shell::render::draw(&table, options.manners().theme),
+        });
+        return Ok(0);
+    };
+    let bench = put(&options, config, "the machine")?;
     let mut session = open(bench, &options, &[]);
-    let report = imported::report(&evidence, &session.bench.borrow().machine);
+    let report = imported::report(&evidence, Some(&session.bench.borrow().machine));
     session.show(report);
     let outcome = lines(&mut session, &options.e);
-    let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let piped = !std::io::stdin().is_terminal() && files.iter().any(|file| file == "-");
+    // Behind a pipe there may still be somebody: the log came through it, the terminal is theirs.
+    let people = std::io::stdout().is_terminal() && (!piped || std::fs::File::open("/dev/tty").is_ok());
+    let people = people && (piped || std::io::stdin().is_terminal());
     if outcome == Outcome::Done && (options.interactive || (people && options.e.is_empty() && !options.json))
     {
-        return prompt(session, &options);
+        return prompt(session, &options, piped && people);
     }
     Ok(status(outcome))
 }
@@ -188,12 +202,17 @@ Evidence from a real machine: makes a machine of it, and reports.
 
 Usage: vmlab [OPTIONS] import FILE...
 
-  FILE  a capture, a folder of captures, a machine spec; `-` is standard input
+  FILE  a kernel log, a capture, a folder of captures, a machine spec; `-` is standard input
+
+From a kernel log the reports on memory are read: `page allocation failure`, `invoked oom-killer`, and
+the one of the key m. It is said why the request failed, with the line of each number, and the machine
+is rebuilt. With several reports the first is taken that shows one, or the N-th: vmlab --report N import
 
 Captures are told by name or content: /proc/zoneinfo, alone or with others of the same machine:
 pagetypeinfo, buddyinfo, iomem, meminfo, swaps, the boot log (dmesg), `sysctl vm`, and for each node
 nodeN-distance and nodeN-cpulist.
 
+  journalctl -k | vmlab import -
   vmlab import zoneinfo.txt dmesg.txt
   cat /proc/zoneinfo | vmlab import -
   vmlab -e 'kmem -f' import captures/
@@ -253,10 +272,14 @@ fn session(options: Options, file: Option<String>, args: &[String]) -> Result<u8
             }
         }
     } else if options.e.is_empty() && file.is_none() {
-        return if std::io::stdin().is_terminal() { prompt(session, &options) } else { Ok(piped(session)) };
+        return if std::io::stdin().is_terminal() {
+            prompt(session, &options, false)
+        } else {
+            Ok(piped(session))
+        };
     }
     if options.interactive && !matches!(outcome, Outcome::Exit(_) | Outcome::Closed) {
-        return prompt(session, &options);
+        return prompt(session, &options, false);
     }
     Ok(status(outcome))
 }
@@ -284,7 +307,7 @@ fn piped(mut session: Session) -> u8 {
 }
 
 #[cfg(unix)]
-fn prompt(mut session: Session, options: &Options) -> Result<u8, String> {
+fn prompt(mut session: Session, options: &Options, past_stdin: bool) -> Result<u8, String> {
     use vmlab::shell::repl;
     if !options.quiet {
         print(&format!("{}\n", session.banner()));
@@ -296,11 +319,11 @@ fn prompt(mut session: Session, options: &Options) -> Result<u8, String> {
             return Ok(code);
         }
     }
-    repl::run(session).map_err(|why| format!("error: the prompt failed: {why}"))
+    repl::run(session, past_stdin).map_err(|why| format!("error: the prompt failed: {why}"))
 }
 
 #[cfg(not(unix))]
-fn prompt(session: Session, _: &Options) -> Result<u8, String> {
+fn prompt(session: Session, _: &Options, _: bool) -> Result<u8, String> {
     Ok(piped(session))
 }
 

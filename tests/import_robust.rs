@@ -155,6 +155,63 @@ fn a_damaged_spec_is_survived() {
 }
 
 #[test]
+fn a_report_of_a_kernel_log_cut_or_damaged_is_survived() {
+    let mut dice = Dice::new(9);
+    let mut count = [0, 0];
+    let log = shipped_truth().join("workloads/noswap/oom-single.dmesg.run1.txt");
+    let log = fs::read_to_string(log).unwrap();
+    let oom = log.find(" invoked oom-killer").map_or("", |at| &log[log[..at].rfind('\n').unwrap_or(0)..]);
+    for text in [captured("x86_64-numa2", "sysrq-m.txt"), captured("i386-2G", "sysrq-m.txt"), oom.to_string()]
+    {
+        for n in 0..text.lines().count() {
+            survive(&mut count, 29, import::parse("m", "log", &cut(&text, n)));
+        }
+        for _ in 0..200 {
+            let text = (0..1 + dice.below(4)).fold(text.clone(), |text, _| damage(&text, &mut dice));
+            for report in import::report::parse(&text) {
+                let told = import::report::cause::tell(&report);
+                assert!(!told.cause.is_empty() && told.cause.len() < 4000, "{}", told.cause);
+            }
+            survive(&mut count, 29, import::parse("m", "log", &text));
+        }
+    }
+    assert!(count[0] > 300, "{count:?}");
+}
+
+/// What cannot be is refused when the machine is made, with the number that decided and an advice.
+#[test]
+fn machines_that_cannot_be_are_refused() {
+    let zones = |second: &str| {
+        format!(
+            "nodes:\n - cpus: 1\n   zones:\n    DMA32: {{ start_pfn: 4096, spanned: 8192 }}\n    Normal: {{ {second} }}\n"
+        )
+    };
+    for (spec, words) in [
+        (
+            zones("start_pfn: 8192, spanned: 8192"),
+            "Node 0, zone Normal begins at frame 0x2000, but Node 0, zone DMA32 ends at 0x3000",
+        ),
+        (
+            "nodes:\n - { mem: 64M, cpus: 1 }\n - { mem: 0, cpus: 0 }\n".into(),
+            "node 1 has neither memory nor a CPU",
+        ),
+        (
+            "nodes:\n - { mem: 64M, cpus: 1, distances: [10, 20] }\n - { mem: 64M, distances: [30, 10] }\n"
+                .into(),
+            "the distance to node 1 is 20, and back it is 30",
+        ),
+        ("nodes:\n - { mem: 64M, cpus: 1, distances: [20] }\n".into(), "the distance to node 0 is 20"),
+    ] {
+        let error = import::parse("m", "m.yaml", &spec).unwrap_err();
+        clear(&error);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let config = import::parse("m", "m.yaml", "mem: 64M\nsysctl: { vm.min_free_kbytes: 1000000 }\n").unwrap();
+    let error = Machine::boot(config).err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("vm.min_free_kbytes=1000000 is more than the machine has: 49152 kB"), "{error}");
+}
+
+#[test]
 fn paths_are_recognised_by_content() {
     let boot = shipped_truth().join("boot/x86_64-256M");
     let from_folder = import::load(&boot).unwrap();
@@ -180,10 +237,11 @@ fn paths_are_recognised_by_content() {
         assert!(error.to_string().contains(words), "{error}");
     }
     let files: Vec<PathBuf> = recordings(&boot).iter().map(|f| boot.join(f)).collect();
-    let evidence = import::evidence::Evidence::gather(&files, || Ok(Vec::new())).unwrap();
-    assert_eq!(Config { name: from_folder.name.clone(), ..evidence.config }, from_folder);
-    let error = import::load(boot.join("buddyinfo.txt")).unwrap_err().to_string();
-    assert!(error.contains("a line of buddyinfo or pagetypeinfo"), "{error}");
+    let evidence = import::evidence::Evidence::gather(&files, None, || Ok(Vec::new())).unwrap();
+    assert_eq!(Config { name: from_folder.name.clone(), ..evidence.config.unwrap() }, from_folder);
+    for file in ["buddyinfo.txt", "pagetypeinfo.txt"] {
+        boots(import::load(boot.join(file)).unwrap());
+    }
 }
 
 /// The files of a kind of evidence.

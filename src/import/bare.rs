@@ -6,8 +6,9 @@
 
 use crate::import::zoneinfo::{self, ZoneText};
 use crate::import::{ImportError, check, layout, nodes, profile};
-use crate::mm::config::{Config, Shown};
+use crate::mm::config::{Config, FreeBlocks, MigrateType, Shown, ZoneConfig};
 use crate::mm::page_alloc::pcp::batchsize;
+use crate::mm::vmstat::NumaStat;
 
 /// Reads a zoneinfo text alone; `file` is named in errors, `name` is the machine's.
 pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
@@ -15,11 +16,29 @@ pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError
     let (arch, sentence) = profile::arch(&zones, "");
     let mut config = Config::new(name, arch);
     config.inferred.extend(sentence);
-    nodes::assemble(&mut config, file, &zones)?;
-    nodes::deal_cpus(&mut config, &zones);
-    nodes::infer_distances(&mut config);
-    config.thp = profile::thp(arch, profile::managed(&config));
-    check::spans(&config, file)?;
+    settle(&mut config, file, &zones, |_, _| None)?;
+    config.inferred.push(
+        "Free blocks are not shown: free pages are at the top of each zone, in the largest blocks.".into(),
+    );
+    Ok(config)
+}
+
+/// What is known of the free blocks of a zone, by type, and of its pageblocks.
+pub type Blocks = ([FreeBlocks; MigrateType::COUNT], [u64; MigrateType::COUNT]);
+
+/// Makes the nodes of `config` from zones that show the state they are in; `blocks` answers what is free where it is known.
+pub fn settle(
+    config: &mut Config,
+    file: &str,
+    zones: &[ZoneText],
+    blocks: impl Fn(&ZoneConfig, u8) -> Option<Blocks>,
+) -> Result<(), ImportError> {
+    let arch = config.arch;
+    nodes::assemble(config, file, zones)?;
+    nodes::deal_cpus(config, zones);
+    nodes::infer_distances(config);
+    config.thp = profile::thp(arch, profile::managed(config));
+    check::spans(config, file)?;
     let pageblock = config.pageblock_order;
     let complete = zones
         .iter()
@@ -50,24 +69,23 @@ pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError
             if let Some(text) = text.filter(|t| complete && (t.populated() || t.min.unwrap_or(0) > 0)) {
                 zone.shown = Some(shown(text, zone.managed, arch.zone_types().len()));
             }
-            if let Some(text) = text.filter(|t| t.populated()) {
-                let free_cma = text.stats.get("nr_free_cma").copied().unwrap_or(0);
-                // Before 5.11 the size of the CMA area is not shown, only what is free of it.
-                zone.cma = zone.cma.max(free_cma);
-                layout::fill(
+            let Some(text) = text.filter(|t| t.populated()) else { continue };
+            let free_cma = text.stats.get("nr_free_cma").copied().unwrap_or(0);
+            // Before 5.11 the size of the CMA area is not shown, only what is free of it.
+            zone.cma = zone.cma.max(free_cma).min(zone.present);
+            match blocks(zone, node.nid.0) {
+                Some((free, pageblocks)) => (zone.free, zone.pageblocks) = (free, pageblocks),
+                None => layout::fill(
                     zone,
                     text.free.unwrap_or(0).min(zone.managed),
                     free_cma.min(zone.managed),
                     pageblock,
-                );
+                ),
             }
         }
     }
-    config.inferred.push(
-        "Free blocks are not shown: free pages are at the top of each zone, in the largest blocks.".into(),
-    );
-    check::config(&config, file)?;
-    Ok(config)
+    config.cma |= profile::has_cma_pages(config);
+    check::config(config, file)
 }
 
 /// Watermarks and per-CPU sizes as shown.
@@ -83,6 +101,8 @@ pub fn shown(text: &ZoneText, managed: u64, kinds: usize) -> Shown {
     let high = pageset.map_or_else(|| without(text.low).max(4 * batch), |p| p.high);
     Shown {
         boost,
+        highatomic: text.highatomic.unwrap_or(0),
+        numa: std::array::from_fn(|n| text.stats.get(NumaStat::ALL[n].name()).copied().unwrap_or(0)),
         min: without(text.min),
         low: without(text.low),
         high: without(text.high),

@@ -47,6 +47,16 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<BuddyLine>, ImportError> {
     Ok(found)
 }
 
+/// True for a text whose zones stand in one line each, with a number for each order.
+pub fn is_one(text: &str) -> bool {
+    let is_line = |line: Line| {
+        let words: Vec<&str> = line.words().collect();
+        let numbers = words.iter().skip(4).filter(|word| word.parse::<u64>().is_ok()).count();
+        words.first() == Some(&"Node") && words.get(2) == Some(&"zone") && numbers > 4
+    };
+    lines("", text).any(is_line)
+}
+
 /// Node and zone of a line `Node 0, zone DMA32, …`.
 pub(super) fn place(line: &Line) -> Result<(u8, ZoneType), ImportError> {
     let mut words = line.words().skip(1);

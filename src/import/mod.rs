@@ -3,6 +3,7 @@
 //! ```text
 //!   load(path) ─┬─ a folder of captures   folder    dmesg iomem pagetypeinfo buddyinfo sysfs sysctl
 //!               ├─ a zoneinfo text        bare      zoneinfo
+//!               ├─ a kernel log           report    allocation failures, OOM reports, the key m
 //!               └─ a machine spec (YAML)  spec      generic (a plain machine)
 //!   machine(name) ── shipped specs        shipped
 //!   Evidence      ── pastes and files     evidence
@@ -13,7 +14,8 @@
 //! | [`zoneinfo`] [`buddyinfo`] [`pagetypeinfo`] [`iomem`] | files of /proc |
 //! | [`dmesg`] | the boot log |
 //! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
-//! | [`bare`] [`folder`] | captures, as a machine |
+//! | [`bare`] [`folder`] [`free_lists`] | captures, as a machine |
+//! | [`report`] | memory reports of a kernel log, as a machine and a cause |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
 //! | [`spec`] [`generic`] [`shipped`] | machines written down, plain, shipped |
 //! | [`numbers`] | what boot computes, beside what a capture shows |
@@ -29,6 +31,7 @@ pub mod dmesg;
 mod error;
 pub mod evidence;
 pub mod folder;
+pub mod free_lists;
 pub mod generic;
 pub mod iomem;
 pub mod layout;
@@ -36,6 +39,7 @@ pub mod nodes;
 pub mod numbers;
 pub mod pagetypeinfo;
 pub mod profile;
+pub mod report;
 pub mod shipped;
 pub mod spec;
 pub mod sysctl;
@@ -52,7 +56,8 @@ use std::path::Path;
 /// A zoneinfo of the largest machines is below this.
 pub const MAX_TEXT: u64 = 64 << 20;
 
-/// Makes a machine of what lies at `path`: a folder of captures, a zoneinfo text, or a machine spec, told by content.
+/// Makes a machine of what lies at `path`: a folder of captures, a zoneinfo text, a kernel log with a report on memory,
+/// or a machine spec, told by content.
 pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
     let path = path.as_ref();
     let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or("machine");
@@ -66,21 +71,33 @@ pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
     parse(name, &path.display().to_string(), &read(path, MAX_TEXT)?)
 }
 
-/// Makes a machine of a text: a zoneinfo or a machine spec, told by content; `file` is named in errors.
+/// Makes a machine of a text: a zoneinfo, a kernel log or a machine spec, told by content; `file` is named in errors.
 pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
     if text.trim().is_empty() {
         return Err(ImportError::new(file, "the file is empty").advise(
             "Capture it again: `cat /proc/zoneinfo` must not fail; or write `mem: 64M` for a plain machine.",
         ));
     }
-    if zoneinfo::is_one(text) {
+    if zoneinfo::is_one(text) && !is_free_list(text) {
         return bare::machine(name, file, text);
+    }
+    if report::is_one(text) {
+        let reports = report::parse(text);
+        return report::machine(name, file, &reports[report::choose(&reports, None, file)?]);
+    }
+    if let Some(made) = free_lists::machine(name, file, text) {
+        return made;
     }
     if text.len() as u64 > spec::MAX_BYTES {
         let problem = format!("{} bytes of text, and no line `Node 0, zone …` in it", text.len());
         return Err(ImportError::new(file, problem).advise("A machine spec has at most 4 MiB."));
     }
     spec::machine(name, file, text)
+}
+
+/// Lines of buddyinfo and pagetypeinfo begin as those of zoneinfo do, and go on in numbers.
+fn is_free_list(text: &str) -> bool {
+    buddyinfo::is_one(text) || text.contains("Page block order:") || text.contains(", type ")
 }
 
 /// Makes a shipped machine, or one that lies at a path: shipped names win.

@@ -36,11 +36,16 @@ pub struct PageTypes {
     pub zones: Vec<ZoneTypes>,
     /// True when some blocks were `Reserve` (kernels up to 4.3).
     pub reserve: bool,
+    /// Types that have a row: those this kernel was built with.
+    pub built: Vec<MigrateType>,
 }
+
+/// What is inferred of kernels that have it.
+pub const RESERVE: &str = "Pageblocks of type Reserve (kernels up to 4.3) are taken as HighAtomic.";
 
 /// Reads /proc/pagetypeinfo; `file` is named in errors.
 pub fn parse(file: &str, text: &str) -> Result<PageTypes, ImportError> {
-    let mut types = PageTypes { pageblock_order: None, zones: Vec::new(), reserve: false };
+    let mut types = PageTypes { pageblock_order: None, zones: Vec::new(), reserve: false, built: Vec::new() };
     // The columns of `Number of blocks type`, once that heading has been seen.
     let mut columns: Vec<MigrateType> = Vec::new();
     for line in lines(file, text) {
@@ -57,6 +62,9 @@ pub fn parse(file: &str, text: &str) -> Result<PageTypes, ImportError> {
                 let name = name.trim_end_matches(',');
                 types.reserve |= name == "Reserve";
                 let kind = migratetype(&line, name)?;
+                if !types.built.contains(&kind) {
+                    types.built.push(kind);
+                }
                 let zone = zone(&mut types.zones, &line)?;
                 let given_up = Order::all().zip(counts).filter(|(_, word)| word.starts_with('>'));
                 zone.at_least.extend(given_up.map(|(order, _)| (kind, order)));

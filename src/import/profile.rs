@@ -4,7 +4,7 @@
 //! Fidelity: inferred — from the kernel's banner when there is one, else from the zones.
 
 use crate::import::zoneinfo::ZoneText;
-use crate::mm::config::{Arch, Config, ThpMode, ZoneType};
+use crate::mm::config::{Arch, Config, MigrateType, ThpMode, ZoneType};
 
 /// The architecture, and the sentence about it when it had to be inferred from the zones.
 ///
@@ -86,6 +86,13 @@ pub fn thp(arch: Arch, managed: u64) -> Option<ThpMode> {
         _ if managed < MIB_512 => Some(ThpMode::Never),
         _ => Some(ThpMode::Always),
     }
+}
+
+/// True when a zone has pages of CMA: its kernel was built with it.
+pub fn has_cma_pages(config: &Config) -> bool {
+    let cma = MigrateType::Cma.index();
+    let mut zones = config.nodes.iter().flat_map(|n| &n.zones);
+    zones.any(|z| z.cma > 0 || z.pageblocks[cma] > 0 || z.free[cma].pages() > 0)
 }
 
 /// Pages the buddy allocator was given, on all nodes.

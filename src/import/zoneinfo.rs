@@ -49,6 +49,8 @@ pub struct ZoneText {
     pub managed: Option<u64>,
     /// `cma` (5.11 and later), in pages.
     pub cma: Option<u64>,
+    /// `reserved_highatomic` of a memory report, in pages.
+    pub highatomic: Option<u64>,
     /// `start_pfn`.
     pub start_pfn: Option<u64>,
     /// `protection`, one number for each zone of that kernel.
@@ -62,7 +64,8 @@ pub struct ZoneText {
 }
 
 impl ZoneText {
-    fn new(node: u8, kind: ZoneType, line: usize) -> ZoneText {
+    /// A zone of which nothing is known yet.
+    pub(super) fn new(node: u8, kind: ZoneType, line: usize) -> ZoneText {
         ZoneText {
             node,
             kind,
@@ -76,6 +79,7 @@ impl ZoneText {
             present: None,
             managed: None,
             cma: None,
+            highatomic: None,
             start_pfn: None,
             protection: Vec::new(),
             pagesets: Vec::new(),
@@ -254,7 +258,10 @@ fn read(zone: &mut ZoneText, part: &mut Part, line: &Line) -> Result<(), ImportE
                 && let Some(number) = zone.named(key)
             {
                 *number = Some(line.number(value, &title)?);
-            } else if key.starts_with("nr_") || matches!(key, "active" | "inactive") {
+            } else if key.starts_with("nr_")
+                || key.starts_with("numa_")
+                || matches!(key, "active" | "inactive")
+            {
                 let value = line.number(value, &title)?;
                 let stats = if *part == Part::Node { &mut zone.node_stats } else { &mut zone.stats };
                 stats.insert(key.to_string(), value);

@@ -15,6 +15,7 @@
 pub mod early;
 mod handover;
 mod layout;
+mod slabs;
 
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
@@ -32,6 +33,7 @@ use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
+use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
@@ -90,6 +92,7 @@ impl Machine {
         machine.init_per_zone_wmark_min();
         machine.start_thp();
         machine.free_late_memory();
+        machine.kmem_cache_init();
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
         machine.choose_zero_page();
@@ -200,6 +203,7 @@ impl Machine {
             home: config.nodes.iter().position(|n| n.cpus.contains(&first_cpu)).unwrap_or(0),
             current: Current::default(),
             dice: Dice::new(config.seed),
+            caches: Caches::new(config.slab, cpus),
             contents: Contents::default(),
             serials: Serials::default(),
             log: VecDeque::new(),
@@ -339,6 +343,8 @@ impl Machine {
             zone.watermark =
                 Watermarks { min: shown.min, low: shown.low, high: shown.high, promo: shown.high + step };
             zone.watermark_boost = shown.boost;
+            zone.nr_reserved_highatomic = shown.highatomic;
+            zone.numa = shown.numa;
             for (kind, pages) in kinds.iter().zip(&shown.protection) {
                 zone.lowmem_reserve[*kind as usize] = *pages;
             }

@@ -76,6 +76,7 @@ impl Machine {
             return broken("memblock's regions are sorted, disjoint and merged", what);
         }
         self.check_page_owner()?;
+        self.check_caches()?;
         self.check_vm()?;
         Ok(census)
     }

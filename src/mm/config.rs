@@ -6,6 +6,8 @@
 
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
+use crate::mm::slab_common::{Allocator, SlabFlags};
+use crate::mm::vmstat::NumaStat;
 use std::fmt;
 
 /// The architecture profile: which zones exist, how many page-table levels, where kernel memory lies.
@@ -80,7 +82,7 @@ impl Arch {
         matches!(self, Arch::X86_64 | Arch::Arm64)
     }
 
-    /// Built with `CONFIG_CMA`: pagetypeinfo has a column for it.
+    /// Debian builds it with `CONFIG_CMA`; a machine may say otherwise (`Config::cma`).
     #[inline]
     pub fn has_cma(self) -> bool {
         matches!(self, Arch::Arm64)
@@ -296,6 +298,10 @@ pub struct Shown {
     pub high: u64,
     /// `protection`, one number for each zone of the node.
     pub protection: Vec<u64>,
+    /// `reserved_highatomic` of a report, in pages; other evidence does not show it.
+    pub highatomic: u64,
+    /// `numa_hit` and what follows it: where requests were satisfied until then.
+    pub numa: [u64; NumaStat::COUNT],
     /// `high` of the per-CPU lists.
     pub pcp_high: u64,
     /// `batch` of the per-CPU lists.
@@ -444,6 +450,25 @@ pub struct SwapConfig {
     pub priority: Option<i16>,
 }
 
+/// A slab cache that is there after boot, as /proc/slabinfo and /sys/kernel/slab show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CacheConfig {
+    /// Its name, and those of the caches merged into it.
+    pub names: Vec<String>,
+    /// Bytes of an object.
+    pub object_size: u32,
+    /// Bytes from one object to the next.
+    pub size: u32,
+    /// What addresses of objects are multiples of.
+    pub align: u32,
+    /// Accounting and DMA; `SLAB_TYPESAFE_BY_RCU` stands for whatever keeps it from being merged.
+    pub flags: SlabFlags,
+    /// Objects that are not free on a node's partial list.
+    pub active: u64,
+    /// Objects of all slabs.
+    pub total: u64,
+}
+
 /// How much virtual time things take, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Costs {
@@ -536,6 +561,8 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
     /// The order of a pageblock: `Page block order` of pagetypeinfo.
     pub pageblock_order: Order,
+    /// Built with `CONFIG_CMA`: there are counters of it, and movable pages may use what is free there.
+    pub cma: bool,
     /// Built with transparent huge pages, and the mode at boot.
     pub thp: Option<ThpMode>,
     /// Freed after the watermarks were computed, in the order of the log.
@@ -552,6 +579,8 @@ pub struct Config {
     pub iomem: Vec<String>,
     /// What the importer had to infer, one sentence each.
     pub inferred: Vec<String>,
+    /// What the evidence tells about its moment, line by line: `explain` shows it until something is allocated.
+    pub account: Vec<String>,
     /// Seed of the machine's dice.
     pub seed: u64,
     /// Makes the n-th page allocation fail (anomaly tests).
@@ -564,6 +593,10 @@ pub struct Config {
     pub memblock_debug: bool,
     /// Where the boot is stopped, if anywhere.
     pub stop: Option<Stop>,
+    /// The allocator behind slab caches.
+    pub slab: Allocator,
+    /// Caches that are there after boot, in the order of their creation.
+    pub caches: Vec<CacheConfig>,
 }
 
 impl Config {
@@ -575,6 +608,7 @@ impl Config {
             kernel: "6.1".into(),
             nodes: Vec::new(),
             pageblock_order: arch.pageblock_order(),
+            cma: arch.has_cma(),
             thp: None,
             late_freed: Vec::new(),
             cmdline: String::new(),
@@ -583,12 +617,15 @@ impl Config {
             costs: Costs::default(),
             iomem: Vec::new(),
             inferred: Vec::new(),
+            account: Vec::new(),
             seed: 1,
             fail_nth: None,
             early: EarlyMemory::default(),
             core: Core::default(),
             memblock_debug: false,
             stop: None,
+            slab: Allocator::default(),
+            caches: Vec::new(),
         }
     }
 

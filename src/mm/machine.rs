@@ -16,6 +16,7 @@ use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
+use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
 use crate::mm::swapfile::{Io, SwapArea};
 use crate::mm::sysctl::Sysctl;
@@ -260,6 +261,8 @@ pub struct Machine {
     pub current: Current,
     /// The only source of randomness.
     pub dice: Dice,
+    /// Slab caches.
+    pub caches: Caches,
     /// What was written into pages.
     pub contents: Contents,
     /// Which page handles are alive.
@@ -452,6 +455,7 @@ impl Machine {
     pub fn snapshot(&mut self) -> Machine {
         let mem_map = self.mem_map.snapshot();
         let tables = self.tables.snapshot();
+        self.caches.share();
         // The sections are shared already: cloning the rest copies no page.
         let mut copy = self.clone();
         (copy.mem_map, copy.tables) = (mem_map, tables);

@@ -16,6 +16,8 @@
 //! | [`page_isolation`] | `mm/page_isolation.c` | |
 //! | [`page_owner`] | `mm/page_owner.c` | |
 //! | [`page_poison`] | `mm/page_poison.c` | |
+//! | [`slab_common`] | `mm/slab_common.c`, `mm/slab.h` | 8 |
+//! | [`slub`] | `mm/slub.c` | 8 |
 //! | [`debug`] | `mm/debug.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
@@ -74,7 +76,9 @@ pub mod pgtable;
 pub mod printk;
 pub mod rmap;
 pub mod show_mem;
+pub mod slab_common;
 pub mod slots;
+pub mod slub;
 pub mod swapfile;
 pub mod sysctl;
 pub mod task;

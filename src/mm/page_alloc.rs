@@ -310,7 +310,7 @@ impl Machine {
     }
 
     /// Ties the pages of a block together: tails point at the head (`prep_compound_page`).
-    fn prep_compound_page(&mut self, head: Pfn, order: Order) {
+    pub(crate) fn prep_compound_page(&mut self, head: Pfn, order: Order) {
         self.mem_map.page_mut(head).set(PageFlags::HEAD);
         for n in 1..order.pages() {
             let tail = self.mem_map.page_mut(head.up(n));

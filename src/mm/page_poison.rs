@@ -134,7 +134,7 @@ impl Machine {
 }
 
 /// Bytes as `print_hex_dump` shows them: sixteen a line, with their characters.
-fn hex_dump(at: u64, bytes: &[u8]) -> Vec<String> {
+pub(crate) fn hex_dump(at: u64, bytes: &[u8]) -> Vec<String> {
     let line = |(n, row): (usize, &[u8])| {
         let hex: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
         let shown = |byte: &u8| if byte.is_ascii_graphic() || *byte == b' ' { *byte as char } else { '.' };

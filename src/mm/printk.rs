@@ -52,6 +52,8 @@ pub(crate) struct Ratelimits {
     pub oom: Ratelimit,
     /// A fault that found no memory.
     pub pagefault: Ratelimit,
+    /// A cache that found no memory for a slab.
+    pub slab: Ratelimit,
 }
 
 impl Default for Ratelimits {
@@ -60,6 +62,7 @@ impl Default for Ratelimits {
             nopage: Ratelimit::new("warn_alloc", 10, 1),
             oom: Ratelimit::new("oom_kill_process", 5, 10),
             pagefault: Ratelimit::new("pagefault_out_of_memory", 5, 10),
+            slab: Ratelimit::new("slab_out_of_memory", 5, 10),
         }
     }
 }

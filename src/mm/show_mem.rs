@@ -186,7 +186,7 @@ impl Machine {
         lines.push(format!("{present} pages RAM"));
         lines.push(format!("{highmem} pages HighMem/MovableOnly"));
         lines.push(format!("{} pages reserved", present - self.totalram_pages()));
-        if self.config.arch.has_cma() {
+        if self.config.cma {
             lines.push(format!("{} pages cma reserved", self.zones.iter().map(|z| z.cma_pages).sum::<u64>()));
         }
         if self.config.arch.has_memory_failure() {

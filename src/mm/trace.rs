@@ -11,11 +11,13 @@ mod compaction;
 pub mod explain;
 mod fault;
 mod record;
+mod slab;
 
 pub use compaction::{CompactionEvent, CompactionPlace, DeferStep, Passed, Scanned};
 pub use fault::{FaultKind, FaultRecord};
 pub(crate) use record::Brief;
 pub use record::{AllocRecord, Path, SlowStep, Unsuitable, Verdict, ZoneTry};
+pub use slab::SlabEvent;
 
 use crate::mm::addr::{Nid, Order, Pfn, VirtAddr};
 use crate::mm::config::{MigrateType, ZoneType};
@@ -162,6 +164,7 @@ pub enum Event {
         contig_dirty: u64,
         contig_failed: u64,
     },
+    Slab(SlabEvent),
     MarkVictim {
         pid: Pid,
         comm: Comm,
@@ -199,7 +202,8 @@ impl Event {
             | Event::BuddyMerge { .. }
             | Event::PcpuDrain { .. }
             | Event::Extfrag { .. }
-            | Event::SetupWmarks { .. } => "kmem",
+            | Event::SetupWmarks { .. }
+            | Event::Slab(_) => "kmem",
             Event::WakeupKswapd { .. }
             | Event::KswapdWake { .. }
             | Event::KswapdSleep { .. }
@@ -233,6 +237,7 @@ impl Event {
             Event::WakeupKswapd { .. } => "mm_vmscan_wakeup_kswapd",
             Event::PageFault { .. } => "page_fault_user",
             Event::Compaction(event) => event.name(),
+            Event::Slab(event) => event.name(),
             Event::TestPagesIsolated { .. } => "test_pages_isolated",
             Event::AllocContigRange { .. } => "alloc_contig_range",
             Event::PoisonOverwritten { .. } => "page_poison_overwritten",
@@ -291,6 +296,7 @@ impl Event {
             Event::Sysctl { name, old, new } => format!("{name} was changed from {old} to {new}."),
             Event::PageFault { addr, access, kind } => format!("A {access:?} of {addr} faulted: {kind}."),
             Event::Compaction(event) => event.explain(),
+            Event::Slab(event) => event.explain(),
             Event::TestPagesIsolated { start, end, fin } if fin < end => format!(
                 "Frames {start:#x} to {:#x} should have been free by then, but {fin:#x} was not.",
                 end - 1
@@ -405,6 +411,7 @@ impl fmt::Display for Event {
                 write!(f, "address={addr} access={access:?} -> {kind}")
             }
             Event::Compaction(event) => write!(f, "{event}"),
+            Event::Slab(event) => write!(f, "{event}"),
             Event::TestPagesIsolated { start, end, fin } => {
                 write!(f, "start_pfn={start:#x} end_pfn={end:#x} fin_pfn={fin:#x} ret=")?;
                 f.write_str(if fin < end { "fail" } else { "success" })

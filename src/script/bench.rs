@@ -4,6 +4,7 @@
 //! borrowed.
 
 use crate::mm::Machine;
+use crate::mm::config::Config;
 use crate::mm::machine::SCRIPT_PID;
 use crate::mm::task::Pid;
 use crate::script::limits::Limits;
@@ -34,6 +35,10 @@ pub struct Desk {
     pub snapshots: Snapshots,
     /// Draws a table; the shell puts its renderer here.
     pub draw: fn(&Table) -> String,
+    /// The same with ASCII alone.
+    pub draw_ascii: fn(&Table) -> String,
+    /// Draws a table as SVG.
+    pub draw_svg: fn(&Table) -> String,
     /// What a script may use up.
     pub limits: Limits,
     /// How many machines stood here: a handle of an earlier one is stale.
@@ -65,6 +70,8 @@ impl Bench {
             machine,
             snapshots: Snapshots::default(),
             draw: |_| String::new(),
+            draw_ascii: |_| String::new(),
+            draw_svg: |_| String::new(),
             limits,
             boots: 0,
             traced: vec!["*".into()],
@@ -78,7 +85,14 @@ impl Bench {
     /// # Errors
     /// When there is no such machine.
     pub fn sandbox(machine: &str, seed: Option<u64>) -> Result<Bench, String> {
-        let mut config = crate::import::shipped::get(machine).map_err(|why| why.to_string())?;
+        Bench::sandbox_of(crate::import::shipped::get(machine).map_err(|why| why.to_string())?, seed)
+    }
+
+    /// A bench without files and programs of the host, on a machine from anywhere.
+    ///
+    /// # Errors
+    /// When the machine cannot be booted.
+    pub fn sandbox_of(mut config: Config, seed: Option<u64>) -> Result<Bench, String> {
         config.seed = seed.unwrap_or(config.seed);
         let machine = Machine::boot(config).map_err(|why| why.to_string())?;
         Ok(Bench::new(machine, Limits::SANDBOX, Out::nowhere()))
@@ -109,6 +123,18 @@ impl Bench {
     /// The text of a table, as the shell draws it.
     pub fn draw(&self, table: &Table) -> String {
         let draw = self.borrow().draw;
+        draw(table)
+    }
+
+    /// The text of a table, in ASCII.
+    pub fn ascii(&self, table: &Table) -> String {
+        let draw = self.borrow().draw_ascii;
+        draw(table)
+    }
+
+    /// A table as SVG.
+    pub fn svg(&self, table: &Table) -> String {
+        let draw = self.borrow().draw_svg;
         draw(table)
     }
 

@@ -1,14 +1,25 @@
-//! The report on an imported machine: what was read, what it makes, where it differs from what was computed.
+//! The report on an imported machine: what was read, what it makes, why it failed, where it differs from what is computed.
 
 use crate::import::evidence::Evidence;
+use crate::import::report::cause::{account as told, tell};
+use crate::import::report::{Kind, Report};
 use crate::mm::Machine;
 use crate::mm::mmzone::Wmark;
 use crate::script::table::{Column, Table};
 
-/// The report; its rows are the zones.
-pub fn report(evidence: &Evidence, machine: &Machine) -> Table {
-    let read = evidence.kinds.join(", ");
-    let mut table = Table::new().head(format!("read: {read}")).line("");
+/// Reports that are listed beside the one that is explained.
+const LISTED: usize = 20;
+
+/// The report; its rows are the zones. There is no machine when no report in a log shows one.
+pub fn report(evidence: &Evidence, machine: Option<&Machine>) -> Table {
+    let mut table = if evidence.reports.is_empty() {
+        Table::new().head(format!("read: {}", evidence.kinds.join(", "))).line("")
+    } else {
+        found(evidence)
+    };
+    let Some(machine) = machine else {
+        return table.line("No report shows the machine's zones: there is none to try things on.");
+    };
     table = crate::script::machine::text(machine).lines().fold(table, Table::line).line("");
     let columns = vec![
         Column::right("NODE", 0),
@@ -52,4 +63,76 @@ pub fn report(evidence: &Evidence, machine: &Machine) -> Table {
         }
     };
     table.with_records(zones.records().to_vec())
+}
+
+/// What a report tells about its request: the cause, the arithmetic, what would have helped.
+pub fn account(lines: &[String]) -> Table {
+    lines.iter().fold(Table::new(), Table::sentence)
+}
+
+/// What was found in a log, and why the request of the chosen report failed.
+fn found(evidence: &Evidence) -> Table {
+    let reports = &evidence.reports;
+    let chosen = &reports[evidence.chosen.unwrap_or(0)];
+    let inferred = evidence.config.as_ref().map_or(0, |config| config.inferred.len());
+    let machine = match (&evidence.config, inferred) {
+        (None, _) => "no machine in it".to_string(),
+        (Some(_), 1) => "machine rebuilt; 1 thing inferred, listed".into(),
+        (Some(_), n) => format!("machine rebuilt; {n} things inferred, listed"),
+    };
+    let what = if reports.len() == 1 {
+        format!("found 1 {}", chosen.kind.name())
+    } else {
+        format!("found {} reports; explained is {}, {}", reports.len(), nth(evidence.chosen), an(chosen.kind))
+    };
+    let config = evidence.config.as_ref();
+    let table = Table::new().sentence(format!(
+        "{what} ({}), lines {} to {} of {}; {machine}",
+        of_what(chosen, config.map(|config| (config.arch.name(), config.nodes.len()))),
+        chosen.first,
+        chosen.last,
+        evidence.log
+    ));
+    let table = told(chosen, &evidence.log).iter().fold(table, Table::sentence);
+    others(evidence, table).line("")
+}
+
+/// `Linux 6.8.0-rc3, x86_64, 1 node`.
+fn of_what(report: &Report, machine: Option<(&str, usize)>) -> String {
+    let linux = report.release.as_ref().map_or("kernel not named".into(), |r| format!("Linux {}", r.value));
+    match machine {
+        Some((arch, 1)) => format!("{linux}, {arch}, 1 node"),
+        Some((arch, nodes)) => format!("{linux}, {arch}, {nodes} nodes"),
+        None => linux,
+    }
+}
+
+fn nth(at: Option<usize>) -> String {
+    format!("report {}", at.unwrap_or(0) + 1)
+}
+
+fn an(kind: Kind) -> String {
+    match kind {
+        Kind::ShowMemory => format!("a {}", kind.name()),
+        Kind::AllocFailure | Kind::Oom => format!("an {}", kind.name()),
+    }
+}
+
+/// The other reports of the log, one line each.
+fn others(evidence: &Evidence, table: Table) -> Table {
+    let chosen = evidence.chosen.unwrap_or(0);
+    let others = || evidence.reports.iter().enumerate().filter(|(at, _)| *at != chosen);
+    if others().next().is_none() {
+        return table;
+    }
+    let mut table = table.line("others (vmlab --report N import … explains one):");
+    for (at, report) in others().take(LISTED) {
+        let class = tell(report).class.name();
+        table =
+            table.sentence(format!("  {}. line {}, {}: {class}", at + 1, report.first, report.kind.name()));
+    }
+    match others().count().saturating_sub(LISTED) {
+        0 => table,
+        more => table.line(format!("  and {more} more")),
+    }
 }

@@ -21,6 +21,7 @@ pub mod compaction;
 pub mod complaint;
 pub mod constants;
 pub mod contig;
+pub mod draw;
 pub mod fault;
 pub mod gfp;
 pub mod handles;
@@ -90,6 +91,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("ps", exported_module!(ps::functions)),
         Chapter::new("procps", exported_module!(procps::functions)),
         Chapter::new("kmem", exported_module!(kmem::functions)),
+        Chapter::new("draw", exported_module!(draw::functions)),
         Chapter::new("tables", exported_module!(tables::functions)),
         Chapter::new("program", exported_module!(program::functions)),
     ]

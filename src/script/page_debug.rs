@@ -2,7 +2,7 @@
 //!
 //! Kernel: `mm/page_owner.c`, `mm/page_poison.c`.
 
-use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::addr::VirtAddr;
 use crate::mm::boot::kstrtobool;
 use crate::mm::page::PageType;
 use crate::script::answer::{ScriptResult, misuse};
@@ -111,11 +111,9 @@ pub mod functions {
         let addr = args::addr("the address", &addr)?;
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
-        let mut bytes = [0; 8];
-        for (pfn, offset, range) in super::pieces(&desk, addr)? {
-            desk.machine.read_phys(pfn, offset, &mut bytes[range]);
-        }
-        Ok(i64::from_le_bytes(bytes))
+        super::has_bytes(&desk, addr)?;
+        let bytes = desk.machine.kernel_read(VirtAddr(addr), 8);
+        Ok(i64::from_le_bytes(bytes.try_into().unwrap_or_default()))
     }
 
     /// Writes 8 bytes at an address of the kernel's direct map, little-endian, whoever has the page.
@@ -138,9 +136,8 @@ pub mod functions {
         let bytes = args::addr("the value", &value)?.to_le_bytes();
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
-        for (pfn, offset, range) in super::pieces(&desk, addr)? {
-            desk.machine.write_phys(pfn, offset, &bytes[range]);
-        }
+        super::has_bytes(&desk, addr)?;
+        desk.machine.kernel_write(VirtAddr(addr), &bytes);
         Ok(())
     }
 }
@@ -153,19 +150,15 @@ fn switch(what: &str, word: &str) -> ScriptResult<bool> {
     }
 }
 
-/// The frames that 8 bytes lie in: frame, offset, and which of the bytes.
-fn pieces(desk: &Desk, addr: u64) -> ScriptResult<Vec<(Pfn, usize, std::ops::Range<usize>)>> {
-    let first = (PAGE_SIZE - VirtAddr(addr).offset()).min(8) as usize;
-    let mut pieces = Vec::new();
-    for range in [0..first, first..8].into_iter().filter(|range| !range.is_empty()) {
-        let at = addr.wrapping_add(range.start as u64);
+/// Are the 8 bytes at an address the kernel's, and bytes at all?
+fn has_bytes(desk: &Desk, addr: u64) -> ScriptResult<()> {
+    for at in [addr, addr.wrapping_add(7)] {
         let pfn = direct(desk, at)?;
         if desk.machine.mem_map.page(pfn).page_type() == Some(PageType::Table) {
             return misuse(format!(
                 "{at:#x} lies in a page table, which has no bytes here: vtop shows its entries"
             ));
         }
-        pieces.push((pfn, VirtAddr(at).offset() as usize, range));
     }
-    Ok(pieces)
+    Ok(())
 }

@@ -6,10 +6,12 @@
 //! ```text
 //!   Table ── parts: Line("NODE: 0  ZONE: 1 …")     text of the real tool's layout
 //!        │          Grid(columns × cells)          a table inside it
+//!        │          Strip(label │marks│ after)      a line of a drawing
 //!        └─ records: [ {zone: "DMA32", free: 87271, …}, … ]
 //! ```
 
 use crate::script::args::Address;
+use crate::script::draw::strip::{Strip, Tone};
 use rhai::{Array, Dynamic, Map};
 use std::rc::Rc;
 
@@ -218,6 +220,10 @@ pub enum Part {
     Grid(Grid),
     /// A remark of vmlab that the real tool would not print.
     Note(String),
+    /// A line of a drawing.
+    Strip(Strip),
+    /// What the marks of the strips mean.
+    Legend(Vec<(Tone, &'static str)>),
 }
 
 /// A row as data: names and values in order.
@@ -301,6 +307,37 @@ impl Table {
         }
         Rc::make_mut(&mut self.parts).push(Part::Grid(grid));
         self
+    }
+
+    /// Adds a line of a drawing.
+    pub fn strip(self, strip: Strip) -> Table {
+        self.part(Part::Strip(strip))
+    }
+
+    /// Says what the marks of the strips mean.
+    pub fn legend(self, marks: impl IntoIterator<Item = (Tone, &'static str)>) -> Table {
+        self.part(Part::Legend(marks.into_iter().collect()))
+    }
+
+    /// Adds all parts of another answer; the data stays.
+    pub fn append(mut self, other: &Table) -> Table {
+        Rc::make_mut(&mut self.parts).extend(other.parts.iter().cloned());
+        self
+    }
+
+    /// Adds another answer, its data too.
+    pub fn join(mut self, other: &Table) -> Table {
+        Rc::make_mut(&mut self.records).extend(other.records.iter().cloned());
+        self.append(other)
+    }
+
+    /// Columns before the bars of the strips, so that all begin in one column.
+    pub fn label_width(&self) -> usize {
+        let width = |part: &Part| match part {
+            Part::Strip(strip) => strip.label.chars().count(),
+            _ => 0,
+        };
+        self.parts.iter().map(width).max().unwrap_or(0)
     }
 
     /// Replaces the data: what rows and JSON show.

@@ -14,6 +14,18 @@ pub mod functions {
         Bench::of(&ctx).draw(table).trim_end_matches('\n').into()
     }
 
+    /// The text without Unicode: where a drawing has `█`, this has `#`.
+    #[rhai_fn(get = "ascii", pure)]
+    pub fn ascii(ctx: NativeCallContext, table: &mut Table) -> String {
+        Bench::of(&ctx).ascii(table).trim_end_matches('\n').into()
+    }
+
+    /// The table as an SVG document, for pages and slides.
+    #[rhai_fn(get = "svg", pure)]
+    pub fn svg(ctx: NativeCallContext, table: &mut Table) -> String {
+        Bench::of(&ctx).svg(table)
+    }
+
     /// The rows: an array of maps, with the columns' names in lower case as keys.
     #[rhai_fn(get = "rows", pure)]
     pub fn rows(table: &mut Table) -> Array {

@@ -3,7 +3,7 @@
 //! Kernel: `include/trace/events/*.h`, `mm/vmstat.c`, `kernel/printk/printk.c`.
 
 use crate::mm::Machine;
-use crate::mm::trace::Stamped;
+use crate::mm::trace::{Path, Stamped};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Bench;
 use crate::script::suggest::nearest;
@@ -17,7 +17,8 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range.
+    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
+    /// `explain("report")` why the request failed in the report that the machine was made of.
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
@@ -36,17 +37,34 @@ pub mod functions {
     ///
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
-        Table::prose(&Bench::of(&ctx).borrow().machine.last_alloc().explain())
+        let bench = Bench::of(&ctx);
+        let machine = &bench.borrow().machine;
+        let last = machine.last_alloc();
+        // Until something is asked of an imported machine, the last request is the one in its report.
+        if last.path == Path::Begun && !machine.config.account.is_empty() {
+            return crate::script::imported::account(&machine.config.account);
+        }
+        Table::prose(&last.explain())
     }
 
     #[rhai_fn(name = "explain", return_raw)]
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
             "alloc" | "allocation" | "last" => Ok(explain(ctx)),
+            "report" => {
+                let bench = Bench::of(&ctx);
+                let account = &bench.borrow().machine.config.account;
+                if account.is_empty() {
+                    return misuse(
+                        "explain(\"report\"): this machine was not made of a kernel's report: vmlab import LOG",
+                    );
+                }
+                Ok(crate::script::imported::account(account))
+            }
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\" or \"contig\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\", \"contig\" or \"report\""
             )),
         }
     }
@@ -131,6 +149,7 @@ pub mod functions {
     /// [    0.000000] Dentry cache hash table entries: 2048 (order: 2, 16384 bytes, linear)
     /// [    0.000000] Inode-cache hash table entries: 1024 (order: 1, 8192 bytes, linear)
     /// [    0.000000] Memory: 12288K/15992K available (658K kernel code, 107K rwdata, 418K rodata, 129K init, 797K bss, 3704K reserved, 0K cma-reserved)
+    /// [    0.000000] SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs=1, Nodes=1
     /// [    0.000000] BUG: Bad page state in process script  pfn:00400
     /// [    0.000000] page:ffffea0000010000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x400
     /// [    0.000000] flags: 0x7ffffc0000000(node=0|zone=0|lastcpupid=0x1fffff)

@@ -6,7 +6,6 @@
 pub mod areas;
 pub mod entries;
 mod pte;
-mod strip;
 pub mod structs;
 pub mod swap;
 mod vtop;
@@ -213,34 +212,6 @@ pub mod functions {
     /// Kernel: `struct swap_info_struct`, `include/linux/swap.h`. Gorman: 11.1.
     pub fn swap(ctx: NativeCallContext) -> Table {
         super::swap::swap(&Bench::of(&ctx).borrow().machine)
-    }
-
-    /// Draws a task's address space: a strip of marks for each area.
-    ///
-    /// ```vmlab
-    /// > let p = spawn("app");
-    /// > let a = mmap(p, 0, "32k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
-    /// > touch(p, a + 4096, "12k");
-    /// > draw("vma", p)
-    /// PID: 3        TASK: ffff88800010c8c0  CPU: 0    COMMAND: "app"
-    /// 7fffff6f0000 rw-p      32K  |.###....|
-    /// 7fffff6f8000 r--p      16K  |....| [vvar]
-    /// 7fffff6fc000 r-xp       8K  |..| [vdso]
-    ///                       9088K free
-    /// 7ffffffde000 rw-p     132K  |................................#| [stack]
-    /// # in memory  = shared  s in swap  z frame of zeros  . never touched
-    /// ```
-    ///
-    /// Kernel: `struct vm_area_struct`. Gorman: 4.4.
-    /// Command: `draw vma 3`
-    #[rhai_fn(return_raw)]
-    pub fn draw(ctx: NativeCallContext, what: &str, p: Who) -> ScriptResult<Table> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        if what != "vma" {
-            return misuse(format!("draw knows no {what:?} of a task; draw(\"vma\", p) draws its areas"));
-        }
-        Ok(strip::strip(&desk.machine, &list::who(&desk, "draw", &p)?))
     }
 }
 

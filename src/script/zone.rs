@@ -324,7 +324,7 @@ pub(crate) fn nid(desk: &Desk, nid: i64) -> ScriptResult<Nid> {
     }
 }
 
-fn kind(desk: &Desk, name: &str) -> ScriptResult<ZoneType> {
+pub(crate) fn kind(desk: &Desk, name: &str) -> ScriptResult<ZoneType> {
     let kinds = desk.machine.config.arch.zone_types();
     match kinds.iter().find(|kind| kind.name().eq_ignore_ascii_case(name)) {
         Some(&kind) => Ok(kind),

@@ -274,8 +274,8 @@ mod tests {
             ("man PROT_R", &["PROT_READ"], "PROT_EXEC"),
             ("timing ", &["off", "on"], "vm"),
             ("repeat -3 km", &["kmem"], "vm"),
-            ("draw ", &["vma"], "DMA"),
-            ("draw vma ", &["1", "3"], "vma"),
+            ("draw ", &["buddy", "vma", "zones"], "DMA"),
+            ("draw buddy ", &[], "vma"),
             ("boot x86_64-n", &["x86_64-numa-cpuless"], "tiny"),
             ("on_cpu ", &["0"], "1"),
             ("restore ", &["1"], "2"),
@@ -314,6 +314,10 @@ mod tests {
         }
         let (start, found) = complete(&session, "gfp GFP_KERNEL|__GFP_ZE");
         assert_eq!((start, found[0].text.as_str()), (15, "__GFP_ZERO"));
+        // A picture may be of a task, or of a zone.
+        for fits in ["1", "3", "DMA"] {
+            assert!(texts(&session, "draw vma ").contains(&fits.to_string()), "{fits}");
+        }
         // Options, where nothing else is known to fit.
         assert!(texts(&session, "kmem ").contains(&"-z".to_string()));
         assert!(texts(&session, "free ").contains(&"-m".to_string()));

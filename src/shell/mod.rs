@@ -7,7 +7,7 @@
 //! | [`interpreter`] | typed Rhai: run, keep, show |
 //! | [`crash`] | command lines that expand to script text |
 //! | [`kit`] | the session's own commands: alias, history, save, help … |
-//! | [`render`], [`theme`] | the one place that draws, and its colours |
+//! | [`render`], [`svg`], [`theme`] | the one place that draws, and its colours |
 //! | [`help`] | pages from the catalogue |
 //! | [`reference`] | the same as a chapter of the book |
 //! | [`complete`] | what could be typed next |
@@ -28,6 +28,7 @@ pub mod render;
 #[cfg(unix)]
 pub mod repl;
 pub mod session;
+pub mod svg;
 pub mod theme;
 pub mod transcript;
 pub mod words;

@@ -1,6 +1,7 @@
 //! The one place that draws: tables, values and complaints.
 
 use crate::script::complaint::{Complaint, Kind, Place};
+use crate::script::draw::strip::{Strip, Tone};
 use crate::script::table::{Align, Grid, Part, Style, Table};
 use crate::shell::theme::Theme;
 use comfy_table::{CellAlignment, presets};
@@ -10,6 +11,11 @@ pub fn plain(table: &Table) -> String {
     draw(table, Theme::PLAIN)
 }
 
+/// The same in ASCII, as `.ascii` has it.
+pub fn ascii(table: &Table) -> String {
+    draw(table, Theme::PLAIN.with_ascii(true))
+}
+
 /// A table as the terminal shows it; every line ends with a newline.
 pub fn draw(table: &Table, theme: Theme) -> String {
     let mut text = String::new();
@@ -17,6 +23,8 @@ pub fn draw(table: &Table, theme: Theme) -> String {
         match part {
             Part::Line(line) => text.push_str(line),
             Part::Head(line) => text.push_str(&theme.heading(line)),
+            Part::Strip(strip) => text.push_str(&self::strip(strip, table.label_width(), theme)),
+            Part::Legend(marks) => text.push_str(&theme.faint(&legend(marks, theme))),
             Part::Note(line) => text.push_str(&theme.hint(&format!("note: {line}"))),
             Part::Grid(grid) => {
                 let drawn = if grid.style == Style::Exact { exact(grid, theme) } else { free(grid, theme) };
@@ -27,6 +35,21 @@ pub fn draw(table: &Table, theme: Theme) -> String {
         text.push('\n');
     }
     text
+}
+
+/// `DMA  │██▒···│ 3840 free`.
+fn strip(strip: &Strip, width: usize, theme: Theme) -> String {
+    let edge = if theme.is_ascii() { '|' } else { '│' };
+    let marks = strip.marks(theme.is_ascii());
+    let line = format!("{:<width$} {edge}{marks}{edge} {}", strip.label, strip.after);
+    line.trim_end().into()
+}
+
+/// `█ free  · used`.
+fn legend(marks: &[(Tone, &str)], theme: Theme) -> String {
+    let marks: Vec<String> =
+        marks.iter().map(|(tone, means)| format!("{} {means}", tone.mark(theme.is_ascii()))).collect();
+    marks.join("  ")
 }
 
 /// Columns of given widths; what is too wide pushes the rest to the right, as `printf` does.

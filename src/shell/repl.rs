@@ -7,7 +7,7 @@ use crate::shell::session::{Outcome, Session};
 use crate::shell::theme::Theme;
 use rhai::Token;
 use rustyline::completion::{Completer, Pair};
-use rustyline::config::{Builder, CompletionType};
+use rustyline::config::{Behavior, Builder, CompletionType};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
@@ -132,7 +132,9 @@ pub fn rc_file() -> Option<PathBuf> {
 }
 
 /// Talks with whoever sits at the terminal until they leave; answers the exit status.
-pub fn run(session: Session) -> Result<u8, ReadlineError> {
+///
+/// With `past_stdin` standard input was read for something else: the terminal itself is asked.
+pub fn run(session: Session, past_stdin: bool) -> Result<u8, ReadlineError> {
     let theme = session.manners().theme;
     let session = Rc::new(RefCell::new(session));
     let config = Builder::new()
@@ -142,6 +144,7 @@ pub fn run(session: Session) -> Result<u8, ReadlineError> {
         .history_ignore_space(true)
         .max_history_size(5000)?
         .bracketed_paste(true)
+        .behavior(if past_stdin { Behavior::PreferTerm } else { Behavior::Stdio })
         .build();
     let mut editor: Editor<Typist, FileHistory> = Editor::with_config(config)?;
     editor.set_helper(Some(Typist { session: session.clone(), theme }));

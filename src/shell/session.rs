@@ -12,6 +12,7 @@ use crate::shell::help::Pages;
 use crate::shell::interpreter::Interpreter;
 use crate::shell::kit::Kit;
 use crate::shell::render;
+use crate::shell::svg;
 use crate::shell::theme::Theme;
 use rhai::Dynamic;
 use std::rc::Rc;
@@ -92,7 +93,10 @@ fn thousands(n: u64) -> String {
 impl Session {
     /// A session at this bench.
     pub fn new(bench: Bench, manners: Manners) -> Session {
-        bench.borrow_mut().draw = render::plain;
+        {
+            let mut desk = bench.borrow_mut();
+            (desk.draw, desk.draw_ascii, desk.draw_svg) = (render::plain, render::ascii, svg::svg);
+        }
         let mut interpreter = Interpreter::new(&bench);
         let commands: Rc<[Spelled]> = crash::commands().into();
         let pages = Rc::new(Pages::new(interpreter.entries.clone(), commands.clone()));

@@ -1,4 +1,5 @@
 //! Colours, decided once: by the stream, `NO_COLOR`, `CLICOLOR_FORCE`, `TERM=dumb` and `--color`.
+//! And whether a drawing may use more than ASCII: the locale of a terminal says so.
 
 use anstream::{AutoStream, ColorChoice};
 use owo_colors::OwoColorize;
@@ -7,17 +8,31 @@ use owo_colors::OwoColorize;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Theme {
     colour: bool,
+    ascii: bool,
 }
 
 impl Theme {
     /// No colours: transcripts, pipes, `.text`.
-    pub const PLAIN: Theme = Theme { colour: false };
+    pub const PLAIN: Theme = Theme { colour: false, ascii: false };
     /// Colours.
-    pub const COLOUR: Theme = Theme { colour: true };
+    pub const COLOUR: Theme = Theme { colour: true, ascii: false };
 
     /// What suits this stream.
     pub fn of(stream: &impl anstream::stream::RawStream) -> Theme {
-        Theme { colour: AutoStream::choice(stream) != ColorChoice::Never }
+        let theme =
+            if AutoStream::choice(stream) == ColorChoice::Never { Theme::PLAIN } else { Theme::COLOUR };
+        // What is not a terminal gets the same bytes everywhere.
+        theme.with_ascii(stream.is_terminal() && !locale_has_unicode())
+    }
+
+    /// The theme with drawings in ASCII, or in Unicode.
+    pub fn with_ascii(self, ascii: bool) -> Theme {
+        Theme { ascii, ..self }
+    }
+
+    /// Are drawings made of ASCII?
+    pub fn is_ascii(self) -> bool {
+        self.ascii
     }
 
     /// Are there colours?
@@ -59,4 +74,13 @@ impl Theme {
     pub fn literal(self, text: &str) -> String {
         if self.colour { text.green().to_string() } else { text.into() }
     }
+}
+
+/// Does the locale say that the terminal shows more than ASCII? Where nothing says so, it does.
+fn locale_has_unicode() -> bool {
+    let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    let decides = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(set);
+    let locale = decides.and_then(|name| std::env::var(name).ok()).unwrap_or("UTF-8".into());
+    let locale = locale.to_ascii_uppercase();
+    locale.contains("UTF-8") || locale.contains("UTF8")
 }

@@ -6,6 +6,7 @@
 //!
 //! ````text
 //!   ```vmlab machine=x86_64-numa2 seed=7      another machine, other dice
+//!   ```vmlab machine=book/src/logs/x.log      the machine of a kernel's report
 //!   ```vmlab continue                         goes on where the block before ended
 //!   ```vmlab should_fail                      at least one line must be answered by an error
 //!   <!-- picture split: draw("buddy") -->     what is answered here is the file of a picture ([`pictures`])
@@ -72,7 +73,13 @@ fn session_for(attributes: &str) -> Result<Session, String> {
         Some(seed) => Some(seed.parse().map_err(|_| format!("seed={seed} is no number"))?),
         None => None,
     };
-    Ok(Session::quiet(Bench::sandbox(value("machine").unwrap_or(MACHINE), seed)?))
+    let machine = value("machine").unwrap_or(MACHINE);
+    // A page may bring evidence of its own: the file of a kernel's report.
+    let bench = match machine.contains('/') {
+        true => Bench::sandbox_of(crate::import::load(machine).map_err(|why| why.to_string())?, seed)?,
+        false => Bench::sandbox(machine, seed)?,
+    };
+    Ok(Session::quiet(bench))
 }
 
 /// A picture that a page asks for, drawn from the machine as it stands after the block before.

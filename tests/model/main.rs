@@ -7,4 +7,5 @@ mod failures;
 mod gfp;
 mod machines;
 mod memblock;
+mod slab;
 mod vm;

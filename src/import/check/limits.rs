@@ -61,11 +61,16 @@ fn counts(config: &Config, node: &NodeConfig, zone: &ZoneConfig, file: &str) -> 
     let LruPages { inactive_anon, active_anon, inactive_file, active_file, unevictable, mlock } = zone.lru;
     let lru = [inactive_anon, active_anon, inactive_file, active_file, unevictable, mlock];
     limit(&lru, MAX_PFN, "pages", file, || field("lru"))?;
-    let Some(Shown { boost, min, low, high, protection, pcp_high, pcp_batch }) = &zone.shown else {
+    let Some(Shown { boost, min, low, high, protection, highatomic, numa, pcp_high, pcp_batch }) =
+        &zone.shown
+    else {
         return Ok(());
     };
     limit(protection, MAX_PFN, "pages", file, || field("shown"))?;
-    limit(&[*boost, *min, *low, *high, *pcp_high, *pcp_batch], MAX_PFN, "pages", file, || field("shown"))
+    limit(numa, 1 << 60, "events", file, || field("shown"))?;
+    limit(&[*boost, *min, *low, *high, *highatomic, *pcp_high, *pcp_batch], MAX_PFN, "pages", file, || {
+        field("shown")
+    })
 }
 
 fn costs(costs: &Costs, file: &str) -> Result<(), ImportError> {

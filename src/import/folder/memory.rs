@@ -46,9 +46,7 @@ pub fn free_blocks(config: &mut Config, captures: &Captures, zones: &[ZoneText])
         config.pageblock_order = order;
     }
     if types.as_ref().is_some_and(|t| t.reserve) {
-        config
-            .inferred
-            .push("Pageblocks of type Reserve (kernels up to 4.3) are taken as HighAtomic.".into());
+        config.inferred.push(pagetypeinfo::RESERVE.into());
     }
     if types.is_none() {
         config.inferred.push("pagetypeinfo is missing: all free blocks and pageblocks are Movable.".into());

@@ -54,6 +54,7 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     if let Some(Thp(mode)) = spec.thp {
         config.thp = mode;
     }
+    config.cma = spec.cma.unwrap_or(config.cma || profile::has_cma_pages(&config));
     config.late_freed = spec.late_freed.into_iter().map(|l| late_freed(file, l)).collect::<Result<_, _>>()?;
     config.cmdline = spec.cmdline.unwrap_or_default();
     config.sysctl = spec.sysctl.0;
@@ -94,6 +95,7 @@ fn shipped(
         ("cpus", spec.cpus.is_some()),
         ("nodes", spec.nodes.is_some()),
         ("pageblock_order", spec.pageblock_order.is_some()),
+        ("cma", spec.cma.is_some()),
     ];
     if let Some((field, _)) = said.iter().find(|(_, said)| *said) {
         let problem = format!("the machine {base} has its own `{field}`");
@@ -339,9 +341,9 @@ fn zone(
 }
 
 fn shown(spec: ShownSpec, kinds: usize) -> Shown {
-    let ShownSpec { boost, min, low, high, mut protection, pcp_high, pcp_batch } = spec;
+    let ShownSpec { boost, min, low, high, mut protection, highatomic, numa, pcp_high, pcp_batch } = spec;
     protection.resize(kinds, protection.last().copied().unwrap_or(0));
-    Shown { boost, min, low, high, protection, pcp_high, pcp_batch: pcp_batch.max(1) }
+    Shown { boost, min, low, high, protection, highatomic, numa, pcp_high, pcp_batch: pcp_batch.max(1) }
 }
 
 fn late_freed(file: &str, spec: LateSpec) -> Result<LateFreed, ImportError> {

@@ -7,6 +7,7 @@ use super::values::{
     Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text, Thp,
 };
 use crate::mm::config::{Costs, LruPages, Owners};
+use crate::mm::vmstat::NumaStat;
 use serde::Deserialize;
 
 /// A whole spec.
@@ -21,6 +22,7 @@ pub struct Spec {
     pub nodes: Option<Many<NodeSpec>>,
     pub swap: Option<Many<SwapSpec>>,
     pub pageblock_order: Option<u8>,
+    pub cma: Option<bool>,
     pub thp: Option<Thp>,
     pub cmdline: Option<String>,
     #[serde(default)]
@@ -145,6 +147,10 @@ pub struct ShownSpec {
     pub low: u64,
     pub high: u64,
     pub protection: Vec<u64>,
+    #[serde(default)]
+    pub highatomic: u64,
+    #[serde(default)]
+    pub numa: [u64; NumaStat::COUNT],
     pub pcp_high: u64,
     pub pcp_batch: u64,
 }

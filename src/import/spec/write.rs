@@ -22,6 +22,9 @@ pub fn to_yaml(config: &Config) -> String {
     if config.pageblock_order != defaults.pageblock_order {
         line(&mut out, 0, "pageblock_order", &config.pageblock_order.to_string());
     }
+    if config.cma != defaults.cma {
+        line(&mut out, 0, "cma", &config.cma.to_string());
+    }
     line(&mut out, 0, "thp", config.thp.map_or("absent", |mode| mode.name()));
     if !config.cmdline.is_empty() {
         line(&mut out, 0, "cmdline", &quoted(&config.cmdline));
@@ -154,10 +157,14 @@ fn zone(out: &mut String, zone: &ZoneConfig) {
     if !lru.is_empty() {
         line(out, 6, "lru", &pairs(&lru));
     }
-    if let Some(Shown { boost, min, low, high, protection, pcp_high, pcp_batch }) = &zone.shown {
+    if let Some(Shown { boost, min, low, high, protection, highatomic, numa, pcp_high, pcp_batch }) =
+        &zone.shown
+    {
         let boost = if *boost > 0 { format!("boost: {boost}, ") } else { String::new() };
+        let atomic = if *highatomic > 0 { format!("highatomic: {highatomic}, ") } else { String::new() };
+        let numa = if numa.iter().any(|n| *n > 0) { format!("numa: {numa:?}, ") } else { String::new() };
         let marks = format!(
-            "{{ {boost}min: {min}, low: {low}, high: {high}, protection: {protection:?}, pcp_high: {pcp_high}, pcp_batch: {pcp_batch} }}"
+            "{{ {boost}min: {min}, low: {low}, high: {high}, protection: {protection:?}, {atomic}{numa}pcp_high: {pcp_high}, pcp_batch: {pcp_batch} }}"
         );
         line(out, 6, "shown", &marks);
     }

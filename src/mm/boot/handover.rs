@@ -129,6 +129,8 @@ impl Machine {
         self.free_reserved_areas(&spec);
         self.choose_zero_page();
         self.adopt_anonymous_pages();
+        self.kmem_cache_init();
+        self.settle_descriptors();
         apply(self)?;
         Ok(total)
     }

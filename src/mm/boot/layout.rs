@@ -12,6 +12,7 @@
 //!
 //! Fidelity: imported — counts by order and type, pageblock types, per-CPU counts, owners. Ours — the places.
 
+use super::slabs::SlabShare;
 use crate::mm::addr::{Cpu, Order, Pfn, ZoneId};
 use crate::mm::config::{FreeBlocks, MigrateType, ZoneConfig};
 use crate::mm::machine::Machine;
@@ -110,6 +111,7 @@ impl Pool {
 impl Machine {
     /// Lays out what the spec says about each zone: free blocks, pageblock types, per-CPU pages, owners.
     pub(super) fn lay_out_occupancy(&mut self) {
+        let mut shares = self.deal_slabs();
         for node in 0..self.config.nodes.len() {
             for zone in 0..self.config.nodes[node].zones.len() {
                 let id = self.nodes[node].zones[zone];
@@ -118,8 +120,10 @@ impl Machine {
                     self.lay_out_zone(id, &config);
                 }
             }
-            self.settle_owners(node);
+            self.settle_owners(node, &mut shares);
         }
+        self.give_slabs_to_cpu();
+        self.settle_descriptors();
     }
 
     fn lay_out_zone(&mut self, id: ZoneId, config: &ZoneConfig) {
@@ -384,9 +388,8 @@ impl Machine {
     }
 
     /// Gives the used pages of a node to their owners, and fills the per-CPU lists.
-    fn settle_owners(&mut self, node: usize) {
+    fn settle_owners(&mut self, node: usize, shares: &mut [SlabShare]) {
         let owners = self.config.nodes[node].owners;
-        let mut slab = [owners.slab_reclaimable, owners.slab_unreclaimable];
         let mut tables = owners.page_tables;
         // High zones first: kernel memory comes from the highest zone that is mapped.
         for zone in (0..self.config.nodes[node].zones.len()).rev() {
@@ -400,12 +403,8 @@ impl Machine {
             self.fill_lru(id, &config, &mut used);
             let highmem = self.is_highmem(&self.zones[id.index()]);
             if !highmem {
-                for left in &mut slab {
-                    for pfn in used.take(*left) {
-                        self.hold(pfn).set(PageFlags::SLAB);
-                        *left -= 1;
-                    }
-                }
+                self.lay_out_slabs(node, shares, &mut used);
+                self.lay_out_untold(node, &mut used);
             }
             for pfn in used.take(tables) {
                 self.hold(pfn).set_page_type(Some(PageType::Table));
@@ -416,8 +415,6 @@ impl Machine {
             }
         }
         let stats = [
-            (NodeStat::SlabReclaimable, owners.slab_reclaimable),
-            (NodeStat::SlabUnreclaimable, owners.slab_unreclaimable),
             (NodeStat::PageTablePages, owners.page_tables),
             (NodeStat::KernelStackKb, owners.kernel_stack_kb),
             (NodeStat::FilePages, owners.file),
@@ -501,8 +498,38 @@ pub(super) fn aligned_chunks(start: u32, end: u32) -> impl Iterator<Item = (u32,
 }
 
 /// The managed frames of a zone that are not free, highest first.
-struct UsedPages {
+pub(super) struct UsedPages {
     frames: Vec<(u32, u32)>,
+}
+
+/// Aligned blocks cut from used pages, largest orders first: what did not hold a block will not hold one later.
+pub(super) struct UsedBlocks<'a> {
+    frames: &'a mut Vec<(u32, u32)>,
+    order: Order,
+    /// Ranges from here on have been looked at.
+    at: usize,
+}
+
+impl UsedBlocks<'_> {
+    /// The highest block of this order that is left.
+    pub fn take(&mut self, order: Order) -> Option<Pfn> {
+        if order != self.order {
+            (self.order, self.at) = (order, self.frames.len());
+        }
+        while self.at > 0 {
+            let (start, end) = self.frames[self.at - 1];
+            let block = end.saturating_sub(order.pages()) & !(order.pages() - 1);
+            if block >= start && end >= block + order.pages() {
+                self.frames[self.at - 1].1 = block;
+                if end > block + order.pages() {
+                    self.frames.insert(self.at, (block + order.pages(), end));
+                }
+                return Some(Pfn(block));
+            }
+            self.at -= 1;
+        }
+        None
+    }
 }
 
 impl UsedPages {
@@ -533,10 +560,21 @@ impl UsedPages {
         UsedPages { frames }
     }
 
-    fn take(&mut self, n: u64) -> Vec<Pfn> {
+    /// The pages as blocks.
+    pub(super) fn blocks(&mut self) -> UsedBlocks<'_> {
+        self.frames.retain(|(start, end)| start < end);
+        let at = self.frames.len();
+        UsedBlocks { frames: &mut self.frames, order: Order::ZERO, at }
+    }
+
+    pub(super) fn take(&mut self, n: u64) -> Vec<Pfn> {
         let mut taken = Vec::new();
         while (taken.len() as u64) < n {
             let Some(range) = self.frames.last_mut() else { break };
+            if range.0 == range.1 {
+                self.frames.pop();
+                continue;
+            }
             range.1 -= 1;
             taken.push(Pfn(range.1));
             if range.0 == range.1 {

@@ -182,7 +182,7 @@ pub fn zonelist_lines(config: &Config, estimate: Estimate) -> Vec<String> {
     // Grouping needs a pageblock of each type the kernel was built with.
     let types = match config.arch {
         Arch::Uml => 4,
-        arch => 5 + u64::from(arch.has_cma()),
+        _ => 5 + u64::from(config.cma),
     };
     let grouping = estimate.total >= u64::from(config.pageblock_order.pages()) * types;
     let mut lines = vec![format!(

@@ -159,7 +159,7 @@ impl Machine {
             }
             flags = flags.without(AllocFlags::CPUSET);
         }
-        if self.config.arch.has_cma() && ac.migratetype == MigrateType::Movable {
+        if self.config.cma && ac.migratetype == MigrateType::Movable {
             flags = flags.with(AllocFlags::CMA);
         }
         flags

@@ -190,7 +190,7 @@ impl Machine {
     pub(crate) fn alloc_flags_nofragment(&self, ac: &AllocContext) -> AllocFlags {
         let mut flags =
             if ac.gfp.has(Gfp::KSWAPD_RECLAIM) { AllocFlags::KSWAPD } else { AllocFlags::default() };
-        if self.config.arch.has_cma() && ac.migratetype == MigrateType::Movable {
+        if self.config.cma && ac.migratetype == MigrateType::Movable {
             flags = flags.with(AllocFlags::CMA);
         }
         if self.zonelist(ac).nofragment { flags.with(AllocFlags::NOFRAGMENT) } else { flags }

@@ -32,7 +32,7 @@ pub fn areas(machine: &Machine, list: bool) -> Table {
             });
         }
         for order in Order::all().filter(|_| zone.is_populated()) {
-            for mt in types(machine.config.arch) {
+            for mt in types(&machine.config) {
                 let blocks: Vec<Pfn> = zone.free_blocks(&machine.mem_map, order, mt).collect();
                 found += blocks.len() as u64 * u64::from(order.pages());
                 if list {
@@ -96,7 +96,7 @@ fn columns() -> Vec<Column> {
 fn rows(machine: &Machine, zone: &Zone) -> Vec<Vec<Cell>> {
     let mut rows = Vec::new();
     for order in Order::all() {
-        for mt in types(machine.config.arch) {
+        for mt in types(&machine.config) {
             let blocks = zone.blocks(order, mt);
             rows.push(vec![
                 order.get().into(),
@@ -116,7 +116,7 @@ fn kilobytes(order: Order) -> String {
 
 /// The address of one free list in the zone's structure.
 fn list_address(machine: &Machine, zone: &Zone, order: Order, mt: MigrateType) -> u64 {
-    let types = types(machine.config.arch);
+    let types = types(&machine.config);
     let place = types.iter().position(|&t| t == mt).unwrap_or(0) as u64;
     // Each list head is two pointers; the count of blocks stands after the lists.
     let area = types.len() as u64 * 16 + 8;

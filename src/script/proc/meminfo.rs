@@ -100,7 +100,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
         lines.push(("HardwareCorrupted", kb(0)));
         lines.extend(huge(&stat));
     }
-    if arch.has_cma() {
+    if machine.config.cma {
         lines.extend([
             ("CmaTotal", kb(machine.zones.iter().map(|z| z.cma_pages).sum())),
             ("CmaFree", kb(zone(ZoneStat::FreeCma))),

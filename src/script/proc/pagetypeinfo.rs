@@ -4,7 +4,7 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::{Order, Pfn};
-use crate::mm::config::{Arch, MigrateType};
+use crate::mm::config::{Arch, Config, MigrateType};
 use crate::mm::mmzone::Zone;
 use crate::script::table::{Cell, Table};
 
@@ -12,10 +12,10 @@ use crate::script::table::{Cell, Table};
 const COUNTED: u64 = 100_000;
 
 /// The types this kernel was built with.
-pub fn types(arch: Arch) -> Vec<MigrateType> {
+pub fn types(config: &Config) -> Vec<MigrateType> {
     let built = |mt: &MigrateType| match mt {
-        MigrateType::Cma => arch.has_cma(),
-        MigrateType::Isolate => arch != Arch::Uml,
+        MigrateType::Cma => config.cma,
+        MigrateType::Isolate => config.arch != Arch::Uml,
         _ => true,
     };
     MigrateType::ALL.into_iter().filter(built).collect()
@@ -23,7 +23,7 @@ pub fn types(arch: Arch) -> Vec<MigrateType> {
 
 /// The whole file: one part for each node with memory.
 pub fn table(machine: &Machine) -> Table {
-    let types = types(machine.config.arch);
+    let types = types(&machine.config);
     let mut table = Table::new();
     let mut records = Vec::new();
     for node in machine.nodes.iter().filter(|node| machine.node_has_memory(node)) {

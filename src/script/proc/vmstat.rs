@@ -41,7 +41,7 @@ pub fn counters(machine: &Machine) -> Vec<(String, u64)> {
         if event == VmEvent::Pgfree {
             zone_events(machine, &mut all);
         }
-        if event == VmEvent::UnevictablePgsCulled && arch.has_cma() {
+        if event == VmEvent::UnevictablePgsCulled && machine.config.cma {
             all.extend(["cma_alloc_success", "cma_alloc_fail"].map(|name| (name.to_string(), 0)));
         }
         if is_built(event, arch) {

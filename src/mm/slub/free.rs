@@ -1,0 +1,161 @@
+//! Giving an object back.
+//!
+//! Kernel: `mm/slub.c` (`do_slab_free`, `__slab_free`).
+//! Fidelity: faithful — fast path, which slab moves where, counters. Simplified — what a kernel without debugging would
+//! not see (an object that is free already, an address inside of one) is always noticed, in the words of one that checks.
+
+use super::slabs::{END, TAKEN};
+use super::{Place, SlabNr, Stat};
+use crate::mm::addr::{PAGE_SHIFT, Pfn, VirtAddr};
+use crate::mm::errno::Oops;
+use crate::mm::machine::Machine;
+use crate::mm::page::PageFlags;
+use crate::mm::slab_common::{CacheId, SlabFlags};
+use crate::mm::trace::{Event, SlabEvent};
+
+impl Machine {
+    /// Pushes an object on the CPU's own free list, if its slab is the CPU's; `false` has done nothing.
+    #[inline]
+    pub(crate) fn slub_free_fast(&mut self, addr: VirtAddr) -> bool {
+        self.push_to_cpu(None, addr).is_some()
+    }
+
+    #[inline]
+    fn push_to_cpu(&mut self, only: Option<CacheId>, addr: VirtAddr) -> Option<()> {
+        let caches = &mut self.caches;
+        let from_start = addr.0.wrapping_sub(caches.direct_map);
+        let pfn = Pfn(u32::try_from(from_start >> PAGE_SHIFT).ok()?);
+        let page = self.mem_map.touched_page(pfn)?;
+        let head = if page.is(PageFlags::TAIL) { Pfn(page.private) } else { pfn };
+        let page = if head == pfn { page } else { self.mem_map.touched_page(head)? };
+        if !page.is(PageFlags::SLAB) {
+            return None;
+        }
+        let nr = SlabNr::of_mapping(page.mapping)?;
+        let slab = caches.slub.slabs.get_mut(nr);
+        let id = slab.cache;
+        let c = caches.slub.cpu.get_mut(id.index() as usize * caches.cpus + self.cpu.index())?;
+        if c.slab != nr || only.is_some_and(|only| only != id) || self.trace.hot {
+            return None;
+        }
+        let cache = &mut caches.all[id];
+        let offset = addr.0 - c.base;
+        let index = (offset.wrapping_mul(cache.reciprocal) >> 46) as usize;
+        let link = slab.link_mut(index)?;
+        if *link != TAKEN || index as u64 * u64::from(cache.size) != offset {
+            return None;
+        }
+        *link = c.freelist;
+        c.freelist = index as u16;
+        cache.stat.count(Stat::FreeFastpath);
+        Some(())
+    }
+
+    /// Gives an object back, to the given cache if one is named (`slab_free`, `cache_from_obj`).
+    pub(crate) fn slub_free(&mut self, only: Option<CacheId>, addr: VirtAddr) -> Result<(), Oops> {
+        if self.push_to_cpu(only, addr).is_some() {
+            return Ok(());
+        }
+        self.slub_free_further(only, addr)
+    }
+
+    #[cold]
+    fn slub_free_further(&mut self, only: Option<CacheId>, addr: VirtAddr) -> Result<(), Oops> {
+        let Some(nr) = self.slab_of(addr) else {
+            let call = if only.is_some() { "kmem_cache_free" } else { "kfree" };
+            return Err(self.not_an_object(call, addr));
+        };
+        let id = self.slab(nr).cache;
+        if let Some(asked) = only.filter(|asked| *asked != id) {
+            return Err(self.wrong_cache(asked, nr, addr));
+        }
+        let index = self.checked_index(nr, addr)?;
+        if self.caches.all[id].is_debug() {
+            self.free_debug_processing(nr, index)?;
+        }
+        if self.trace.hot {
+            let kmalloc = self.caches.all[id].flags.has(SlabFlags::KMALLOC);
+            let cache = self.caches.all[id].names.clone();
+            self.emit(Event::Slab(SlabEvent::Free { cache, kmalloc, addr: addr.0 }));
+        }
+        if self.caches.all[id].is_debug() {
+            self.count_stat(id, Stat::FreeSlowpath);
+            self.put_checked(nr, index);
+        } else {
+            self.put_object(id, nr, index);
+        }
+        Ok(())
+    }
+
+    /// The object's place in its slab, if it begins there and is in use.
+    fn checked_index(&mut self, nr: SlabNr, addr: VirtAddr) -> Result<u16, Oops> {
+        let (slab, first) = (self.slab(nr), self.object_address(nr, 0));
+        let size = u64::from(self.caches.all[slab.cache].size);
+        let index = addr.0.checked_sub(first.0).map(|offset| (offset / size, offset % size));
+        match index {
+            Some((index, 0)) if index < u64::from(slab.objects) => match slab.link(index as u32) {
+                TAKEN => Ok(index as u16),
+                _ => Err(self.free_twice(nr, index as u16)),
+            },
+            _ => Err(self.invalid_pointer(nr, addr)),
+        }
+    }
+
+    /// The slab gets its object back, and goes where it belongs now (`__slab_free`).
+    fn put_object(&mut self, id: CacheId, nr: SlabNr, index: u16) {
+        let cpu = self.cpu.index();
+        if self.kmem_cache_cpu(id, cpu).slab == nr {
+            let first = self.kmem_cache_cpu(id, cpu).freelist;
+            self.slab_mut(nr).set_link(index, first);
+            self.kmem_cache_cpu_mut(id, cpu).freelist = index;
+            self.count_stat(id, Stat::FreeFastpath);
+            return;
+        }
+        self.count_stat(id, Stat::FreeSlowpath);
+        let slab = self.slab_mut(nr);
+        let prior = slab.freelist;
+        slab.set_link(index, prior);
+        slab.freelist = index;
+        slab.inuse -= 1;
+        if slab.frozen() {
+            self.count_stat(id, Stat::FreeFrozen);
+            return;
+        }
+        let (empty, was_full, node) = (slab.inuse == 0, prior >= END, usize::from(slab.node));
+        let has_cpu_partial = self.caches.all[id].cpu_partial > 0;
+        if was_full && has_cpu_partial {
+            self.put_cpu_partial(id, nr, true);
+            self.count_stat(id, Stat::CpuPartialFree);
+        } else if empty && self.kmem_cache_node(id, node).partial.len >= self.caches.all[id].min_partial {
+            if !was_full {
+                self.remove_partial(nr);
+                self.count_stat(id, Stat::FreeRemovePartial);
+            }
+            self.discard_slab(nr);
+        } else if was_full {
+            self.add_partial(nr, true);
+            self.count_stat(id, Stat::FreeAddPartial);
+        }
+    }
+
+    /// The same for a slab whose objects are checked: no CPU has it (end of `free_debug_processing`).
+    fn put_checked(&mut self, nr: SlabNr, index: u16) {
+        let slab = self.slab_mut(nr);
+        let (id, node, prior) = (slab.cache, usize::from(slab.node), slab.freelist);
+        slab.set_link(index, prior);
+        slab.freelist = index;
+        slab.inuse -= 1;
+        let (empty, place) = (slab.inuse == 0, slab.place);
+        let enough = self.kmem_cache_node(id, node).partial.len >= self.caches.all[id].min_partial;
+        if empty && enough {
+            if place == Place::Partial {
+                self.remove_partial(nr);
+                self.count_stat(id, Stat::FreeRemovePartial);
+            }
+            self.discard_slab(nr);
+        } else if place == Place::Full {
+            self.add_partial(nr, true);
+            self.count_stat(id, Stat::FreeAddPartial);
+        }
+    }
+}
