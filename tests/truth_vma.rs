@@ -12,21 +12,8 @@ use std::collections::BTreeSet;
 use truth::{recordings, shipped_truth, truth};
 use vma::{Player, difference};
 
-/// Scenarios that agree. The list only grows: it goes when all of them are here.
-const AGREE: &[&str] = &[
-    "02-split-munmap",
-    "04-errors-munmap-mprotect",
-    "05-fixed-noreplace",
-    "06-hint-and-topdown",
-    "07-mprotect-split-merge",
-    "08-prot-access",
-    "09-zero-page-read-then-write",
-    "11-cow-fork",
-    "12-cow-child-exits-first",
-    "33-anon-vma-no-merge",
-    "35-growsdown",
-    "40-max-map-count",
-];
+/// Scenarios that do not agree yet, each with the reason. The list only shrinks.
+const DIFFER: &[(&str, &str)] = &[("49-thp", "huge pages are not mapped yet")];
 
 #[test]
 fn address_spaces_answer_as_recorded() {
@@ -52,10 +39,10 @@ fn address_spaces_answer_as_recorded() {
     println!("address spaces: {} of {} agree", agree.len(), names.len());
     assert!(!names.is_empty(), "no recording was found");
     if truth() == shipped_truth() {
-        let known: BTreeSet<String> = AGREE.iter().map(|name| name.to_string()).collect();
-        let lost: Vec<_> = known.difference(&agree).collect();
-        assert!(lost.is_empty(), "no longer as recorded: {lost:?}");
-        let new: Vec<_> = agree.difference(&known).collect();
-        assert!(new.is_empty(), "as recorded at last; add to AGREE: {new:?}");
+        let known = |name: &String| DIFFER.iter().any(|(differs, _)| differs == name);
+        let all = names.iter().map(|file| file.trim_end_matches(".txt").to_string());
+        let (wrong, right): (Vec<_>, Vec<_>) = all.partition(|name| !agree.contains(name));
+        assert!(wrong.iter().all(known), "not as recorded: {wrong:?}, known are {DIFFER:?}");
+        assert!(!right.iter().any(known), "as recorded at last: take it out of DIFFER");
     }
 }

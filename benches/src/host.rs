@@ -97,6 +97,34 @@ pub fn cow() -> f64 {
     ns
 }
 
+/// Pages of the file of [`mapped_read`].
+pub const FILE_PAGES: usize = 1 << 16;
+
+/// A read of every page of a mapped file of 256 MiB that is in memory; ns a page.
+pub fn mapped_read() -> f64 {
+    let len = FILE_PAGES * PAGE;
+    // SAFETY: the name ends with a zero byte.
+    let fd = unsafe { libc::memfd_create(c"bench".as_ptr(), 0) };
+    let bytes = vec![1u8; 1 << 20];
+    for _ in 0..len >> 20 {
+        // SAFETY: `bytes` has as many as are written.
+        assert_eq!(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) }, 1 << 20, "no room for a file");
+    }
+    // SAFETY: a fresh mapping at a place of the kernel's choice touches nothing that exists.
+    let base = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, fd, 0) };
+    assert_ne!(base, libc::MAP_FAILED, "the host has no room for the comparison");
+    let mapping = Mapping { base: base.cast(), len };
+    let ns = timed(FILE_PAGES, || {
+        for page in 0..FILE_PAGES {
+            // SAFETY: the page lies in the mapping, which can be read.
+            std::hint::black_box(unsafe { mapping.base.add(page * PAGE).read_volatile() });
+        }
+    });
+    // SAFETY: the descriptor is ours.
+    unsafe { libc::close(fd) };
+    ns
+}
+
 fn end_child(child: i32, pipe: i32) {
     assert!(child >= 0, "the host cannot fork");
     // SAFETY: the child of `fork` ends here; the parent closes its pipe and waits for that child alone.

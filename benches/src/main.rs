@@ -10,6 +10,7 @@ mod boot;
 mod buddy;
 mod clock;
 mod fault;
+mod file;
 mod host;
 mod spec;
 mod table;
@@ -36,6 +37,7 @@ const BENCHES: &[(&[&str], Bench)] = &[
     (&["15"], vm::munmaps),
     (&["16"], vm::cows),
     (&["17"], vm::pairs),
+    (&["19"], file::mapped_read),
 ];
 
 fn main() -> ExitCode {

@@ -20,6 +20,7 @@ mod slabs;
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::fs::Fs;
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::memblock::Memblock;
@@ -222,6 +223,9 @@ impl Machine {
             committed_as: 0,
             last_fault: FaultRecord::default(),
             faulting: None,
+            files: Slots::default(),
+            fs: Fs::default(),
+            shm: Default::default(),
             swap: Vec::new(),
             swap_turn: 0,
             io: VecDeque::new(),
@@ -233,6 +237,7 @@ impl Machine {
             stray_writes: false,
             debug_pages: false,
             in_background: false,
+            lazyfree: Vec::new(),
             isolated: Vec::new(),
             ooms: Vec::new(),
             panicked: None,

@@ -2,6 +2,7 @@
 //!
 //! Fidelity: ours. `check()` runs after every line of a debug session, in every test and every lab.
 
+mod files;
 mod vm;
 
 use crate::mm::addr::{Order, Pfn};

@@ -629,6 +629,12 @@ impl Config {
         }
     }
 
+    /// Is the kernel whose rules apply this one or a newer one?
+    pub fn kernel_since(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.kernel.split('.').map(|n| n.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+    }
+
     /// CPUs of all nodes.
     pub fn nr_cpus(&self) -> usize {
         self.nodes.iter().map(|n| n.cpus.len()).sum()

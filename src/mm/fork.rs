@@ -211,17 +211,7 @@ impl Machine {
 
     fn add_area(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, name: VmaName) {
         let (pgoff, pages) = (start >> PAGE_SHIFT, (end - start) >> PAGE_SHIFT);
-        self.insert_vma(Vma {
-            mm,
-            start,
-            end,
-            flags,
-            pgoff,
-            anon_vma: None,
-            chain: Vec::new(),
-            name,
-            swap_ra: SwapRa::default(),
-        });
+        self.insert_vma(Vma { name, ..Vma::new(mm, start..end, flags, pgoff) });
         self.vm_stat_account(mm, flags, pages as i64);
     }
 

@@ -5,6 +5,7 @@
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
 use crate::mm::config::{Config, ThpMode, ZoneType};
+use crate::mm::fs::{File, Fs};
 use crate::mm::gfp::Gfp;
 use crate::mm::memblock::Memblock;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
@@ -16,6 +17,7 @@ use crate::mm::page_poison::PagePoison;
 use crate::mm::pgtable::Tables;
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
+use crate::mm::shm::Shm;
 use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
 use crate::mm::swapfile::{Io, SwapArea};
@@ -277,6 +279,12 @@ pub struct Machine {
     pub mms: Slots<Mm>,
     /// Tasks by pid, dead ones too.
     pub tasks: BTreeMap<Pid, Task>,
+    /// Files, with the pages of each.
+    pub files: Slots<File>,
+    /// What is mounted, and the names of files.
+    pub fs: Fs,
+    /// Segments of System V shared memory.
+    pub shm: Shm,
     /// Swap areas.
     pub swap: Vec<SwapArea>,
     /// Recent translations of each CPU.
@@ -309,6 +317,8 @@ pub struct Machine {
     /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
     pub(crate) alarm: u64,
     pub(crate) in_background: bool,
+    /// Pages that wait on this CPU for the list of what may be dropped (`lru_lazyfree`).
+    pub(crate) lazyfree: Vec<Pfn>,
     /// Room for isolated pages, kept to spare allocations.
     pub(crate) isolated: Vec<Pfn>,
     pub(crate) log: VecDeque<LogLine>,

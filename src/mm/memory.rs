@@ -15,7 +15,9 @@
 
 mod anon;
 mod copy;
+mod file;
 mod gup;
+mod populate;
 mod swapin;
 mod user;
 
@@ -71,6 +73,8 @@ pub struct Touched {
 pub(crate) enum VmFault {
     /// No memory, and the caller was told to give up.
     Oom,
+    /// Beyond the end of the file, or no room for a page of it.
+    SigBus,
 }
 
 impl From<Errno> for VmFault {
@@ -152,7 +156,7 @@ impl Machine {
 
     /// What the processor does: walks the tables, checks the bits, marks the entry accessed and dirty.
     #[inline]
-    fn walk_hardware(&mut self, mm: MmId, addr: VirtAddr, access: Access) -> Option<Pfn> {
+    pub(super) fn walk_hardware(&mut self, mm: MmId, addr: VirtAddr, access: Access) -> Option<Pfn> {
         let leaf = self.leaf(mm, addr)?;
         let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
         let write = access == Access::Write;
@@ -210,7 +214,7 @@ impl Machine {
         let mut dying = true;
         match result {
             Ok(kind) => {
-                let major = matches!(kind, FaultKind::SwapIn { major: true });
+                let major = kind.is_major();
                 if major {
                     self.vmstat.count(VmEvent::Pgmajfault, 1);
                 }
@@ -229,6 +233,7 @@ impl Machine {
                 self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::NoMemory);
                 dying = self.pagefault_out_of_memory(pid);
             }
+            Err(VmFault::SigBus) => return Err(self.sigbus(pid, vma, addr, access)),
         }
         if dying {
             self.do_exit(pid, Exit::Signal(Signal::Kill));
@@ -303,6 +308,9 @@ impl Machine {
         };
         let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
         if pte.is_none() {
+            if self.vmas[vma].file.is_some() {
+                return self.do_fault(mm, vma, leaf, addr, write);
+            }
             return self.do_anonymous_page(mm, vma, leaf, addr, write);
         }
         if !pte.is_present() {
@@ -337,16 +345,25 @@ impl Machine {
                 return Err(Errno::ENOMEM);
             }
         }
+        self.anon_vma_prepare(id);
+        let (flags, old_pgoff) = (self.vmas[id].flags, self.vmas[id].pgoff);
         let grow = (self.vmas[id].start - start) / PAGE_SIZE;
-        let limits = self.tasks[&pid].rlimits;
-        if end - start > limits.stack || (self.mms[mm].total_vm + grow) * PAGE_SIZE > limits.address_space {
+        let fits = end - start <= self.tasks[&pid].rlimits.stack && grow <= old_pgoff;
+        if !fits
+            || !self.may_expand_vm(pid, mm, flags, grow)
+            || self.mlock_future_check(pid, mm, flags, grow * PAGE_SIZE).is_err()
+        {
             return Err(Errno::ENOMEM);
         }
-        self.vm_enough_memory(grow)?;
-        let pgoff = self.vmas[id].pgoff.wrapping_sub(grow);
-        self.adjust_vma(id, start, end, pgoff);
-        self.vm_stat_account(mm, self.vmas[id].flags, grow as i64);
-        self.committed_as += grow;
+        if flags.has(VmFlags::ACCOUNT) {
+            self.vm_enough_memory(grow)?;
+            self.committed_as += grow;
+        }
+        self.adjust_vma(id, start, end, old_pgoff - grow);
+        self.vm_stat_account(mm, flags, grow as i64);
+        if flags.has(VmFlags::LOCKED) {
+            self.mms[mm].locked_vm += grow;
+        }
         Ok(())
     }
 
@@ -407,6 +424,13 @@ impl Machine {
         Stop::Signal(signal)
     }
 
+    /// The task gets SIGBUS: no page of the file is there, or none can be had (`do_sigbus`).
+    #[cold]
+    fn sigbus(&mut self, pid: Pid, vma: VmaId, addr: VirtAddr, access: Access) -> Stop {
+        self.end_fault(pid, vma, addr, access, FaultKind::SigBus);
+        self.fault_signal(pid, Signal::Bus { addr }, |_, _| String::new())
+    }
+
     /// Forgets one page's translation on every CPU (`flush_tlb_page`).
     #[inline]
     pub(crate) fn flush_tlb_page(&mut self, mm: MmId, addr: VirtAddr) {
@@ -427,12 +451,18 @@ impl Machine {
     pub(crate) fn zap_range(&mut self, vma: VmaId, start: u64, end: u64) {
         let mm = self.vmas[vma].mm;
         let pgd = self.mms[mm].pgd;
+        if self.vmas[vma].flags.has(VmFlags::LOCKED) {
+            // A child may keep a page: without this area nothing locks it any more.
+            self.mlock_vma_pages_range(vma, start, end, false);
+        }
+        // Who reads in order does not come back to a page.
+        let used = !self.vmas[vma].flags.has(VmFlags::SEQ_READ);
         let mut at = start;
         let mut flush = false;
         while at < end {
             let next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                flush |= self.zap_table(mm, leaf, at, next);
+                flush |= self.zap_table(mm, leaf, at, next, used);
             } else if at & ((1 << 39) - 1) == 0
                 && next + (1 << 39) <= end
                 && self.tables.get(pgd).below[index(VirtAddr(at), 3)] == crate::mm::pgtable::NO_TABLE
@@ -449,10 +479,10 @@ impl Machine {
     }
 
     /// Takes the pages out of one PTE table (`zap_pte_range`); true when one was mapped.
-    fn zap_table(&mut self, mm: MmId, leaf: TableId, start: u64, end: u64) -> bool {
+    fn zap_table(&mut self, mm: MmId, leaf: TableId, start: u64, end: u64, used: bool) -> bool {
         let first = index(VirtAddr(start), 0);
         let last = first + ((end - start) / PAGE_SIZE) as usize;
-        let (mut anon, mut swap) = (0, 0);
+        let mut gone = [0; 4];
         let entries = self.tables.get(leaf).entries;
         if entries[first..last].iter().all(|entry| *entry == 0) {
             return false;
@@ -461,30 +491,48 @@ impl Machine {
         for pte in entries[first..last].iter().map(|entry| Pte(*entry)).filter(|pte| !pte.is_none()) {
             if pte.is_swap() {
                 self.swap_free(pte.swap_entry());
-                swap += 1;
+                gone[Rss::Swap as usize] += 1;
             } else if !pte.has(Pte::SPECIAL) {
-                self.zap_page(pte.pfn());
-                anon += 1;
+                gone[self.zap_page(pte, used) as usize] += 1;
             }
         }
-        self.add_rss(mm, Rss::Anon, -anon);
-        self.add_rss(mm, Rss::Swap, -swap);
-        anon > 0
+        for kind in [Rss::File, Rss::Anon, Rss::Swap, Rss::Shmem] {
+            self.add_rss(mm, kind, -gone[kind as usize]);
+        }
+        gone.iter().sum::<i64>() > gone[Rss::Swap as usize]
     }
 
-    /// Lets go of a page of which an entry is gone.
+    /// Lets go of a page of which an entry is gone; the kind it was counted as.
     #[inline(always)]
-    fn zap_page(&mut self, pfn: Pfn) {
+    fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
+        let pfn = pte.pfn();
         let page = self.mem_map.page_mut(pfn);
         // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.
         if !page.is_only_anon() {
-            self.page_remove_rmap(pfn);
-            return self.free_page_and_swap_cache(pfn);
+            return self.zap_other_page(pte, used);
         }
         let was = *page;
         page.let_go();
         self.lru_unlink_page(pfn, &was).mod_stat(NodeStat::AnonPages, -1);
         self.free_unreferenced(pfn, Order::ZERO);
+        Rss::Anon
+    }
+
+    fn zap_other_page(&mut self, pte: Pte, used: bool) -> Rss {
+        let pfn = pte.pfn();
+        let kind = self.mm_counter(pfn);
+        if kind != Rss::Anon {
+            // What the entry knew of a file's page, the page must know.
+            if pte.has(Pte::DIRTY) {
+                self.set_page_dirty(pfn);
+            }
+            if used && pte.has(Pte::ACCESSED) {
+                self.mark_page_accessed(pfn);
+            }
+        }
+        self.page_remove_rmap(pfn);
+        self.free_page_and_swap_cache(pfn);
+        kind
     }
 
     /// Lets go of a page that was unmapped; its swap slot goes too when nobody else needs it.

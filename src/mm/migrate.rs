@@ -6,22 +6,25 @@
 //!
 //! Gorman has no such thing (2.4 does not migrate). Kernel: `mm/migrate.c`.
 //! Fidelity: faithful — what moves and what is refused (locked, under writeback, more references than mappings).
-//! Simplified — the entries are never seen in between. Absent — file pages, huge pages.
+//! Simplified — the entries are never seen in between; pages of all file systems move. Absent — huge pages.
 
 use crate::mm::addr::Pfn;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::page_owner::MigrateReason;
 use crate::mm::pgtable::{Pte, index};
-use crate::mm::vmstat::VmEvent;
+use crate::mm::vmstat::{NodeStat, VmEvent, ZoneStat};
+use crate::mm::xarray::Entry;
 
 impl Machine {
-    /// Could the page move at all? An anonymous page on a list, with no user but its entries and the swap cache.
+    /// Could the page move at all? An anonymous page or one of a file, on a list, with no user but its entries and a cache.
     pub(crate) fn is_migratable(&self, pfn: Pfn) -> bool {
         let page = self.mem_map.page(pfn);
         let busy = PageFlags::LOCKED | PageFlags::WRITEBACK | PageFlags::MLOCKED;
-        let cached = u32::from(page.is(PageFlags::SWAPCACHE));
-        page.is(PageFlags::LRU | PageFlags::SWAPBACKED)
+        let file = self.file_of(pfn).is_some();
+        let cached = u32::from(page.is(PageFlags::SWAPCACHE) || file);
+        page.is(PageFlags::LRU)
+            && (file || page.is(PageFlags::SWAPBACKED))
             && !page.is_any(busy)
             && page.mapcount() + cached > 0
             && page.refcount == page.mapcount() + cached
@@ -35,7 +38,7 @@ impl Machine {
             self.vmstat.count(VmEvent::PgmigrateFail, 1);
             return false;
         }
-        let entries = self.rmap_anon(old);
+        let entries = self.rmap(old);
         if entries.len() as u32 != self.mem_map.page(old).mapcount() {
             self.vmstat.count(VmEvent::PgmigrateFail, 1);
             return false;
@@ -61,7 +64,10 @@ impl Machine {
         if let Some(entry) = self.page_swap_entry(new) {
             self.swap_cache_replace(entry, new);
         }
-        self.move_anon_stat(old, new, from.mapcount());
+        if let Some(file) = self.file_of(new) {
+            self.files[file].pages.store(from.index, Entry::page(new));
+        }
+        self.move_stat(old, new);
         let page = self.mem_map.page_mut(old);
         page.reset_flags(PageFlags::NONE);
         page.set_page_type(None);
@@ -75,18 +81,26 @@ impl Machine {
     }
 
     /// Counters of the node follow a page that changes its node.
-    fn move_anon_stat(&mut self, old: Pfn, new: Pfn, mapped: u32) {
-        use crate::mm::vmstat::NodeStat;
-        let node = |m: &Machine, pfn: Pfn| m.zones[m.mem_map.page(pfn).zone().index()].pgdat;
-        let (from, to) = (node(self, old), node(self, new));
+    fn move_stat(&mut self, old: Pfn, new: Pfn) {
+        let page = self.mem_map.page(new);
+        let file = self.file_of(new);
+        let dirty = page.is(PageFlags::DIRTY) && file.is_some_and(|file| self.files[file].can_writeback());
+        let zone = |m: &Machine, pfn: Pfn| m.mem_map.page(pfn).zone().index();
+        let (from, to) = (zone(self, old), zone(self, new));
+        self.zones[from].mod_stat(ZoneStat::ZoneWritePending, -i64::from(dirty));
+        self.zones[to].mod_stat(ZoneStat::ZoneWritePending, i64::from(dirty));
+        let (from, to) = (self.zones[from].pgdat, self.zones[to].pgdat);
         if from == to {
             return;
         }
-        let cached = self.mem_map.page(new).is(PageFlags::SWAPCACHE);
+        let (mapped, swapcached) = (page.mapcount() > 0, page.is(PageFlags::SWAPCACHE));
         let items = [
-            (NodeStat::AnonPages, mapped > 0),
-            (NodeStat::FilePages, cached),
-            (NodeStat::Swapcached, cached),
+            (NodeStat::AnonPages, mapped && file.is_none()),
+            (NodeStat::Mapped, mapped && file.is_some()),
+            (NodeStat::FilePages, swapcached || file.is_some()),
+            (NodeStat::Swapcached, swapcached),
+            (NodeStat::Shmem, file.is_some() && page.is(PageFlags::SWAPBACKED)),
+            (NodeStat::Dirty, dirty),
         ];
         for (item, counted) in items {
             if counted {

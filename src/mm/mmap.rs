@@ -1,15 +1,15 @@
-//! Changing an address space: mmap, munmap, mprotect, brk, and what they may commit.
+//! Changing an address space: mmap, munmap, brk, and what they may commit.
 //!
-//! Gorman 4.4, 4.5. Kernel: `mm/mmap.c`, `mm/mprotect.c`, `mm/util.c`.
+//! Gorman 4.4, 4.5. Kernel: `mm/mmap.c`, `mm/util.c`.
 //! Fidelity: faithful — merge with both neighbours, top-down search with guard gaps, overcommit modes, limits,
-//! accounting. Absent — files, huge pages, mremap, madvise, mlock (they come with the address spaces).
+//! accounting. Absent — hugetlbfs.
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fs::{FileId, MAX_BYTES, MapFile};
 use crate::mm::machine::Machine;
-use crate::mm::pgtable::Pte;
 use crate::mm::task::{MmId, Pid};
-use crate::mm::vma::{SwapRa, VmFlags, Vma, VmaId, VmaName, page_align};
+use crate::mm::vma::{NewArea, VmFlags, Vma, VmaId, page_align};
 use crate::mm::vmstat::ZoneStat;
 
 /// One past the last user address with four levels of page tables.
@@ -24,6 +24,7 @@ pub mod prot {
     pub const READ: u64 = 1;
     pub const WRITE: u64 = 2;
     pub const EXEC: u64 = 4;
+    pub const SEM: u64 = 8;
     pub const GROWSDOWN: u64 = 0x0100_0000;
     pub const GROWSUP: u64 = 0x0200_0000;
 }
@@ -61,9 +62,42 @@ impl Machine {
         prot: u64,
         flags: u64,
     ) -> Result<VirtAddr, Errno> {
+        self.do_mmap(pid, addr, len, prot, flags, None)
+    }
+
+    /// Maps pages of a file (`mmap` with a descriptor); the first address.
+    ///
+    /// # Errors
+    /// As [`Machine::mmap`]; `EACCES` when the descriptor does not allow it, `EOVERFLOW` beyond the last page a file can
+    /// have, `EOPNOTSUPP` for flags that `MAP_SHARED_VALIDATE` does not know.
+    pub fn mmap_file(
+        &mut self,
+        pid: Pid,
+        addr: VirtAddr,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: impl Into<MapFile>,
+    ) -> Result<VirtAddr, Errno> {
+        self.do_mmap(pid, addr, len, prot, flags & !map::ANONYMOUS, Some(file.into()))
+    }
+
+    fn do_mmap(
+        &mut self,
+        pid: Pid,
+        addr: VirtAddr,
+        len: u64,
+        prot: u64,
+        flags: u64,
+        file: Option<MapFile>,
+    ) -> Result<VirtAddr, Errno> {
         let mm = self.mm_of(pid)?;
         if len == 0 {
             return Err(Errno::EINVAL);
+        }
+        if flags & map::HUGETLB != 0 {
+            // There is no pool of persistent huge pages to take them from.
+            return Err(if flags & map::ANONYMOUS != 0 { Errno::ENOMEM } else { Errno::EBADF });
         }
         let mut flags = flags;
         if flags & map::FIXED_NOREPLACE != 0 {
@@ -77,27 +111,61 @@ impl Machine {
             }
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::ENOMEM)?;
+        let last = file.map_or(0, |file| file.pgoff).checked_add(len >> PAGE_SHIFT);
+        if last.is_none_or(|last| file.is_some() && last > MAX_BYTES >> PAGE_SHIFT) {
+            return Err(Errno::EOVERFLOW);
+        }
         if self.mms[mm].vmas.len() as u64 > self.sysctl.max_map_count {
             return Err(Errno::ENOMEM);
         }
-        let start = self.get_unmapped_area(mm, hint, len, flags)?;
+        let start = self.get_unmapped_area(pid, mm, hint, len, flags)?;
         if flags & map::FIXED_NOREPLACE != 0 && self.find_vma_intersection(mm, start, start + len).is_some() {
             return Err(Errno::EEXIST);
         }
-        let vm_flags = self.mmap_flags(mm, prot, flags)?;
-        self.as_task(pid, |m| m.mmap_region(pid, mm, start, len, vm_flags))
+        let vm_flags = self.mmap_flags(mm, prot, flags, file)?;
+        if flags & map::LOCKED != 0 && !self.can_do_mlock(pid) {
+            return Err(Errno::EPERM);
+        }
+        self.mlock_future_check(pid, mm, vm_flags, len)?;
+        let result =
+            self.as_task(pid, |m| m.with_file(file, |m| m.mmap_region(pid, mm, start, len, vm_flags, file)))?;
+        let populate = flags & (map::POPULATE | map::NONBLOCK) == map::POPULATE;
+        if populate || vm_flags.has(VmFlags::LOCKED) {
+            // A page that cannot be had now comes at its first use: that is no error.
+            let _ = self.as_task(pid, |m| m.mm_populate(mm, start, len, true));
+            self.die_if_killed(pid);
+        }
+        Ok(result)
     }
 
-    /// The area's flags from `prot` and `flags`.
-    fn mmap_flags(&self, mm: MmId, prot: u64, flags: u64) -> Result<VmFlags, Errno> {
+    /// The area's flags from `prot`, `flags` and what the descriptor allows.
+    fn mmap_flags(&self, mm: MmId, prot: u64, flags: u64, file: Option<MapFile>) -> Result<VmFlags, Errno> {
         let mut vm = VmFlags(prot & 7).with(VmFlags::MAY_ALL).with(self.mms[mm].def_flags);
-        if flags & map::ANONYMOUS == 0 {
+        if flags & map::ANONYMOUS == 0 && file.is_none() {
             return Err(Errno::EBADF);
         }
-        match flags & map::TYPE {
-            map::SHARED => vm = vm.with(VmFlags::SHARED).with(VmFlags::MAYSHARE),
-            map::PRIVATE => {}
+        let shared = match flags & map::TYPE {
+            map::SHARED => true,
+            map::PRIVATE => false,
+            map::SHARED_VALIDATE if file.is_some() => true,
             _ => return Err(Errno::EINVAL),
+        };
+        if shared {
+            vm = vm.with(VmFlags::SHARED).with(VmFlags::MAYSHARE);
+        }
+        if let Some(file) = file {
+            if shared && prot & prot::WRITE != 0 && !file.mode.write {
+                return Err(Errno::EACCES);
+            }
+            if shared && !file.mode.write {
+                vm = vm.without(VmFlags::MAYWRITE.with(VmFlags::SHARED));
+            }
+            if !file.mode.read {
+                return Err(Errno::EACCES);
+            }
+            if flags & map::GROWSDOWN != 0 {
+                return Err(Errno::EINVAL);
+            }
         }
         if flags & map::GROWSDOWN != 0 {
             vm = vm.with(VmFlags::GROWSDOWN);
@@ -120,6 +188,7 @@ impl Machine {
         start: u64,
         len: u64,
         flags: VmFlags,
+        file: Option<MapFile>,
     ) -> Result<VirtAddr, Errno> {
         let pages = len >> PAGE_SHIFT;
         let end = start + len;
@@ -134,21 +203,24 @@ impl Machine {
             flags = flags.with(VmFlags::ACCOUNT);
             self.committed_as += pages;
         }
-        let pgoff = start >> PAGE_SHIFT;
-        if !self.expand_neighbour(mm, start, end, flags, pgoff) {
-            let name = VmaName::None;
-            let vma = Vma {
-                mm,
-                start,
-                end,
-                flags,
-                pgoff,
-                anon_vma: None,
-                chain: Vec::new(),
-                name,
-                swap_ra: SwapRa::default(),
-            };
-            self.insert_vma(vma);
+        let (file, pgoff) = match file {
+            Some(file) => (Some(file.id), file.pgoff),
+            // Shared memory without a file gets one of the kernel's own.
+            None if flags.has(VmFlags::SHARED) => (Some(self.shmem_zero_setup(len, flags)?), 0),
+            None => (None, start >> PAGE_SHIFT),
+        };
+        if !self.expand_neighbour(mm, start, end, flags, file, pgoff) {
+            let mut vma = Vma::new(mm, start..end, flags, pgoff);
+            if let Some(file) = file {
+                vma.file = Some(file);
+                vma.writenotify = self.files[file].can_writeback();
+            }
+            if let Err(errno) = self.vm_area_alloc(vma) {
+                if flags.has(VmFlags::ACCOUNT) {
+                    self.committed_as -= pages;
+                }
+                return Err(errno);
+            }
         }
         self.mark_soft_dirty(mm, start);
         self.vm_stat_account(mm, flags, pages as i64);
@@ -167,16 +239,31 @@ impl Machine {
     }
 
     /// Lets a neighbour grow over `start..end`: the next one is asked first, as in 6.1 (`mmap_region`, `vma_expand`).
-    fn expand_neighbour(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags, pgoff: u64) -> bool {
+    fn expand_neighbour(
+        &mut self,
+        mm: MmId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+        file: Option<FileId>,
+        pgoff: u64,
+    ) -> bool {
         if flags.any(VmFlags::SPECIAL) {
             return false;
         }
+        // Since 6.12 a new mapping is merged as mremap always did it: when both neighbours fit but not each other, the
+        // previous one grows.
+        if self.config.kernel_since(6, 12) {
+            return self
+                .vma_merge_new(mm, NewArea { range: start..end, flags, file, pgoff, like: None })
+                .is_some();
+        }
         let pages = (end - start) >> PAGE_SHIFT;
         let next = self.mms[mm].vmas.get(&end).copied();
-        let next = next.filter(|n| self.can_merge_before(*n, flags, None, pgoff + pages));
+        let next = next.filter(|n| self.can_merge_before(*n, flags, None, file, pgoff + pages));
         let anon = next.and_then(|n| self.vmas[n].anon_vma);
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
-        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, pgoff));
+        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
         match (prev, next) {
             (Some(prev), next) => {
                 let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
@@ -198,27 +285,35 @@ impl Machine {
     }
 
     /// Finds room for a mapping: the hint, else from the top down (`get_unmapped_area`).
-    pub(crate) fn get_unmapped_area(&self, mm: MmId, hint: u64, len: u64, flags: u64) -> Result<u64, Errno> {
+    ///
+    /// # Errors
+    /// `ENOMEM` without room, `EINVAL` for a misaligned fixed address, `EPERM` below `mmap_min_addr` for all but root.
+    pub(crate) fn get_unmapped_area(
+        &self,
+        pid: Pid,
+        mm: MmId,
+        hint: u64,
+        len: u64,
+        flags: u64,
+    ) -> Result<u64, Errno> {
         if len > TASK_SIZE {
             return Err(Errno::ENOMEM);
         }
-        if flags & map::FIXED != 0 {
-            if hint > TASK_SIZE - len {
-                return Err(Errno::ENOMEM);
-            }
-            if hint & (PAGE_SIZE - 1) != 0 {
-                return Err(Errno::EINVAL);
-            }
-            return if hint < self.sysctl.mmap_min_addr { Err(Errno::EPERM) } else { Ok(hint) };
+        let at = if flags & map::FIXED != 0 {
+            hint
+        } else if hint != 0 && hint <= TASK_SIZE - len && self.is_room(mm, hint & !(PAGE_SIZE - 1), len) {
+            hint & !(PAGE_SIZE - 1)
+        } else {
+            let found = self.unmapped_area_topdown(mm, len).or_else(|| self.unmapped_area(mm, len));
+            found.ok_or(Errno::ENOMEM)?
+        };
+        if at > TASK_SIZE - len {
+            return Err(Errno::ENOMEM);
         }
-        if hint != 0
-            && hint <= TASK_SIZE - len
-            && hint >= self.sysctl.mmap_min_addr
-            && self.is_room(mm, hint, len)
-        {
-            return Ok(hint);
+        if at & (PAGE_SIZE - 1) != 0 {
+            return Err(Errno::EINVAL);
         }
-        self.unmapped_area_topdown(mm, len).or_else(|| self.unmapped_area(mm, len)).ok_or(Errno::ENOMEM)
+        if at < self.sysctl.mmap_min_addr && !self.capable(pid) { Err(Errno::EPERM) } else { Ok(at) }
     }
 
     /// Free, and not too near below a stack?
@@ -230,7 +325,7 @@ impl Machine {
     }
 
     /// Where the free room below an area ends: a stack keeps its guard gap (`vm_start_gap`).
-    fn gap_start(&self, id: VmaId) -> u64 {
+    pub(crate) fn gap_start(&self, id: VmaId) -> u64 {
         let vma = &self.vmas[id];
         if vma.flags.has(VmFlags::GROWSDOWN) { vma.start.saturating_sub(STACK_GUARD_GAP) } else { vma.start }
     }
@@ -249,8 +344,8 @@ impl Machine {
             }
             top = top.min(self.gap_start(id));
         }
-        let least = self.sysctl.mmap_min_addr;
-        (top >= least && top - least >= len).then(|| top - len)
+        // Page 0 is never found, only asked for.
+        (top >= PAGE_SIZE && top - PAGE_SIZE >= len).then(|| top - len)
     }
 
     /// The lowest room above a third of the address space (`unmapped_area`).
@@ -291,14 +386,15 @@ impl Machine {
             if end < self.vmas[first].end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
                 return Err(Errno::ENOMEM);
             }
-            self.cut_vma(first, start);
+            self.cut_vma(first, start)?;
         }
         if let Some(last) = self
             .find_vma(mm, VirtAddr(end - 1))
             .filter(|id| self.vmas[*id].start < end && self.vmas[*id].end > end)
         {
-            self.cut_vma(last, end);
+            self.cut_vma(last, end)?;
         }
+        self.lru_add_drain();
         let areas = self.areas_in(mm, start, end);
         for id in &areas {
             self.zap_range(*id, self.vmas[*id].start, self.vmas[*id].end);
@@ -326,122 +422,6 @@ impl Machine {
         self.remove_vma(id);
     }
 
-    /// Changes what a range allows (`mprotect`).
-    ///
-    /// # Errors
-    /// `EINVAL` for a misaligned address, `ENOMEM` for a hole in the range (what lies before it is changed) or too many
-    /// areas, `ESRCH`.
-    pub fn mprotect(&mut self, pid: Pid, addr: VirtAddr, len: u64, prot: u64) -> Result<(), Errno> {
-        let mm = self.mm_of(pid)?;
-        if !addr.is_aligned() {
-            return Err(Errno::EINVAL);
-        }
-        if len == 0 {
-            return Ok(());
-        }
-        let end = page_align(len).and_then(|len| addr.0.checked_add(len)).ok_or(Errno::ENOMEM)?;
-        if prot & !7 != 0 {
-            return Err(Errno::EINVAL);
-        }
-        let mut at = addr.0;
-        while at < end {
-            let found = self.find_vma(mm, VirtAddr(at)).filter(|id| self.vmas[*id].start <= at);
-            let Some(id) = found else { return Err(Errno::ENOMEM) };
-            let stop = self.vmas[id].end.min(end);
-            let flags = self.vmas[id].flags.without(VmFlags::ACCESS).with(VmFlags(prot));
-            if flags.0 & !(flags.0 >> 4) & 7 != 0 {
-                return Err(Errno::EACCES);
-            }
-            self.mprotect_fixup(id, at, stop, flags)?;
-            at = stop;
-        }
-        Ok(())
-    }
-
-    /// Changes one area's part: accounts, merges or splits, then the entries (`mprotect_fixup`).
-    fn mprotect_fixup(&mut self, id: VmaId, start: u64, end: u64, flags: VmFlags) -> Result<(), Errno> {
-        let old = self.vmas[id].flags;
-        if flags == old {
-            return Ok(());
-        }
-        let mm = self.vmas[id].mm;
-        let pages = (end - start) >> PAGE_SHIFT;
-        let mut flags = flags;
-        // A private mapping that becomes writable is charged from now on.
-        if flags.has(VmFlags::WRITE)
-            && !old.any(VmFlags(
-                VmFlags::ACCOUNT.0 | VmFlags::WRITE.0 | VmFlags::SHARED.0 | VmFlags::NORESERVE.0,
-            ))
-        {
-            self.vm_enough_memory(pages)?;
-            flags = flags.with(VmFlags::ACCOUNT);
-            self.committed_as += pages;
-        }
-        let undo = |m: &mut Machine| {
-            if flags.has(VmFlags::ACCOUNT) && !old.has(VmFlags::ACCOUNT) {
-                m.committed_as -= pages;
-            }
-        };
-        if self.vma_merge(id, start, end, flags).is_none() {
-            let mut id = id;
-            if start > self.vmas[id].start {
-                id = match self.split_vma(id, start) {
-                    Ok(upper) => upper,
-                    Err(e) => {
-                        undo(self);
-                        return Err(e);
-                    }
-                };
-            }
-            if end < self.vmas[id].end
-                && let Err(e) = self.split_vma(id, end)
-            {
-                undo(self);
-                return Err(e);
-            }
-            self.vmas[id].flags = flags;
-        }
-        self.change_protection(mm, start, end, flags);
-        self.vm_stat_account(mm, old, -(pages as i64));
-        self.vm_stat_account(mm, flags, pages as i64);
-        Ok(())
-    }
-
-    /// Rewrites the bits of present entries (`change_protection`).
-    pub(crate) fn change_protection(&mut self, mm: MmId, start: u64, end: u64, flags: VmFlags) {
-        const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
-        let pgd = self.mms[mm].pgd;
-        let prot = flags.page_prot();
-        let mut changed = false;
-        let mut at = start;
-        while at < end {
-            let next = (((at >> 21) + 1) << 21).min(end);
-            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                for addr in (at..next).step_by(PAGE_SIZE as usize) {
-                    let pte =
-                        Pte(self.tables.get(leaf).entries[crate::mm::pgtable::index(VirtAddr(addr), 0)]);
-                    if pte.is_present() {
-                        // An exclusive page that was written may be written again without a fault.
-                        let exclusive = !pte.has(Pte::SPECIAL)
-                            && self.mem_map.page(pte.pfn()).is(crate::mm::page::PageFlags::EXCLUSIVE);
-                        let writable = flags.has(VmFlags::WRITE)
-                            && exclusive
-                            && pte.has(Pte::DIRTY)
-                            && prot & Pte::PRESENT != 0;
-                        let rw = if writable && pte.has(Pte::RW) { Pte::RW } else { 0 };
-                        let new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP | rw);
-                        changed |= new != pte;
-                        self.tables.set(leaf, VirtAddr(addr), new);
-                    }
-                }
-            }
-            at = next;
-        }
-        if changed {
-            self.flush_tlb_mm();
-        }
-    }
-
     /// Moves the end of the heap (`brk`); the new end, or the old one when it cannot move.
     ///
     /// # Errors
@@ -450,7 +430,7 @@ impl Machine {
         let mm = self.mm_of(pid)?;
         let (start, old) = (self.mms[mm].start_brk, self.mms[mm].brk);
         let unchanged = Ok(VirtAddr(old));
-        if addr.0 < start || addr.0 > TASK_SIZE {
+        if addr.0 < start || addr.0 - start > self.tasks[&pid].rlimits.data {
             return unchanged;
         }
         let (Some(new_end), Some(old_end)) = (page_align(addr.0), page_align(old)) else { return unchanged };
@@ -459,19 +439,29 @@ impl Machine {
                 return unchanged;
             }
         } else if new_end > old_end {
-            // A stack above keeps its guard gap; anything else must not be touched.
-            let room = self.find_vma(mm, VirtAddr(old_end)).is_none_or(|n| new_end <= self.gap_start(n));
-            let data = self.tasks[&pid].rlimits.data;
-            if !room || addr.0 - start > data || self.grow_brk(pid, mm, old_end, new_end - old_end).is_err() {
+            // A page stays free behind the heap, and a stack above keeps its guard gap.
+            let next = self.find_vma(mm, VirtAddr(old_end));
+            let room = next.is_none_or(|n| new_end.saturating_add(PAGE_SIZE) <= self.gap_start(n));
+            if !room || self.do_brk_flags(pid, mm, old_end, new_end - old_end).is_err() {
                 return unchanged;
             }
         }
         self.mms[mm].brk = addr.0;
+        if new_end > old_end && self.mms[mm].def_flags.has(VmFlags::LOCKED) {
+            let _ = self.as_task(pid, |m| m.mm_populate(mm, old_end, new_end - old_end, true));
+            self.die_if_killed(pid);
+        }
         Ok(addr)
     }
 
-    fn grow_brk(&mut self, pid: Pid, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
-        let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT).with(self.mms[mm].def_flags);
+    /// Adds to the heap: the area before it grows, if it fits, or a new one begins (`do_brk_flags`).
+    fn do_brk_flags(&mut self, pid: Pid, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
+        let end = self.get_unmapped_area(pid, mm, start, len, map::FIXED)? + len;
+        self.mlock_future_check(pid, mm, self.mms[mm].def_flags, len)?;
+        let flags = VmFlags(prot::READ | prot::WRITE)
+            .with(VmFlags::MAY_ALL)
+            .with(VmFlags::ACCOUNT)
+            .with(self.mms[mm].def_flags);
         let pages = len >> PAGE_SHIFT;
         if !self.may_expand_vm(pid, mm, flags, pages)
             || self.mms[mm].vmas.len() as u64 > self.sysctl.max_map_count
@@ -479,24 +469,23 @@ impl Machine {
             return Err(Errno::ENOMEM);
         }
         self.as_task(pid, |m| m.vm_enough_memory(pages))?;
-        self.committed_as += pages;
-        if !self.expand_neighbour(mm, start, start + len, flags, start >> PAGE_SHIFT) {
-            let (end, pgoff) = (start + len, start >> PAGE_SHIFT);
-            let vma = Vma {
-                mm,
-                start,
-                end,
-                flags,
-                pgoff,
-                anon_vma: None,
-                chain: Vec::new(),
-                name: VmaName::None,
-                swap_ra: SwapRa::default(),
-            };
-            self.insert_vma(vma);
+        let pgoff = start >> PAGE_SHIFT;
+        let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
+        match prev.filter(|p| self.can_merge_after(*p, flags, None, None, pgoff)) {
+            Some(prev) => {
+                let (first, pgoff) = (self.vmas[prev].start, self.vmas[prev].pgoff);
+                self.adjust_vma(prev, first, end, pgoff);
+            }
+            None => {
+                self.vm_area_alloc(Vma::new(mm, start..end, flags, pgoff))?;
+            }
         }
+        self.committed_as += pages;
         self.mark_soft_dirty(mm, start);
         self.vm_stat_account(mm, flags, pages as i64);
+        if flags.has(VmFlags::LOCKED) {
+            self.mms[mm].locked_vm += pages;
+        }
         Ok(())
     }
 

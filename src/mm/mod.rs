@@ -22,8 +22,22 @@
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
 //! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
+//! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
+//! | [`xarray`] | `lib/xarray.c` | 10.2 |
+//! | [`filemap`] | `mm/filemap.c` | 10.2 |
+//! | [`truncate`] | `mm/truncate.c` | 10.3 |
+//! | [`shmem`] | `mm/shmem.c` | 12 |
+//! | [`shm`] | `ipc/shm.c` | 12.6 |
+//! | [`msync`] | `mm/msync.c` | 4.4 |
+//! | [`mincore`] | `mm/mincore.c` | 4.4 |
+//! | [`fadvise`] | `mm/fadvise.c` | 10 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
-//! | [`mmap`] | `mm/mmap.c`, `mm/mprotect.c` | 4 |
+//! | [`mmap`] | `mm/mmap.c` | 4 |
+//! | [`mprotect`] | `mm/mprotect.c` | 4 |
+//! | [`mremap`] | `mm/mremap.c` | 4 |
+//! | [`mlock`] | `mm/mlock.c` | 4 |
+//! | [`madvise`] | `mm/madvise.c` | |
+//! | [`sys`] | `kernel/sys.c` | |
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
 //! | [`tlb`] | `arch/x86/mm/tlb.c` | 3.8 |
 //! | [`memory`] | `mm/memory.c` | 4.6 |
@@ -54,17 +68,26 @@ pub mod compaction;
 pub mod config;
 pub mod debug;
 pub mod errno;
+pub mod fadvise;
+pub mod filemap;
 pub mod fork;
+pub mod fs;
 pub mod gfp;
 pub mod kthread;
 pub mod lru;
 pub mod machine;
+pub mod madvise;
 pub mod memblock;
 pub mod memory;
 pub mod migrate;
+pub mod mincore;
+pub mod mlock;
 pub mod mm_init;
 pub mod mmap;
 pub mod mmzone;
+pub mod mprotect;
+pub mod mremap;
+pub mod msync;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
@@ -75,19 +98,24 @@ pub mod page_writeback;
 pub mod pgtable;
 pub mod printk;
 pub mod rmap;
+pub mod shm;
+pub mod shmem;
 pub mod show_mem;
 pub mod slab_common;
 pub mod slots;
 pub mod slub;
 pub mod swapfile;
+pub mod sys;
 pub mod sysctl;
 pub mod task;
 pub mod tlb;
 pub mod trace;
+pub mod truncate;
 pub mod util;
 pub mod va_layout;
 pub mod vma;
 pub mod vmscan;
 pub mod vmstat;
+pub mod xarray;
 
 pub use machine::Machine;

@@ -266,6 +266,18 @@ impl Tables {
         Some(table)
     }
 
+    /// The table whose entry leads to the PTE table of an address: its PMD, if there is one.
+    pub(crate) fn above_leaf(&self, pgd: TableId, addr: VirtAddr) -> Option<TableId> {
+        let mut table = pgd;
+        for level in (2..LEVELS).rev() {
+            table = self.get(table).below[index(addr, level)];
+            if table == NO_TABLE {
+                return None;
+            }
+        }
+        Some(table)
+    }
+
     /// The entry for an address; nothing when no table covers it.
     #[inline]
     pub fn pte(&self, pgd: TableId, addr: VirtAddr) -> Pte {
@@ -358,7 +370,15 @@ impl Machine {
     /// # Errors
     /// `ENOMEM`; upper tables that were made stay, as in the kernel.
     pub(crate) fn pte_alloc(&mut self, mm: MmId, addr: VirtAddr) -> Result<TableId, Errno> {
-        self.pte_alloc_with(mm, addr, |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
+        self.pte_alloc_with(mm, addr, 1, |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
+    }
+
+    /// The PMD that covers an address; missing tables are allocated (`pmd_alloc`).
+    ///
+    /// # Errors
+    /// `ENOMEM`, as [`Machine::pte_alloc`].
+    pub(crate) fn table_above(&mut self, mm: MmId, addr: VirtAddr) -> Result<TableId, Errno> {
+        self.pte_alloc_with(mm, addr, 2, |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
     }
 
     /// The same, with frames that are in use already; `None` when they run out.
@@ -368,17 +388,18 @@ impl Machine {
         addr: VirtAddr,
         frames: &mut impl Iterator<Item = Pfn>,
     ) -> Option<TableId> {
-        self.pte_alloc_with(mm, addr, |_| frames.next().ok_or(Errno::ENOMEM)).ok()
+        self.pte_alloc_with(mm, addr, 1, |_| frames.next().ok_or(Errno::ENOMEM)).ok()
     }
 
     fn pte_alloc_with(
         &mut self,
         mm: MmId,
         addr: VirtAddr,
+        lowest: u8,
         mut frame: impl FnMut(&mut Machine) -> Result<Pfn, Errno>,
     ) -> Result<TableId, Errno> {
         let mut id = self.mms[mm].pgd;
-        for level in (1..LEVELS).rev() {
+        for level in (lowest..LEVELS).rev() {
             let at = index(addr, level);
             let mut below = self.tables.get(id).below[at];
             if below == NO_TABLE {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   page ── mapping ──► anon_vma ──► areas that may map its pages: the creator's, and its children's after fork
+//!                  or ► file ──────► i_mmap: areas of the file, by the first page they show
 //!        ── index ────► the address in each of them
 //! ```
 //!
@@ -13,7 +14,8 @@ use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, TableId};
 use crate::mm::slots::Id;
-use crate::mm::vma::VmaId;
+use crate::mm::task::Rss;
+use crate::mm::vma::{VmFlags, VmaId};
 use crate::mm::vmstat::NodeStat;
 
 /// Number of an anon_vma.
@@ -69,11 +71,10 @@ impl Machine {
 
     /// `reusable_anon_vma` with `anon_vma_compatible`: the two lie side by side and differ in access bits at most.
     fn reusable_anon_vma(&self, low: VmaId, high: VmaId, with: VmaId) -> Option<AnonVmaId> {
-        use crate::mm::vma::VmFlags;
         let (a, b) = (&self.vmas[low], &self.vmas[high]);
         let ignored = VmFlags::ACCESS.with(VmFlags::SOFTDIRTY);
         let compatible = a.end == b.start
-            && a.name == b.name
+            && (a.name, a.file) == (b.name, b.file)
             && a.flags.without(ignored) == b.flags.without(ignored)
             && b.pgoff == a.pgoff + a.pages();
         let anon = self.vmas[with].anon_vma?;
@@ -143,23 +144,72 @@ impl Machine {
         }
     }
 
-    /// The entries that map an anonymous page: area, address, PTE table (`rmap_walk_anon`).
-    pub fn rmap_anon(&self, pfn: Pfn) -> Vec<(VmaId, VirtAddr, TableId)> {
+    /// The entries that map a page: area, address, PTE table (`rmap_walk`).
+    pub fn rmap(&self, pfn: Pfn) -> Vec<(VmaId, VirtAddr, TableId)> {
         let page = self.mem_map.page(pfn);
-        if page.mapping & MAPPING_ANON == 0 {
+        if page.mapcount() == 0 {
             return Vec::new();
         }
-        let Some(anon) = self.anon_vmas.at((page.mapping & !MAPPING_ANON) - 1) else { return Vec::new() };
-        let mut found = Vec::new();
-        for &id in &self.anon_vmas[anon].vmas {
-            let Some(addr) = self.vmas[id].address_of(page.index) else { continue };
-            let Some(leaf) = self.tables.leaf(self.mms[self.vmas[id].mm].pgd, addr) else { continue };
+        if page.mapping & MAPPING_ANON != 0 {
+            let Some(anon) = self.anon_vmas.at((page.mapping & !MAPPING_ANON) - 1) else { return Vec::new() };
+            return self.anon_vmas[anon]
+                .vmas
+                .iter()
+                .filter_map(|id| self.entry_of(*id, pfn, page.index))
+                .collect();
+        }
+        let Some(file) = self.file_of(pfn) else { return Vec::new() };
+        // Areas that begin behind the page cannot show it.
+        let last = (u64::from(page.index), VmaId::LAST);
+        let areas = self.files[file].i_mmap.range(..=last);
+        areas.filter_map(|(_, id)| self.entry_of(*id, pfn, page.index)).collect()
+    }
+
+    /// Where an area would map a page of this index, if it does.
+    fn entry_of(&self, id: VmaId, pfn: Pfn, index: u32) -> Option<(VmaId, VirtAddr, TableId)> {
+        let vma = &self.vmas[id];
+        let addr = vma.address_of(index)?;
+        let leaf = self.tables.leaf(self.mms[vma.mm].pgd, addr)?;
+        let pte = Pte(self.tables.get(leaf).entries[crate::mm::pgtable::index(addr, 0)]);
+        (pte.is_present() && !pte.has(Pte::SPECIAL) && pte.pfn() == pfn).then_some((id, addr, leaf))
+    }
+
+    /// Which of a task's counters a page of a file is in (`mm_counter_file`).
+    #[inline]
+    pub(crate) fn mm_counter_file(&self, pfn: Pfn) -> Rss {
+        if self.mem_map.page(pfn).is(PageFlags::SWAPBACKED) { Rss::Shmem } else { Rss::File }
+    }
+
+    /// Which of a task's counters a page is in (`mm_counter`).
+    #[inline]
+    pub(crate) fn mm_counter(&self, pfn: Pfn) -> Rss {
+        if self.mem_map.page(pfn).mapping & MAPPING_ANON != 0 { Rss::Anon } else { self.mm_counter_file(pfn) }
+    }
+
+    /// An entry that maps a page of a file was added (`page_add_file_rmap`).
+    #[inline]
+    pub(crate) fn page_add_file_rmap(&mut self, pfn: Pfn) {
+        let page = self.mem_map.page_mut(pfn);
+        page.map();
+        if page.mapcount() == 1 {
+            let pgdat = self.zones[page.zone().index()].pgdat;
+            self.nodes[pgdat].mod_stat(NodeStat::Mapped, 1);
+        }
+    }
+
+    /// Entries of shared areas lose the right to write and the mark of a write, so that the next one is seen
+    /// (`folio_mkclean`); true when one had written.
+    pub(crate) fn page_mkclean(&mut self, pfn: Pfn) -> bool {
+        let mut cleaned = false;
+        for (vma, addr, leaf) in self.rmap(pfn) {
             let pte = Pte(self.tables.get(leaf).entries[crate::mm::pgtable::index(addr, 0)]);
-            if pte.is_present() && pte.pfn() == pfn {
-                found.push((id, addr, leaf));
+            if self.vmas[vma].flags.has(VmFlags::SHARED) && (pte.has(Pte::DIRTY) || pte.has(Pte::RW)) {
+                self.tables.set(leaf, addr, pte.without(Pte::DIRTY | Pte::RW));
+                self.flush_tlb_page(self.vmas[vma].mm, addr);
+                cleaned = true;
             }
         }
-        found
+        cleaned
     }
 
     /// A new anonymous page is mapped for the first time (`page_add_new_anon_rmap`).

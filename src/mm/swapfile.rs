@@ -17,7 +17,8 @@ use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, SwapEntry};
 use crate::mm::task::Rss;
-use crate::mm::vmstat::{NodeStat, VmEvent};
+use crate::mm::vmstat::{NodeStat, VmEvent, ZoneStat};
+use crate::mm::xarray::Mark;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -199,6 +200,7 @@ impl Machine {
                 }
             }
         }
+        self.shmem_unuse(area)?;
         self.wait_for_device();
         for offset in 1..self.swap[usize::from(area)].map.len() {
             let pfn = self.swap[usize::from(area)].cache[offset];
@@ -347,18 +349,30 @@ impl Machine {
             Some(bytes) => area.bytes.insert(entry.offset, bytes),
             None => area.bytes.remove(&entry.offset),
         };
-        self.mem_map.page_mut(pfn).set(PageFlags::WRITEBACK);
-        let pgdat = self.zones[self.mem_map.page(pfn).zone().index()].pgdat;
-        self.nodes[pgdat].mod_stat(NodeStat::Writeback, 1);
         self.vmstat.count(VmEvent::Pswpout, 1);
+        self.submit_device_write(pfn);
+    }
+
+    /// Starts writing a page to a device; it is under writeback until the device is done (`folio_start_writeback`).
+    pub(crate) fn submit_device_write(&mut self, pfn: Pfn) {
+        let page = self.mem_map.page_mut(pfn);
+        page.set(PageFlags::WRITEBACK);
+        let zone = &mut self.zones[page.zone().index()];
+        zone.mod_stat(ZoneStat::ZoneWritePending, 1);
+        self.nodes[zone.pgdat].mod_stat(NodeStat::Writeback, 1);
         self.vmstat.count(VmEvent::Pgpgout, 4);
         self.submit(pfn, true, self.config.costs.disk_write);
     }
 
     /// Starts reading a page; the caller may wait for it.
     pub(crate) fn submit_read(&mut self, pfn: Pfn, _wait: bool) {
-        self.mem_map.page_mut(pfn).set(PageFlags::LOCKED);
         self.vmstat.count(VmEvent::Pswpin, 1);
+        self.submit_device_read(pfn);
+    }
+
+    /// Starts reading a page from a device; it is locked until the device is done.
+    pub(crate) fn submit_device_read(&mut self, pfn: Pfn) {
+        self.mem_map.page_mut(pfn).set(PageFlags::LOCKED);
         self.vmstat.count(VmEvent::Pgpgin, 4);
         self.submit(pfn, false, self.config.costs.disk_read);
     }
@@ -407,9 +421,14 @@ impl Machine {
     }
 
     fn end_page_writeback(&mut self, pfn: Pfn) {
-        let pgdat = self.zones[self.mem_map.page(pfn).zone().index()].pgdat;
-        self.nodes[pgdat].mod_stat(NodeStat::Writeback, -1);
-        self.nodes[pgdat].mod_stat(NodeStat::Written, 1);
+        let zone = &mut self.zones[self.mem_map.page(pfn).zone().index()];
+        zone.mod_stat(ZoneStat::ZoneWritePending, -1);
+        self.nodes[zone.pgdat].mod_stat(NodeStat::Writeback, -1);
+        self.nodes[zone.pgdat].mod_stat(NodeStat::Written, 1);
+        if let Some(file) = self.file_of(pfn) {
+            let index = self.mem_map.page(pfn).index;
+            self.files[file].pages.mark(index, Mark::Writeback, false);
+        }
         let page = self.mem_map.page_mut(pfn);
         let reclaim = page.test_and_clear(PageFlags::RECLAIM);
         page.clear(PageFlags::WRITEBACK);

@@ -35,6 +35,9 @@ impl Machine {
             }
             _ => {
                 let mut allowed = self.vm_commit_limit(self.swap_pages().0);
+                if !self.capable(self.current.pid) {
+                    allowed = allowed.saturating_sub(self.sysctl.admin_reserve_kbytes >> 2);
+                }
                 if self.current.pid != crate::mm::machine::SCRIPT_PID {
                     let mm = self.tasks.get(&self.current.pid).and_then(|t| t.mm);
                     let total = mm.map_or(0, |mm| self.mms[mm].total_vm);

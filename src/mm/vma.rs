@@ -6,12 +6,14 @@
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fs::FileId;
 use crate::mm::machine::Machine;
 use crate::mm::pgtable::Pte;
 use crate::mm::rmap::AnonVmaId;
 use crate::mm::slots::Id;
 use crate::mm::task::MmId;
 use std::fmt;
+use std::ops::Range;
 
 /// Number of an area.
 pub type VmaId = Id<Vma>;
@@ -145,6 +147,10 @@ pub struct Vma {
     pub anon_vma: Option<AnonVmaId>,
     /// Every anon_vma whose pages may be mapped here: its own and its ancestors'.
     pub chain: Vec<AnonVmaId>,
+    /// The file behind it (`vm_file`).
+    pub file: Option<FileId>,
+    /// The first write to a page must be seen, so that entries start without the right to write (`vma_wants_writenotify`).
+    pub writenotify: bool,
     /// A special area's name.
     pub name: VmaName,
     /// Swap readahead: last address, window and hits.
@@ -170,6 +176,28 @@ impl Default for SwapRa {
 }
 
 impl Vma {
+    /// An area that maps nothing yet, of no file.
+    pub fn new(mm: MmId, range: Range<u64>, flags: VmFlags, pgoff: u64) -> Vma {
+        Vma {
+            mm,
+            start: range.start,
+            end: range.end,
+            flags,
+            pgoff,
+            anon_vma: None,
+            chain: Vec::new(),
+            file: None,
+            writenotify: false,
+            name: VmaName::None,
+            swap_ra: SwapRa::default(),
+        }
+    }
+
+    /// Anonymous memory of its own: no file behind it, and not shared.
+    pub fn is_private_anonymous(&self) -> bool {
+        self.is_anonymous() && !self.flags.has(VmFlags::SHARED)
+    }
+
     /// Pages of the area.
     #[inline]
     pub fn pages(&self) -> u64 {
@@ -195,10 +223,35 @@ impl Vma {
         (offset < self.pages()).then(|| VirtAddr(self.start + (offset << PAGE_SHIFT)))
     }
 
-    /// No file behind it.
+    /// No file behind it (`vma_is_anonymous`).
+    #[inline]
     pub fn is_anonymous(&self) -> bool {
-        self.name == VmaName::None
+        self.file.is_none() && self.name == VmaName::None
     }
+
+    /// Bits of a present entry of this area (`vm_page_prot`).
+    #[inline]
+    pub fn page_prot(&self) -> u64 {
+        if self.writenotify {
+            self.flags.without(VmFlags::SHARED).page_prot()
+        } else {
+            self.flags.page_prot()
+        }
+    }
+}
+
+/// A mapping that is about to be made, for neighbours to say whether it could be theirs.
+pub(crate) struct NewArea {
+    /// Where it will be; nothing is there.
+    pub range: Range<u64>,
+    /// Its flags.
+    pub flags: VmFlags,
+    /// The file behind it.
+    pub file: Option<FileId>,
+    /// Its first page in the file; for anonymous memory the first address in pages.
+    pub pgoff: u64,
+    /// The area it continues, or is a copy of: anonymous pages will be found from there.
+    pub like: Option<VmaId>,
 }
 
 impl fmt::Display for Vma {
@@ -252,11 +305,27 @@ impl Machine {
         found
     }
 
+    /// The area that an address lies in (`vma_lookup`).
+    pub fn vma_lookup(&self, mm: MmId, addr: u64) -> Option<VmaId> {
+        self.find_vma(mm, VirtAddr(addr)).filter(|id| self.vmas[*id].start <= addr)
+    }
+
+    /// Allocates an area's structure and adds the area; nothing may be there (`vm_area_alloc`, `vma_link`).
+    ///
+    /// # Errors
+    /// `ENOMEM` without memory for the structure.
+    pub(crate) fn vm_area_alloc(&mut self, vma: Vma) -> Result<VmaId, Errno> {
+        Ok(self.insert_vma(vma))
+    }
+
     /// Adds an area; nothing may be there.
     pub(crate) fn insert_vma(&mut self, vma: Vma) -> VmaId {
-        let (mm, start) = (vma.mm, vma.start);
+        let (mm, start, file, pgoff) = (vma.mm, vma.start, vma.file, vma.pgoff);
         let id = self.vmas.insert(vma);
         self.mms[mm].vmas.insert(start, id);
+        if let Some(file) = file {
+            self.files[file].i_mmap.insert((pgoff, id));
+        }
         id
     }
 
@@ -269,14 +338,23 @@ impl Machine {
             if mm.vma_cache == Some(id) {
                 mm.vma_cache = None;
             }
+            if let Some(file) = vma.file {
+                self.files[file].i_mmap.remove(&(vma.pgoff, id));
+                self.iput(file);
+            }
         }
     }
 
     /// Changes an area's borders (`__vma_adjust`).
     pub(crate) fn adjust_vma(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
-        let (mm, old) = (vma.mm, vma.start);
+        let (mm, old, old_pgoff, file) = (vma.mm, vma.start, vma.pgoff, vma.file);
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
+        if let Some(file) = file.filter(|_| old_pgoff != pgoff) {
+            let i_mmap = &mut self.files[file].i_mmap;
+            i_mmap.remove(&(old_pgoff, id));
+            i_mmap.insert((pgoff, id));
+        }
         if old != start {
             self.mms[mm].vmas.remove(&old);
             self.mms[mm].vmas.insert(start, id);
@@ -291,13 +369,16 @@ impl Machine {
         if self.mms[self.vmas[id].mm].vmas.len() as u64 >= self.sysctl.max_map_count {
             return Err(Errno::ENOMEM);
         }
-        Ok(self.cut_vma(id, at))
+        self.cut_vma(id, at)
     }
 
     /// Cuts an area in two; the lower part keeps the number, the upper one is returned (`__split_vma`).
     ///
     /// The limit is not asked: munmap may exceed it for a moment, because one of the parts goes away again.
-    pub(crate) fn cut_vma(&mut self, id: VmaId, at: u64) -> VmaId {
+    ///
+    /// # Errors
+    /// `ENOMEM` without memory for the structure.
+    pub(crate) fn cut_vma(&mut self, id: VmaId, at: u64) -> Result<VmaId, Errno> {
         let vma = &self.vmas[id];
         debug_assert!(vma.start < at && at < vma.end);
         let mut upper = vma.clone();
@@ -305,27 +386,39 @@ impl Machine {
         upper.pgoff += (at - vma.start) >> PAGE_SHIFT;
         upper.chain = Vec::new();
         upper.anon_vma = None;
-        let (start, pgoff) = (vma.start, vma.pgoff);
+        let (start, end, pgoff) = (vma.start, vma.end, vma.pgoff);
         self.adjust_vma(id, start, at, pgoff);
-        let new = self.insert_vma(upper);
+        let new = match self.vm_area_alloc(upper) {
+            Ok(new) => new,
+            Err(errno) => {
+                self.adjust_vma(id, start, end, pgoff);
+                return Err(errno);
+            }
+        };
         self.anon_vma_clone(new, id);
         self.vmas[new].anon_vma = self.vmas[id].anon_vma;
-        new
+        Ok(new)
     }
 
     /// May pages of the two anon_vmas live in one area? (`is_mergeable_anon_vma`)
     fn mergeable_anon(&self, a: Option<AnonVmaId>, b: Option<AnonVmaId>, vma: Option<VmaId>) -> bool {
         // An area inherited by fork has a longer chain: merging it would tie the child to the parent for good.
-        if (a.is_none() || b.is_none()) && vma.is_none_or(|v| self.vmas[v].chain.len() <= 1) {
+        // Up to 6.14 one that has no pages at all (an empty chain) did not take in one that has, either.
+        let newest = self.config.kernel_since(6, 15);
+        let alone = |v: VmaId| self.vmas[v].chain.len() == 1 || (newest && self.vmas[v].chain.is_empty());
+        if (a.is_none() || b.is_none()) && vma.is_none_or(alone) {
             return true;
         }
         a == b
     }
 
-    fn mergeable(&self, id: VmaId, flags: VmFlags) -> bool {
+    /// Would an area with these flags and this file be one with it? (`is_mergeable_vma`)
+    fn mergeable(&self, id: VmaId, flags: VmFlags, file: Option<FileId>) -> bool {
         let vma = &self.vmas[id];
         vma.flags.without(VmFlags::SOFTDIRTY) == flags.without(VmFlags::SOFTDIRTY)
             && vma.name == VmaName::None
+            && vma.file == file
+            && !file.is_some_and(|file| self.closes_with_area(file))
     }
 
     /// Could a mapping that begins with page `pgoff` be the area's continuation? (`can_vma_merge_after`)
@@ -334,10 +427,11 @@ impl Machine {
         id: VmaId,
         flags: VmFlags,
         anon: Option<AnonVmaId>,
+        file: Option<FileId>,
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags)
+        self.mergeable(id, flags, file)
             && self.mergeable_anon(anon, vma.anon_vma, Some(id))
             && vma.pgoff + vma.pages() == pgoff
     }
@@ -348,10 +442,13 @@ impl Machine {
         id: VmaId,
         flags: VmFlags,
         anon: Option<AnonVmaId>,
+        file: Option<FileId>,
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags) && self.mergeable_anon(anon, vma.anon_vma, Some(id)) && vma.pgoff == pgoff
+        self.mergeable(id, flags, file)
+            && self.mergeable_anon(anon, vma.anon_vma, Some(id))
+            && vma.pgoff == pgoff
     }
 
     /// Joins `start..end`, an existing area's part about to get `flags`, with its neighbours (`vma_merge`).
@@ -363,15 +460,15 @@ impl Machine {
         if flags.any(VmFlags::SPECIAL) {
             return None;
         }
-        let (mm, anon) = (self.vmas[mid].mm, self.vmas[mid].anon_vma);
+        let (mm, anon, file) = (self.vmas[mid].mm, self.vmas[mid].anon_vma, self.vmas[mid].file);
         let pgoff = self.vmas[mid].pgoff + ((start - self.vmas[mid].start) >> PAGE_SHIFT);
         let pages = (end - start) >> PAGE_SHIFT;
         let prev = if self.vmas[mid].start < start { Some(mid) } else { self.find_vma_prev(mm, start) };
         let prev = prev.filter(|p| {
-            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, pgoff)
+            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff)
         });
         let next = self.mms[mm].vmas.get(&end).copied();
-        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, pgoff + pages));
+        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         let whole = self.vmas[mid].start == start && self.vmas[mid].end == end;
         match (prev, next) {
             (Some(prev), Some(next))
@@ -379,7 +476,7 @@ impl Machine {
             {
                 let (p_start, p_off, n_end) =
                     (self.vmas[prev].start, self.vmas[prev].pgoff, self.vmas[next].end);
-                self.inherit_anon(prev, &[next, mid]);
+                self.inherit_anon(prev, &[mid, next]);
                 self.remove_vma(mid);
                 self.remove_vma(next);
                 self.adjust_vma(prev, p_start, n_end, p_off);
@@ -400,6 +497,71 @@ impl Machine {
                 Some(next)
             }
             (None, None) => None,
+        }
+    }
+
+    /// Gives `start..end` of an area other flags: it joins a neighbour, or is cut out (`vma_modify_flags`).
+    ///
+    /// # Errors
+    /// `ENOMEM` when the process has too many areas; a cut that was made stays.
+    pub(crate) fn vma_modify_flags(
+        &mut self,
+        id: VmaId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+    ) -> Result<VmaId, Errno> {
+        if let Some(merged) = self.vma_merge(id, start, end, flags) {
+            return Ok(merged);
+        }
+        let id = if start > self.vmas[id].start { self.split_vma(id, start)? } else { id };
+        if end < self.vmas[id].end {
+            self.split_vma(id, end)?;
+        }
+        self.vmas[id].flags = flags;
+        Ok(id)
+    }
+
+    /// Joins a new mapping, where nothing is, with its neighbours (`vma_merge`, cases 1 to 3).
+    pub(crate) fn vma_merge_new(&mut self, mm: MmId, new: NewArea) -> Option<VmaId> {
+        let NewArea { range: Range { start, end }, flags, file, pgoff, like } = new;
+        if flags.any(VmFlags::SPECIAL) {
+            return None;
+        }
+        let anon = like.and_then(|like| self.vmas[like].anon_vma);
+        let pages = (end - start) >> PAGE_SHIFT;
+        let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
+        let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
+        let next = self.mms[mm].vmas.get(&end).copied();
+        let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
+        match (prev, next) {
+            (Some(prev), next) => {
+                let both = next
+                    .filter(|n| self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[*n].anon_vma, None));
+                let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
+                let p_end = both.map_or(end, |n| self.vmas[n].end);
+                if let Some(next) = both {
+                    self.inherit_anon(prev, &[next]);
+                    self.remove_vma(next);
+                }
+                self.adjust_vma(prev, p_start, p_end, p_off);
+                self.inherit_from(prev, like);
+                Some(prev)
+            }
+            (None, Some(next)) => {
+                let n_end = self.vmas[next].end;
+                self.adjust_vma(next, start, n_end, pgoff);
+                self.inherit_from(next, like);
+                Some(next)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// An area without anonymous pages that takes a copy in is tied to the original's.
+    fn inherit_from(&mut self, id: VmaId, like: Option<VmaId>) {
+        if let Some(like) = like.filter(|l| *l != id && self.vmas.get(*l).is_some()) {
+            self.inherit_anon(id, &[like]);
         }
     }
 

@@ -6,15 +6,17 @@
 //! | [`Size`] | an int, or `"256M"` | `u64` |
 //! | [`GfpMask`] | a `gfp`, a string of names, or the number | a mask |
 //! | [`Who`] | a task handle, or a pid | a pid |
+//! | [`FileArg`] | a file handle, or a path | a file's number |
 //!
 //! The aliases are `Dynamic` to Rust; the functions here convert them, and only they do.
 
 use crate::mm::addr::Order;
+use crate::mm::fs::FileId;
 use crate::mm::gfp::{GFP_ALL, Gfp, OLD_NAMES};
 use crate::mm::task::Pid;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Desk;
-use crate::script::handles::TaskRef;
+use crate::script::handles::{FileRef, TaskRef};
 use rhai::{Dynamic, ImmutableString};
 use std::fmt;
 
@@ -24,6 +26,8 @@ pub type Addr = Dynamic;
 pub type Size = Dynamic;
 /// A task as an argument: a handle or a pid.
 pub type Who = Dynamic;
+/// A file as an argument: a handle or a path.
+pub type FileArg = Dynamic;
 /// A mask of get-free-page flags as an argument: a `gfp`, a string of names, or an int.
 pub type GfpMask = Dynamic;
 
@@ -146,6 +150,20 @@ pub fn who(desk: &Desk, value: &Dynamic) -> ScriptResult<Pid> {
     match Pid::try_from(number).ok().filter(|pid| desk.machine.tasks.contains_key(pid)) {
         Some(pid) => Ok(pid),
         None => misuse(format!("there is no task {number}; ps() lists them")),
+    }
+}
+
+/// The file that an argument means: a handle, or a path.
+pub fn file(desk: &Desk, value: &Dynamic) -> ScriptResult<FileId> {
+    if let Some(file) = value.read_lock::<FileRef>() {
+        return file.id(desk);
+    }
+    let Some(path) = value.read_lock::<ImmutableString>() else {
+        return misuse(format!("a file or its path is needed, not {}", describe(value)));
+    };
+    match desk.machine.lookup_file(&path) {
+        Ok(file) => Ok(file),
+        Err(_) => misuse(format!("there is no file {}; create(path, size) makes one", &**path)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::{Nid, Pfn, ZoneId};
+use crate::mm::fs::{File, FileId};
 use crate::mm::mmzone::{Node, Zone};
 use crate::mm::page::Page;
 use crate::mm::task::{Pid, Task};
@@ -55,6 +56,36 @@ pub struct TaskRef {
 pub struct VmaRef {
     id: VmaId,
     boot: u32,
+}
+
+/// A file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileRef {
+    id: FileId,
+    boot: u32,
+}
+
+impl FileRef {
+    /// A handle of a file.
+    pub fn new(desk: &Desk, id: FileId) -> FileRef {
+        FileRef { id, boot: desk.boots }
+    }
+
+    /// The file's number, if it has not ended.
+    pub fn id(self, desk: &Desk) -> ScriptResult<FileId> {
+        if self.boot != desk.boots {
+            return gone("the file");
+        }
+        match desk.machine.files.get(self.id) {
+            Some(_) => Ok(self.id),
+            None => crate::script::file::gone(),
+        }
+    }
+
+    /// The file.
+    pub fn of(self, desk: &Desk) -> ScriptResult<&File> {
+        Ok(&desk.machine.files[self.id(desk)?])
+    }
 }
 
 impl TaskRef {

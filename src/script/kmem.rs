@@ -210,6 +210,7 @@ pub mod functions {
     /// ffffea0000010000   400000                0        0  1 7ffffc0000000
     ///
     /// page pfn=0x400, zone DMA of node 0: allocated: order 2, 1 reference
+    ///   physical 400000, direct map ffff888000400000, pageblock Unmovable
     /// > whatis(0x7f0000000000)
     /// error: cannot determine page for 7f0000000000: no direct map, page structure or physical memory there
     /// ```

@@ -2,11 +2,13 @@
 //!
 //! Gorman chapter 4. Kernel: `mm/mmap.c`, `mm/mprotect.c`.
 
-use crate::mm::addr::VirtAddr;
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::errno::Errno;
+use crate::mm::fs::MapFile;
 use crate::mm::mmap::{map, prot};
 use crate::mm::task::Pid;
 use crate::script::answer::{OrErrno, ScriptResult, answer};
-use crate::script::args::{self, Addr, Address, Size, Who};
+use crate::script::args::{self, Addr, Address, FileArg, Size, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::constants::Constant;
 use rhai::plugin::*;
@@ -14,15 +16,20 @@ use rhai::plugin::*;
 /// System calls that change an address space.
 #[export_module]
 pub mod functions {
-    /// Maps anonymous memory into a task's address space and answers its first address.
+    /// Maps anonymous memory, or a part of a file, into a task's address space and answers its first address.
     ///
-    /// Returns `ENOMEM`, `EINVAL`, `EEXIST` or `ESRCH` when the kernel refuses. An address of 0 lets the kernel choose.
+    /// Returns `ENOMEM`, `EINVAL`, `EEXIST` or `ESRCH` when the kernel refuses. An address of 0 lets the kernel choose. A
+    /// file comes last, with the byte where the mapping begins.
     ///
     /// ```vmlab
     /// > let p = spawn("app");
+    /// > let f = create("/data", "64k");
+    /// > fadvise(f, 0, 0, POSIX_FADV_WILLNEED);
+    /// > touch(p, mmap(p, 0, "64k", PROT_READ, MAP_PRIVATE, f, 0), "64k", READ)
+    /// #{"major": 0, "minor": 1, "pages": 16}
     /// > let a = mmap(p, 0, "1M", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > p.total_vm
-    /// 295
+    /// 311
     /// > mmap(p, 0, 0, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS)
     /// EINVAL (Invalid argument)
     /// > mmap(p, 0, 1000000000000000000, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS)
@@ -42,6 +49,30 @@ pub mod functions {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
         super::call(&ctx, &p, |desk, pid| {
             answer(desk.machine.mmap(pid, addr, len, prot as u64, flags as u64).map(|a| Address(a.0)))
+        })
+    }
+
+    #[rhai_fn(name = "mmap", return_raw)]
+    pub fn mmap_file(
+        ctx: NativeCallContext,
+        p: Who,
+        addr: Addr,
+        len: Size,
+        prot: i64,
+        flags: i64,
+        file: FileArg,
+        offset: Size,
+    ) -> ScriptResult<OrErrno<Address>> {
+        let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
+        let offset = args::size("offset", &offset)?;
+        let id = args::file(&Bench::of(&ctx).borrow(), &file)?;
+        super::call(&ctx, &p, |desk, pid| {
+            if !offset.is_multiple_of(PAGE_SIZE) {
+                return Dynamic::from(Errno::EINVAL);
+            }
+            let file = MapFile::from((id, offset >> PAGE_SHIFT));
+            let mapped = desk.machine.mmap_file(pid, addr, len, prot as u64, flags as u64, file);
+            answer(mapped.map(|a| Address(a.0)))
         })
     }
 
@@ -127,7 +158,7 @@ pub mod functions {
 }
 
 /// Calls the kernel for a task.
-fn call(
+pub(crate) fn call(
     ctx: &NativeCallContext,
     p: &Dynamic,
     f: impl FnOnce(&mut Desk, Pid) -> Dynamic,

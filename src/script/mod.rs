@@ -23,12 +23,14 @@ pub mod constants;
 pub mod contig;
 pub mod draw;
 pub mod fault;
+pub mod file;
 pub mod gfp;
 pub mod handles;
 pub mod imported;
 pub mod kmem;
 pub mod limits;
 pub mod machine;
+pub mod mapped;
 pub mod memblock;
 pub mod mmap;
 pub mod modules;
@@ -41,6 +43,7 @@ pub mod proc;
 pub mod procps;
 pub mod program;
 pub mod ps;
+pub mod shm;
 pub mod snapshot;
 pub mod snapshots;
 pub mod suggest;
@@ -82,6 +85,9 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
+        Chapter::new("file", exported_module!(file::functions)).with(file::constants()),
+        Chapter::new("mapped", exported_module!(mapped::functions)).with(mapped::constants()),
+        Chapter::new("shm", exported_module!(shm::functions)).with(shm::constants()),
         Chapter::new("swap", exported_module!(swap::functions)),
         Chapter::new("why", exported_module!(why::functions)),
         Chapter::new("trace", exported_module!(trace::functions)),
@@ -129,7 +135,8 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<handles::ZoneRef>("zone")
         .register_type_with_name::<handles::PageRef>("page")
         .register_type_with_name::<handles::TaskRef>("task")
-        .register_type_with_name::<handles::VmaRef>("vma");
+        .register_type_with_name::<handles::VmaRef>("vma")
+        .register_type_with_name::<handles::FileRef>("file");
     for chapter in chapters() {
         engine.register_global_module(chapter.module.into());
     }

@@ -79,6 +79,7 @@ pub enum Takes {
 const ALIASES: &[(&str, Takes, &str)] = &[
     ("TaskPid", Takes::Task, "int"),
     ("Who", Takes::Task, "task"),
+    ("FileArg", Takes::Other, "file"),
     ("NodeNumber", Takes::Node, "int"),
     ("CpuNumber", Takes::Cpu, "int"),
     ("SnapshotNumber", Takes::Snapshot, "int"),

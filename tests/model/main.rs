@@ -4,6 +4,7 @@ mod bad_page;
 mod buddy;
 mod compact;
 mod failures;
+mod files;
 mod gfp;
 mod machines;
 mod memblock;

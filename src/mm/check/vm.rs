@@ -25,6 +25,7 @@ impl Machine {
         for (mm, _) in self.mms.iter() {
             self.check_mm(mm, &mut tally)?;
         }
+        self.check_files(&mut tally.slots)?;
         self.check_mapcounts(&tally)?;
         self.check_slots(&tally)?;
         self.check_lru()

@@ -90,8 +90,14 @@ impl Machine {
         if pte.has(Pte::SPECIAL) {
             return self.wp_page_copy(mm, vma, leaf, addr, pte);
         }
+        if self.vmas[vma].flags.has(VmFlags::SHARED) {
+            return self.wp_page_shared(mm, vma, leaf, addr, pte);
+        }
         let pfn = pte.pfn();
         let page = self.mem_map.page(pfn);
+        if page.mapping & MAPPING_ANON == 0 {
+            return self.wp_page_copy(mm, vma, leaf, addr, pte);
+        }
         if page.is(PageFlags::EXCLUSIVE) || self.is_alone(pfn) {
             // page_move_anon_rmap: from now on only this process's areas need to be searched.
             if let Some(anon) = self.vmas[vma].anon_vma {
@@ -105,6 +111,18 @@ impl Machine {
             return Ok(FaultKind::Reuse { pfn });
         }
         self.wp_page_copy(mm, vma, leaf, addr, pte)
+    }
+
+    /// Maps a page of the task's own in place of what was there, writable if the area is.
+    pub(super) fn map_new_anon(&mut self, mm: MmId, vma: VmaId, leaf: TableId, addr: VirtAddr, new: Pfn) {
+        let anon = self.anon_vma_prepare(vma);
+        let flags = self.add_new_anon_page(new, vma, anon, addr);
+        let mut bits = flags.page_prot() | Pte::DIRTY | Pte::SOFT_DIRTY;
+        if flags.has(VmFlags::WRITE) {
+            bits |= Pte::RW;
+        }
+        self.tables.set(leaf, addr, Pte::new(new, bits));
+        self.flush_tlb_page(mm, addr);
     }
 
     /// Is this entry the page's only user, but for the swap cache?
@@ -129,7 +147,7 @@ impl Machine {
         addr: VirtAddr,
         pte: Pte,
     ) -> Result<FaultKind, VmFault> {
-        let anon = self.anon_vma_prepare(vma);
+        self.anon_vma_prepare(vma);
         let from_zero = pte.has(Pte::SPECIAL);
         let old = pte.pfn();
         // The page must not go while the copy is made: reclaim may run in between.
@@ -146,7 +164,7 @@ impl Machine {
             }
         };
         if !from_zero {
-            let bytes = self.contents.share(old);
+            let bytes = self.page_bytes(old);
             self.contents.put(new, bytes);
             self.charge(self.config.costs.copy_page);
         }
@@ -160,17 +178,18 @@ impl Machine {
             }
             return Ok(FaultKind::Spurious);
         }
-        let flags = self.vmas[vma].flags;
-        let mut bits = flags.page_prot() | Pte::DIRTY | Pte::SOFT_DIRTY;
-        if flags.has(VmFlags::WRITE) {
-            bits |= Pte::RW;
-        }
-        self.add_new_anon_page(new, vma, anon, addr);
-        self.tables.set(leaf, addr, Pte::new(new, bits));
-        self.flush_tlb_page(mm, addr);
+        self.map_new_anon(mm, vma, leaf, addr, new);
         if from_zero {
             self.add_rss(mm, Rss::Anon, 1);
         } else {
+            if self.vmas[vma].flags.has(VmFlags::LOCKED) {
+                self.munlock_page(old, vma);
+            }
+            let kind = self.mm_counter(old);
+            if kind != Rss::Anon {
+                self.add_rss(mm, kind, -1);
+                self.add_rss(mm, Rss::Anon, 1);
+            }
             self.page_remove_rmap(old);
             self.put_lru_page(old);
             self.free_page_and_swap_cache(old);

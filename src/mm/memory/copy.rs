@@ -1,7 +1,8 @@
 //! Copying page tables at fork: pages are shared, and protected against writing on both sides.
 //!
 //! Gorman 4.6.6. Kernel: `mm/memory.c` (`copy_page_range`).
-//! Fidelity: faithful — which areas are copied, exclusive marks, swap entries. Absent — files, huge pages.
+//! Fidelity: faithful — which areas are copied, exclusive marks, swap entries. Clean pages of files are not copied: the child finds
+//! them when it needs them. Absent — huge pages.
 
 use super::VmFault;
 use crate::mm::addr::{PAGE_SIZE, VirtAddr};
@@ -31,7 +32,7 @@ impl Machine {
                 let range =
                     index(VirtAddr(at), 0)..index(VirtAddr(at), 0) + ((next - at) / PAGE_SIZE) as usize;
                 debug_assert!(range.end <= PTRS_PER_TABLE);
-                let (mut anon, mut swap) = (0, 0);
+                let mut copied = [0; 4];
                 for i in range {
                     let mut pte = Pte(self.tables.get(from).entries[i]);
                     if pte.is_none() {
@@ -43,26 +44,27 @@ impl Machine {
                             pte = Pte::swap(pte.swap_entry(), false);
                             self.tables.get_mut(from).entries[i] = pte.0;
                         }
-                        swap += 1;
+                        copied[Rss::Swap as usize] += 1;
                     } else {
                         if cow && pte.has(Pte::RW) {
                             pte = pte.without(Pte::RW);
                             self.tables.get_mut(from).entries[i] = pte.0;
                         }
                         if !pte.has(Pte::SPECIAL) {
+                            copied[self.mm_counter(pte.pfn()) as usize] += 1;
                             let page = self.mem_map.page_mut(pte.pfn());
                             page.clear(PageFlags::EXCLUSIVE);
                             page.refcount += 1;
                             page.map();
-                            anon += 1;
                         }
                         // The child has not used it yet.
                         pte = pte.without(Pte::ACCESSED);
                     }
                     self.tables.get_mut(leaf).entries[i] = pte.0;
                 }
-                self.add_rss(to, Rss::Anon, anon);
-                self.add_rss(to, Rss::Swap, swap);
+                for kind in [Rss::File, Rss::Anon, Rss::Swap, Rss::Shmem] {
+                    self.add_rss(to, kind, copied[kind as usize]);
+                }
             }
             at = next;
         }

@@ -59,6 +59,9 @@ impl Machine {
         }
         self.page_add_anon_rmap(pfn, vma, addr, alone);
         self.tables.set(leaf, addr, Pte::new(pfn, bits));
+        if flags.has(VmFlags::LOCKED) {
+            self.mlock_page(pfn);
+        }
         // The reference taken above is the entry's own from now on.
         if write && !alone {
             self.do_wp_page(mm, vma, leaf, addr, Pte::new(pfn, bits))?;

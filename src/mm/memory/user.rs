@@ -38,7 +38,7 @@ impl Machine {
             let (at, len) = piece(addr, done, bytes.len());
             let pfn = self.user_page(pid, at, Access::Read)?;
             let from = at.offset() as usize;
-            match self.contents.get(pfn) {
+            match self.page_bytes(pfn) {
                 Some(page) => bytes[done..done + len].copy_from_slice(&page[from..from + len]),
                 None => bytes[done..done + len].fill(0),
             }
@@ -57,7 +57,7 @@ impl Machine {
             let (at, len) = piece(addr, done, bytes.len());
             let pfn = self.user_page(pid, at, Access::Write)?;
             let from = at.offset() as usize;
-            self.contents.get_mut(pfn)[from..from + len].copy_from_slice(&bytes[done..done + len]);
+            self.page_bytes_mut(pfn)[from..from + len].copy_from_slice(&bytes[done..done + len]);
             done += len;
         }
         Ok(())

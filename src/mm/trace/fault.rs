@@ -39,6 +39,38 @@ pub enum FaultKind {
         /// It was read from the device.
         major: bool,
     },
+    /// A page of a file was mapped, and others around it that were in memory.
+    MapFile {
+        /// The page.
+        pfn: Pfn,
+        /// Pages mapped in all.
+        around: u8,
+        /// It was read from the disk.
+        major: bool,
+    },
+    /// A private write to a page of a file: the writer got a page of its own.
+    CopyFile {
+        /// The file's page.
+        old: Pfn,
+        /// The writer's page.
+        new: Pfn,
+        /// The file's page was read from the disk.
+        major: bool,
+    },
+    /// A shared write to a page of a file that was not mapped.
+    SharedFile {
+        /// The page.
+        pfn: Pfn,
+        /// It was read from the disk.
+        major: bool,
+    },
+    /// The first write to a shared page since it was clean.
+    Mkwrite {
+        /// The page.
+        pfn: Pfn,
+    },
+    /// The task was told SIGBUS.
+    SigBus,
     /// The entry was right already.
     Spurious,
     /// The task was told SIGSEGV.
@@ -48,6 +80,20 @@ pub enum FaultKind {
     },
     /// No page could be had.
     NoMemory,
+}
+
+impl FaultKind {
+    /// True when the page had to be read from a device.
+    #[inline]
+    pub fn is_major(self) -> bool {
+        matches!(
+            self,
+            FaultKind::SwapIn { major: true }
+                | FaultKind::MapFile { major: true, .. }
+                | FaultKind::CopyFile { major: true, .. }
+                | FaultKind::SharedFile { major: true, .. }
+        )
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -63,6 +109,20 @@ impl fmt::Display for FaultKind {
             FaultKind::Copy { old, new, .. } => write!(f, "minor: copy on write, pfn {old} -> pfn {new}"),
             FaultKind::SwapIn { major: true } => write!(f, "major: read from swap"),
             FaultKind::SwapIn { major: false } => write!(f, "minor: found in the swap cache"),
+            FaultKind::MapFile { pfn, major: true, .. } => write!(f, "major: file page read into pfn {pfn}"),
+            FaultKind::MapFile { pfn, around: 1, .. } => write!(f, "minor: file page pfn {pfn}"),
+            FaultKind::MapFile { pfn, around, .. } => {
+                write!(f, "minor: file page pfn {pfn}, {around} pages mapped around it")
+            }
+            FaultKind::CopyFile { old, new, major } => {
+                let class = if *major { "major" } else { "minor" };
+                write!(f, "{class}: private copy of a file page, pfn {old} -> pfn {new}")
+            }
+            FaultKind::SharedFile { pfn, major } => {
+                write!(f, "{}: shared file page pfn {pfn}", if *major { "major" } else { "minor" })
+            }
+            FaultKind::Mkwrite { pfn } => write!(f, "minor: first write to shared page pfn {pfn}"),
+            FaultKind::SigBus => write!(f, "SIGBUS, nothing of the file is there"),
             FaultKind::Spurious => write!(f, "minor: nothing to do"),
             FaultKind::Segv { accerr: false } => write!(f, "SIGSEGV, no area"),
             FaultKind::Segv { accerr: true } => write!(f, "SIGSEGV, access forbidden"),
@@ -151,6 +211,24 @@ impl FaultRecord {
             }
             FaultKind::SwapIn { major: false } => {
                 "  The entry named a swap slot, and readahead had already brought the page into the swap cache.\n"
+            }
+            FaultKind::MapFile { major: true, .. } => {
+                "  The entry was empty and the page was not in the page cache: it was read, and mapped.\n"
+            }
+            FaultKind::MapFile { .. } => {
+                "  The entry was empty and the access a read: pages of the file that are in memory, up to 16 around the address, were mapped at once.\n"
+            }
+            FaultKind::CopyFile { .. } => {
+                "  The area is private: the writer got a page of its own with the bytes of the file's, which stays as it is.\n"
+            }
+            FaultKind::SharedFile { .. } => {
+                "  The area is shared: the entry shows the file's own page, which is dirty from now on.\n"
+            }
+            FaultKind::Mkwrite { .. } => {
+                "  The entry was write-protected so that the file system hears of the first write: the page is dirty from now on.\n"
+            }
+            FaultKind::SigBus => {
+                "  The page lies beyond the end of the file behind the area, or the file system has no room for it.\n"
             }
             _ => "",
         };

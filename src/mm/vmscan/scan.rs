@@ -30,6 +30,8 @@ pub(crate) struct ScanControl {
     pub skipped_deactivate: bool,
     /// Neighbours of a victim go with it.
     pub lumpy: bool,
+    /// Pages go, used or not.
+    pub ignore_references: bool,
     may_deactivate: [bool; 2],
     cache_trim_mode: bool,
     file_is_tiny: bool,
@@ -51,6 +53,7 @@ impl ScanControl {
             force_deactivate: false,
             skipped_deactivate: false,
             lumpy: false,
+            ignore_references: false,
             may_deactivate: [true; 2],
             cache_trim_mode: false,
             file_is_tiny: false,
@@ -60,6 +63,11 @@ impl ScanControl {
     /// Reclaim may start IO.
     pub fn may_io(&self) -> bool {
         self.gfp.has(Gfp::IO)
+    }
+
+    /// Reclaim may call into file systems (`may_enter_fs`).
+    pub fn may_enter_fs(&self) -> bool {
+        self.gfp.has(Gfp::FS)
     }
 }
 

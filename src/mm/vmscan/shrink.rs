@@ -2,21 +2,25 @@
 //!
 //! Kernel: `mm/vmscan.c` (`shrink_inactive_list`, `shrink_folio_list`, `shrink_active_list`, `pageout`).
 //! Fidelity: faithful — isolation, references of all mappings, swap slot, unmap, write, free; what is kept goes back.
-//! Absent — throttling on dirty file pages, large folios.
+//! Simplified — whoever reclaims writes dirty pages of files; without a flusher nobody else would. Absent — throttling on
+//! dirty file pages, large folios.
 
 use super::SWAP_CLUSTER_MAX;
 use super::lumpy::Lump;
 use super::scan::ScanControl;
-use crate::mm::addr::Pfn;
+use crate::mm::addr::{Order, Pfn};
+use crate::mm::config::ZoneType;
+use crate::mm::fs::FileId;
+use crate::mm::gfp::Gfp;
 use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{Pte, index};
-use crate::mm::rmap::MAPPING_ANON;
+use crate::mm::pgtable::{Pte, SwapEntry, index};
 use crate::mm::task::Rss;
 use crate::mm::trace::Event;
 use crate::mm::vma::VmFlags;
 use crate::mm::vmstat::{NodeStat, VmEvent, ZoneEvent};
+use crate::mm::xarray::Entry;
 
 /// What becomes of a page that was looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,6 +146,28 @@ impl Machine {
         freed
     }
 
+    /// Reclaims these pages, used or not, whatever the state of memory (`reclaim_pages`); how many went.
+    pub(crate) fn reclaim_pages(&mut self, pages: &[Pfn]) -> u64 {
+        let mut sc = ScanControl::new(Gfp::KERNEL, Order::ZERO, ZoneType::Device, pages.len() as u64);
+        sc.ignore_references = true;
+        let mut freed = 0;
+        for &pfn in pages {
+            let page = self.mem_map.page(pfn);
+            if !page.is(PageFlags::LRU) || page.is(PageFlags::UNEVICTABLE) {
+                continue;
+            }
+            self.lru_unlink(pfn);
+            let page = self.mem_map.page_mut(pfn);
+            page.clear(PageFlags::LRU | PageFlags::ACTIVE);
+            page.refcount += 1;
+            match self.shrink_page(pfn, &sc) {
+                Fate::Freed => freed += 1,
+                fate => self.keep_page(pfn, fate),
+            }
+        }
+        freed
+    }
+
     /// A page that was looked at and stays goes back to a list, the active one if it is in use.
     #[inline]
     fn keep_page(&mut self, pfn: Pfn, fate: Fate) {
@@ -196,13 +222,15 @@ impl Machine {
             self.mem_map.page_mut(pfn).set(PageFlags::RECLAIM);
             return Fate::Activate;
         }
-        let anon = page.is(PageFlags::SWAPBACKED);
-        match self.check_references(pfn) {
+        let file = self.file_of(pfn);
+        let anon = page.is(PageFlags::SWAPBACKED) && file.is_none();
+        let references = self.check_references(pfn);
+        match references {
             // A lump takes pages as they come.
-            _ if sc.lumpy => {}
+            _ if sc.lumpy || sc.ignore_references => {}
             References::Activate => return Fate::Activate,
             References::Keep => return Fate::Keep,
-            References::Reclaim => {}
+            References::Reclaim | References::ReclaimClean => {}
         }
         if anon && !page.is(PageFlags::SWAPCACHE) {
             if !sc.may_io() {
@@ -220,24 +248,35 @@ impl Machine {
         }
         let page = self.mem_map.page(pfn);
         if page.is(PageFlags::DIRTY) {
-            if !sc.may_writepage || !sc.may_io() || !page.is(PageFlags::SWAPCACHE) {
+            let may_enter = if page.is(PageFlags::SWAPCACHE) { sc.may_io() } else { sc.may_enter_fs() };
+            if !sc.may_writepage || !may_enter || references == References::ReclaimClean {
                 return Fate::Keep;
             }
-            return self.pageout(pfn);
+            return self.pageout(pfn, file);
         }
         self.remove_mapping(pfn)
     }
 
-    /// Starts writing a page (`pageout`).
-    fn pageout(&mut self, pfn: Pfn) -> Fate {
+    /// Starts writing a page to swap or, one of a file, to its disk (`pageout`).
+    fn pageout(&mut self, pfn: Pfn, file: Option<FileId>) -> Fate {
         // The isolation's reference, the cache's, and no other.
         if self.mem_map.page(pfn).refcount != 2 {
             return Fate::Keep;
         }
-        let page = self.mem_map.page_mut(pfn);
-        page.clear(PageFlags::DIRTY);
-        page.set(PageFlags::RECLAIM);
-        self.swap_writepage(pfn);
+        match file {
+            Some(file) if self.files[file].can_writeback() => {
+                self.mem_map.page_mut(pfn).set(PageFlags::RECLAIM);
+                self.write_page(file, pfn);
+            }
+            Some(_) if !self.shmem_writepage(pfn) => return Fate::Activate,
+            Some(_) | None if !self.mem_map.page(pfn).is(PageFlags::SWAPCACHE) => return Fate::Keep,
+            Some(_) | None => {
+                let page = self.mem_map.page_mut(pfn);
+                page.clear(PageFlags::DIRTY);
+                page.set(PageFlags::RECLAIM);
+                self.swap_writepage(pfn);
+            }
+        }
         let pgdat = self.zones[self.mem_map.page(pfn).zone().index()].pgdat;
         self.nodes[pgdat].mod_stat(NodeStat::VmscanWrite, 1);
         Fate::Written
@@ -252,6 +291,13 @@ impl Machine {
             }
             self.workingset_eviction(pfn);
             self.delete_from_swap_cache(pfn);
+            self.mem_map.page_mut(pfn).refcount -= 1;
+        } else if let Some(file) = self.file_of(pfn) {
+            if page.refcount != 2 {
+                return Fate::Keep;
+            }
+            self.delete_from_page_cache(pfn, Entry::NONE);
+            self.shmem_uncharge(file, 1);
             self.mem_map.page_mut(pfn).refcount -= 1;
         } else {
             // A clean page of a file that was there at boot: its file holds the only other reference.
@@ -289,31 +335,31 @@ impl Machine {
 
     /// Was the page used since reclaim last looked? (`folio_check_references`)
     fn check_references(&mut self, pfn: Pfn) -> References {
-        let (referenced_ptes, locked) = self.page_referenced(pfn);
-        if locked {
+        let (referenced_ptes, flags) = self.page_referenced(pfn);
+        if flags.has(VmFlags::LOCKED) {
             return References::Activate;
         }
         let page = self.mem_map.page_mut(pfn);
         let referenced = page.test_and_clear(PageFlags::REFERENCED);
+        let file = !page.is(PageFlags::SWAPBACKED);
         if referenced_ptes > 0 {
             page.set(PageFlags::REFERENCED);
-            if referenced || referenced_ptes > 1 {
+            // Executable pages of files are used for certain.
+            if referenced || referenced_ptes > 1 || (file && flags.has(VmFlags::EXEC)) {
                 return References::Activate;
             }
             return References::Keep;
         }
-        References::Reclaim
+        if referenced && file { References::ReclaimClean } else { References::Reclaim }
     }
 
-    /// Entries that say the page was used; the marks are taken away (`folio_referenced`).
-    fn page_referenced(&mut self, pfn: Pfn) -> (u32, bool) {
-        let (mut referenced, mut locked) = (0, false);
-        if self.mem_map.page(pfn).mapping & MAPPING_ANON == 0 {
-            return (0, false);
-        }
-        for (vma, addr, leaf) in self.rmap_anon(pfn) {
+    /// Entries that say the page was used, the marks are taken away; and the flags of their areas, of a locked one in
+    /// any case (`folio_referenced`).
+    fn page_referenced(&mut self, pfn: Pfn) -> (u32, VmFlags) {
+        let (mut referenced, mut flags) = (0, VmFlags::default());
+        for (vma, addr, leaf) in self.rmap(pfn) {
             if self.vmas[vma].flags.has(VmFlags::LOCKED) {
-                locked = true;
+                flags = flags.with(VmFlags::LOCKED);
                 continue;
             }
             let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
@@ -322,15 +368,43 @@ impl Machine {
                 // x86 leaves the translation: a page in constant use is found again through other entries' turnover.
                 self.flush_tlb_page(self.vmas[vma].mm, addr);
                 referenced += 1;
+                flags = flags.with(self.vmas[vma].flags);
             }
         }
-        (referenced, locked)
+        (referenced, flags)
     }
 
-    /// Replaces every entry that maps the page by its swap entry (`try_to_unmap`).
+    /// Takes the page out of every table that maps it (`try_to_unmap`).
     fn try_to_unmap(&mut self, pfn: Pfn) {
-        let Some(entry) = self.page_swap_entry(pfn) else { return };
-        for (vma, addr, leaf) in self.rmap_anon(pfn) {
+        match self.page_swap_entry(pfn) {
+            Some(entry) => self.unmap_to_swap(pfn, entry),
+            None => self.unmap_file_page(pfn),
+        }
+    }
+
+    /// Entries that map a page of a file become empty: the file still has it.
+    fn unmap_file_page(&mut self, pfn: Pfn) {
+        let kind = self.mm_counter_file(pfn);
+        for (vma, addr, leaf) in self.rmap(pfn) {
+            let (mm, flags) = (self.vmas[vma].mm, self.vmas[vma].flags);
+            if flags.has(VmFlags::LOCKED) {
+                continue;
+            }
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+            self.flush_tlb_page(mm, addr);
+            self.tables.set(leaf, addr, Pte::default());
+            if pte.has(Pte::DIRTY) {
+                self.set_page_dirty(pfn);
+            }
+            self.add_rss(mm, kind, -1);
+            self.page_remove_rmap(pfn);
+            self.mem_map.page_mut(pfn).refcount -= 1;
+        }
+    }
+
+    /// Entries that map the page name its swap slot instead.
+    fn unmap_to_swap(&mut self, pfn: Pfn, entry: SwapEntry) {
+        for (vma, addr, leaf) in self.rmap(pfn) {
             let (mm, flags) = (self.vmas[vma].mm, self.vmas[vma].flags);
             if flags.has(VmFlags::LOCKED) {
                 continue;
@@ -365,9 +439,13 @@ impl Machine {
         let mut moved = 0;
         for &pfn in &pages {
             let page = self.mem_map.page(pfn);
-            if !page.is(PageFlags::UNEVICTABLE) {
-                // Only executable file pages would be spared; anonymous ones get another chance down there.
-                self.page_referenced(pfn);
+            let (referenced, flags) = match page.is(PageFlags::UNEVICTABLE) {
+                true => (0, VmFlags::default()),
+                false => self.page_referenced(pfn),
+            };
+            // Executable pages of files in use are spared; others get another chance down there.
+            let spared = referenced > 0 && flags.has(VmFlags::EXEC) && !page.is(PageFlags::SWAPBACKED);
+            if !page.is(PageFlags::UNEVICTABLE) && !spared {
                 let page = self.mem_map.page_mut(pfn);
                 page.clear(PageFlags::ACTIVE);
                 page.set(PageFlags::WORKINGSET);
@@ -382,8 +460,11 @@ impl Machine {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum References {
     Activate,
     Keep,
     Reclaim,
+    /// Unless it would have to be written.
+    ReclaimClean,
 }

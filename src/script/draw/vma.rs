@@ -20,17 +20,16 @@ pub fn areas(machine: &Machine, t: &Listed) -> Table {
             table = table.line(format!("{:>20}  {} free", "", kilobytes(gap)));
         }
         end = Some(vma.end);
-        let (name, size) =
-            (entries::name(&machine.mms[mm], &machine.vmas[id]), kilobytes(vma.end - vma.start));
+        let (name, size) = (entries::name(machine, &machine.vmas[id]), kilobytes(vma.end - vma.start));
         let strip = strip(machine, vma, format!("{:>12x} {}  {size:>7}", vma.start, vma.flags.perms()));
         records.push(vec![
             ("start".into(), Cell::Addr(vma.start)),
             ("end".into(), Cell::Addr(vma.end)),
             ("perms".into(), vma.flags.perms().into()),
-            ("name".into(), (*name).into()),
+            ("name".into(), name.as_ref().into()),
             ("strip".into(), strip.marks(false).into()),
         ]);
-        table = table.strip(strip.after(name));
+        table = table.strip(strip.after(name.as_ref()));
     }
     let legend = [
         (Tone::Fill, "in memory"),

@@ -3,7 +3,7 @@
 use super::owner;
 use crate::mm::Machine;
 use crate::mm::addr::{Order, Pfn, PhysAddr, VirtAddr};
-use crate::mm::config::MigrateType;
+use crate::mm::config::{Arch, MigrateType};
 use crate::mm::page::{PageFlags, PageType};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::objects;
@@ -34,19 +34,67 @@ pub fn free_block(machine: &Machine, pfn: Pfn) -> Option<(Pfn, Order, MigrateTyp
     Some((head, order, mt))
 }
 
-/// The page's row, and a sentence for each layer that knows it.
-pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
-    if let Some(object) = objects::find(machine, addr) {
-        let what = owner::of_object(machine, object);
-        let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), what.as_str().into())];
-        let table = Table::new().line(format!("{addr:x}: {what}"));
-        return Ok(table.note("kernel objects have made-up addresses so far").with_records(vec![record]));
+/// What a layer of the kernel knows about an address.
+struct Known {
+    /// What crash prints above the page's row.
+    told: Table,
+    /// The frame behind the address.
+    pfn: Option<Pfn>,
+}
+
+/// Those that may know an address, asked in this order: the first that does speaks above the page's row.
+///
+/// A layer that keeps objects or ranges of its own is added here, before the pages.
+const LAYERS: &[fn(&Machine, u64) -> Option<Known>] = &[image, object, page];
+
+/// The kernel's image, which is mapped a second time at the end of the addresses (`__START_KERNEL_map`).
+fn image(machine: &Machine, addr: u64) -> Option<Known> {
+    const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+    if machine.config.arch != Arch::X86_64 {
+        return None;
     }
-    let Some(pfn) = pfn_of(machine, addr) else {
-        return misuse(format!(
+    let phys = addr.checked_sub(START_KERNEL_MAP)?;
+    let part = machine.config.iomem.iter().find_map(|line| {
+        let (range, name) = line.trim().split_once(" : Kernel ")?;
+        let (first, last) = range.split_once('-')?;
+        let ends = [first, last].map(|end| u64::from_str_radix(end, 16).ok());
+        let [Some(first), Some(last)] = ends else { return None };
+        (first..=last).contains(&phys).then_some(name)
+    })?;
+    let told = Table::new().line(format!("{addr:x}: Kernel {part}")).line("");
+    Some(Known { told, pfn: PhysAddr(phys).pfn().filter(|&pfn| machine.mem_map.contains(pfn)) })
+}
+
+/// A structure that a task or an address space is made of.
+fn object(machine: &Machine, addr: u64) -> Option<Known> {
+    let what = owner::of_object(machine, objects::find(machine, addr)?);
+    let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), what.as_str().into())];
+    let told = Table::new().line(format!("{addr:x}: {what}"));
+    let told = told.note("kernel objects have made-up addresses so far").with_records(vec![record]);
+    Some(Known { told, pfn: None })
+}
+
+fn page(machine: &Machine, addr: u64) -> Option<Known> {
+    Some(Known { told: Table::new(), pfn: Some(pfn_of(machine, addr)?) })
+}
+
+/// What each layer knows: the first lines are crash's, the page's row among them; then a sentence for each owner.
+pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
+    match LAYERS.iter().find_map(|layer| layer(machine, addr)) {
+        Some(Known { told, pfn: None }) => Ok(told),
+        Some(Known { told, pfn: Some(pfn) }) => {
+            let page = page_of(machine, pfn);
+            let records = page.records().to_vec();
+            Ok(told.append(&page).with_records(records))
+        }
+        None => misuse(format!(
             "cannot determine page for {addr:x}: no direct map, page structure or physical memory there"
-        ));
-    };
+        )),
+    }
+}
+
+/// The page's row, where it lies, what state it is in, and who has it.
+fn page_of(machine: &Machine, pfn: Pfn) -> Table {
     let page = machine.mem_map.page(pfn);
     let zone = machine.mem_map.zone_of(pfn).map(|id| &machine.zones[id.index()]);
     let place = zone.map(|z| format!("zone {} of node {}", z.kind, z.node)).unwrap_or_default();
@@ -74,9 +122,18 @@ pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
     let shown = super::pages::some(machine, pfn.0, 1);
     let records = shown.records().to_vec();
     let told = shown.line("").line(format!("page pfn={pfn}, {place}: {state}"));
-    let told =
-        owner::of_page(machine, pfn).into_iter().fold(told, |table, line| table.line(format!("  {line}")));
-    Ok(told.with_records(records))
+    let lines = std::iter::once(mapped(machine, pfn)).chain(owner::of_page(machine, pfn));
+    lines.fold(told, |table, line| table.line(format!("  {line}"))).with_records(records)
+}
+
+/// Its addresses, and for what its pageblock is.
+fn mapped(machine: &Machine, pfn: Pfn) -> String {
+    let direct = match machine.page_address(pfn) {
+        Some(virt) => format!("direct map {:x}", virt.0),
+        None => "outside of the direct map (HighMem)".into(),
+    };
+    let pageblock = machine.pageblocks.get(pfn).name();
+    format!("physical {:x}, {direct}, pageblock {pageblock}", pfn.phys().0)
 }
 
 /// The block on a per-CPU list that holds a frame.

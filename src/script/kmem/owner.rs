@@ -23,10 +23,10 @@ pub fn of_page(machine: &Machine, pfn: Pfn) -> Vec<String> {
     if page.page_type() == Some(PageType::Table) {
         lines.extend(of_table(machine, pfn));
     }
-    let mappings = machine.rmap_anon(pfn);
+    let mappings = machine.rmap(pfn);
     for (id, addr, _) in mappings.iter().take(TOLD) {
         let vma = &machine.vmas[*id];
-        let name = entries::name(&machine.mms[vma.mm], vma);
+        let name = entries::name(machine, vma);
         let area = format!("area {:x}-{:x} {} {name}", vma.start, vma.end, vma.flags.perms());
         lines.push(format!("mapped at {:x} by {}, {}", addr.0, tasks_of(machine, vma.mm), area.trim_end()));
     }
@@ -101,7 +101,7 @@ fn level_of(machine: &Machine, id: TableId, pfn: Pfn) -> Option<u8> {
 pub fn mapping(machine: &Machine, pfn: Pfn, page: &Page) -> (u64, u64) {
     let plain = (page.mapping.into(), page.index.into());
     let Some(anon) = anon_vma(machine, page) else { return plain };
-    let index = machine.rmap_anon(pfn).first().map_or(plain.1, |(id, addr, _)| {
+    let index = machine.rmap(pfn).first().map_or(plain.1, |(id, addr, _)| {
         let vma = &machine.vmas[*id];
         vma.pgoff + (addr.0.saturating_sub(vma.start) >> 12)
     });

@@ -34,10 +34,10 @@ impl Reference {
         Reference { number, text: word.into() }
     }
 
-    fn is_area(&self, addr: u64, vma: &Vma) -> bool {
+    fn is_area(&self, machine: &Machine, addr: u64, vma: &Vma) -> bool {
         let numbers = [addr, vma.start, vma.end, vma.flags.0];
         self.number.is_some_and(|n| numbers.contains(&n))
-            || (!self.text.is_empty() && entries::file(vma).contains(&self.text))
+            || (!self.text.is_empty() && entries::file(machine, vma).contains(&self.text))
     }
 
     fn is_page(&self, virt: u64, behind: Behind) -> bool {
@@ -93,7 +93,7 @@ pub fn area_head(machine: &Machine) -> &'static str {
 /// The line of an area.
 pub fn area_line(machine: &Machine, id: VmaId, vma: &Vma) -> String {
     let digits = machine.config.arch.address_digits();
-    let (at, file) = (objects::vma(machine, id), entries::file(vma));
+    let (at, file) = (objects::vma(machine, id), entries::file(machine, vma));
     format!("{at:0digits$x} {:>10x} {:>10x} {:>6x} {file}", vma.start, vma.end, vma.flags.0)
         .trim_end()
         .to_string()
@@ -106,7 +106,7 @@ fn area_record(machine: &Machine, t: &Listed, id: VmaId, vma: &Vma) -> Record {
         ("start".into(), Cell::Addr(vma.start)),
         ("end".into(), Cell::Addr(vma.end)),
         ("flags".into(), Cell::Addr(vma.flags.0)),
-        ("file".into(), entries::file(vma).into()),
+        ("file".into(), entries::file(machine, vma).into()),
     ]
 }
 
@@ -134,7 +134,7 @@ pub fn pages(machine: &Machine, t: &Listed, wanted: Option<&Reference>) -> Table
     let Some(mm) = mm_of(machine, t) else { return areas(machine, t) };
     for (id, vma) in machine.areas(mm) {
         let (lines, rows) = area_pages(machine, t, vma, mm, wanted, &mut left);
-        let named = wanted.is_none_or(|r| r.is_area(objects::vma(machine, id), vma));
+        let named = wanted.is_none_or(|r| r.is_area(machine, objects::vma(machine, id), vma));
         if !named && lines.is_empty() {
             continue;
         }

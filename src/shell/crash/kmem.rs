@@ -19,6 +19,7 @@ use clap::Args;
 /// ffffea0000000400    10000                0        0  1 7ffffc0001000 reserved
 ///
 /// page pfn=0x10, zone DMA of node 0: reserved: the buddy allocator never had it
+///   physical 10000, direct map ffff888000010000, pageblock Movable
 /// > kmem -g 36 | grep lru
 ///   PG_lru                   4  0000010
 /// > kmem -i --script

@@ -4,8 +4,12 @@ use super::words::{flags, integer, number, protection};
 use super::{Player, files};
 use vmlab::mm::addr::{PAGE_SIZE, VirtAddr};
 use vmlab::mm::errno::{Errno, Signal};
+use vmlab::mm::madvise::madv;
 use vmlab::mm::memory::Stop;
+use vmlab::mm::mlock::mcl;
 use vmlab::mm::mmap::map;
+use vmlab::mm::mremap::remap;
+use vmlab::mm::sys::rlimit;
 
 const MAP: [(&str, u64); 14] = [
     ("private", map::PRIVATE),
@@ -23,6 +27,40 @@ const MAP: [(&str, u64); 14] = [
     ("hugetlb", map::HUGETLB),
     ("0", 0),
 ];
+
+const REMAP: [(&str, u64); 4] =
+    [("0", 0), ("maymove", remap::MAYMOVE), ("fixed", remap::FIXED), ("dontunmap", remap::DONTUNMAP)];
+
+const ADVICE: [(&str, u64); 22] = [
+    ("normal", madv::NORMAL),
+    ("random", madv::RANDOM),
+    ("sequential", madv::SEQUENTIAL),
+    ("willneed", madv::WILLNEED),
+    ("dontneed", madv::DONTNEED),
+    ("free", madv::FREE),
+    ("remove", madv::REMOVE),
+    ("dontfork", madv::DONTFORK),
+    ("dofork", madv::DOFORK),
+    ("mergeable", madv::MERGEABLE),
+    ("unmergeable", madv::UNMERGEABLE),
+    ("hugepage", madv::HUGEPAGE),
+    ("nohugepage", madv::NOHUGEPAGE),
+    ("dontdump", madv::DONTDUMP),
+    ("dodump", madv::DODUMP),
+    ("wipeonfork", madv::WIPEONFORK),
+    ("keeponfork", madv::KEEPONFORK),
+    ("cold", madv::COLD),
+    ("pageout", madv::PAGEOUT),
+    ("populate_read", madv::POPULATE_READ),
+    ("populate_write", madv::POPULATE_WRITE),
+    ("bad", 77),
+];
+
+const MLOCKALL: [(&str, u64); 4] =
+    [("0", 0), ("current", mcl::CURRENT), ("future", mcl::FUTURE), ("onfault", mcl::ONFAULT)];
+
+const RLIMITS: [(&str, u64); 4] =
+    [("as", rlimit::AS), ("data", rlimit::DATA), ("stack", rlimit::STACK), ("memlock", rlimit::MEMLOCK)];
 
 /// What a step `mmap` asks for.
 #[derive(Clone, Copy)]
@@ -64,6 +102,52 @@ pub fn step(player: &mut Player, words: &[&str]) -> bool {
             let (addr, len) = (VirtAddr(player.address(word(1))), number(word(2)));
             let result = player.machine.mprotect(pid, addr, len, protection(word(3)));
             player.answered(result);
+        }
+        "mremap" => {
+            let (addr, old_len, new_len) = (player.address(word(2)), number(word(3)), number(word(4)));
+            let (flags, to) = (flags(&REMAP, word(5)), player.address(word(6)));
+            let result = player.machine.mremap(pid, VirtAddr(addr), old_len, new_len, flags, VirtAddr(to));
+            player.answer_address(word(1), result);
+            player.show_areas(false);
+        }
+        "madvise" => {
+            let (addr, len) = (VirtAddr(player.address(word(1))), number(word(2)));
+            let result = player.machine.madvise(pid, addr, len, flags(&ADVICE, word(3)));
+            player.answered(result);
+        }
+        "mlock" | "mlock2" | "munlock" => {
+            let (addr, len) = (VirtAddr(player.address(word(1))), number(word(2)));
+            let result = match word(0) {
+                "mlock" => player.machine.mlock(pid, addr, len),
+                "mlock2" => player.machine.mlock2(pid, addr, len, mcl::MLOCK_ONFAULT),
+                _ => player.machine.munlock(pid, addr, len),
+            };
+            player.answered(result);
+        }
+        "mlockall" => {
+            let result = player.machine.mlockall(pid, flags(&MLOCKALL, word(1)));
+            player.answered(result);
+        }
+        "munlockall" => {
+            let result = player.machine.munlockall(pid);
+            player.answered(result);
+        }
+        "rlimit" => {
+            let present = match word(1) {
+                "as" => player.status_pages("VmSize") * PAGE_SIZE,
+                "data" => player.status_pages("VmData") * PAGE_SIZE,
+                _ => 0,
+            };
+            let limit = match word(2) {
+                "unlimited" => rlimit::INFINITY,
+                more => present + number(more),
+            };
+            let result = player.machine.setrlimit(pid, flags(&RLIMITS, word(1)), limit);
+            player.answer(result.map(|()| 0));
+        }
+        "setuid" => {
+            let result = player.machine.setuid(pid, integer(word(1)) as u32);
+            player.answer(result.map(|()| 0));
         }
         "brk" => {
             let wanted = match word(1).strip_prefix('-') {

@@ -7,8 +7,9 @@
 //! Kernel: `fs/proc/task_mmu.c`, `show_map_vma`.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::task::Pid;
-use crate::mm::vma::{VmFlags, Vma, VmaName};
+use crate::mm::vma::Vma;
 use crate::script::table::{Cell, Table};
 use crate::script::vm::entries;
 
@@ -18,13 +19,13 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
     let mut records = Vec::new();
     let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
     for (_, vma) in machine.areas(mm) {
-        let name = entries::name(&machine.mms[mm], vma);
-        table = table.line(line(machine, vma, name));
+        let name = entries::name(machine, vma);
+        table = table.line(line(machine, vma, &name));
         records.push(vec![
             ("start".into(), Cell::Addr(vma.start)),
             ("end".into(), Cell::Addr(vma.end)),
             ("perms".into(), vma.flags.perms().into()),
-            ("name".into(), name.into()),
+            ("name".into(), name.as_ref().into()),
         ]);
     }
     table.with_records(records)
@@ -32,12 +33,15 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
 
 /// The line of an area; its end stays blank when the area has no name.
 pub fn line(machine: &Machine, vma: &Vma, name: &str) -> String {
-    let file = vma.name == VmaName::None && vma.flags.has(VmFlags::SHARED);
-    // Shared anonymous memory lies in a file of the kernel's own file system, device 0:1.
-    let (device, inode) = if file { ("00:01", vma.start >> 12 & 0xffff) } else { ("00:00", 0) };
+    let (start, end, perms) = (vma.start, vma.end, vma.flags.perms());
+    let (offset, device, inode) = match vma.file.map(|file| &machine.files[file]) {
+        Some(file) => (vma.pgoff << PAGE_SHIFT, machine.fs.device(file.mount), file.ino),
+        None => (0, (0, 0), 0),
+    };
+    let (major, minor) = device;
     padded(
         machine,
-        &format!("{:08x}-{:08x} {} 00000000 {device} {inode} ", vma.start, vma.end, vma.flags.perms()),
+        &format!("{start:08x}-{end:08x} {perms} {offset:08x} {major:02x}:{minor:02x} {inode} "),
         name,
     )
 }

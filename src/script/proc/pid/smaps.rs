@@ -144,14 +144,14 @@ pub fn smaps(machine: &Machine, pid: Pid) -> Table {
     let mut records = Vec::new();
     let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
     for (_, vma) in machine.areas(mm) {
-        let name = entries::name(&machine.mms[mm], vma);
+        let name = entries::name(machine, vma);
         let mut record: Record = vec![
             ("start".into(), Cell::Addr(vma.start)),
             ("end".into(), Cell::Addr(vma.end)),
             ("perms".into(), vma.flags.perms().into()),
-            ("name".into(), name.into()),
+            ("name".into(), name.as_ref().into()),
         ];
-        table = table.head(line(machine, vma, name));
+        table = table.head(line(machine, vma, &name));
         let size = (vma.end - vma.start) >> 10;
         table = kb(table, &mut record, &[("Size", size), ("KernelPageSize", 4), ("MMUPageSize", 4)]);
         let mut sums = Sums::default();

@@ -1,0 +1,182 @@
+//! Changing what a range allows.
+//!
+//! Gorman 4.4. Kernel: `mm/mprotect.c`.
+//! Fidelity: faithful — partial effects, limits and charges of areas that become writable, pages of one process alone
+//! stay writable without a fault. Absent — protection keys.
+
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::errno::Errno;
+use crate::mm::machine::Machine;
+use crate::mm::mmap::prot;
+use crate::mm::page::PageFlags;
+use crate::mm::pgtable::{Pte, index};
+use crate::mm::task::{MmId, Pid};
+use crate::mm::vma::{VmFlags, VmaId, page_align};
+
+impl Machine {
+    /// Changes what a range allows (`mprotect`).
+    ///
+    /// # Errors
+    /// `EINVAL` for a misaligned address, unknown bits, or `PROT_GROWSDOWN` on an area that does not grow; `ENOMEM` for a
+    /// hole (what lies before it is changed), too many areas or beyond a limit; `EACCES` for what the file behind the area
+    /// does not allow; `ESRCH`.
+    pub fn mprotect(&mut self, pid: Pid, addr: VirtAddr, len: u64, prot: u64) -> Result<(), Errno> {
+        let mm = self.mm_of(pid)?;
+        let result = self.as_task(pid, |m| m.do_mprotect(pid, mm, addr, len, prot));
+        self.die_if_killed(pid);
+        result
+    }
+
+    fn do_mprotect(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, len: u64, prot: u64) -> Result<(), Errno> {
+        const ACCESS: u64 = prot::READ | prot::WRITE | prot::EXEC;
+        let grows = prot & (prot::GROWSDOWN | prot::GROWSUP);
+        let access = prot & !grows;
+        if grows == prot::GROWSDOWN | prot::GROWSUP || !addr.is_aligned() {
+            return Err(Errno::EINVAL);
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        let end = page_align(len).and_then(|len| addr.0.checked_add(len)).ok_or(Errno::ENOMEM)?;
+        if end <= addr.0 {
+            return Err(Errno::ENOMEM);
+        }
+        if access & !(ACCESS | prot::SEM) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let first = self.find_vma(mm, addr).ok_or(Errno::ENOMEM)?;
+        let mut at = addr.0;
+        if grows == prot::GROWSDOWN {
+            // The whole stack from its present end: the caller need not know how far it has grown.
+            if self.vmas[first].start >= end {
+                return Err(Errno::ENOMEM);
+            }
+            if !self.vmas[first].flags.has(VmFlags::GROWSDOWN) {
+                return Err(Errno::EINVAL);
+            }
+            at = self.vmas[first].start;
+        } else if self.vmas[first].start > at {
+            return Err(Errno::ENOMEM);
+        } else if grows == prot::GROWSUP {
+            // No area grows upwards on this architecture.
+            return Err(Errno::EINVAL);
+        }
+        while at < end {
+            let found = self.find_vma(mm, VirtAddr(at)).filter(|id| self.vmas[*id].start <= at);
+            let id = found.ok_or(Errno::ENOMEM)?;
+            let stop = self.vmas[id].end.min(end);
+            let flags = self.vmas[id].flags.without(VmFlags::ACCESS).with(VmFlags(access & ACCESS));
+            // VM_MAY* stand four bits above VM_*.
+            if flags.0 & !(flags.0 >> 4) & ACCESS != 0 {
+                return Err(Errno::EACCES);
+            }
+            self.mprotect_fixup(pid, id, at, stop, flags)?;
+            at = stop;
+        }
+        Ok(())
+    }
+
+    /// Changes one area's part: limits and charge, merge or split, then the entries (`mprotect_fixup`).
+    fn mprotect_fixup(
+        &mut self,
+        pid: Pid,
+        id: VmaId,
+        start: u64,
+        end: u64,
+        flags: VmFlags,
+    ) -> Result<(), Errno> {
+        const UNCHARGED: VmFlags = VmFlags(
+            VmFlags::ACCOUNT.0
+                | VmFlags::WRITE.0
+                | VmFlags::HUGETLB.0
+                | VmFlags::SHARED.0
+                | VmFlags::NORESERVE.0,
+        );
+        let old = self.vmas[id].flags;
+        if flags == old {
+            return Ok(());
+        }
+        let mm = self.vmas[id].mm;
+        let pages = (end - start) >> PAGE_SHIFT;
+        let mut flags = flags;
+        let mut charged = 0;
+        if flags.has(VmFlags::WRITE) {
+            // An area that becomes data must fit the limit of data.
+            if !self.may_expand_vm(pid, mm, flags, pages) && self.may_expand_vm(pid, mm, old, pages) {
+                return Err(Errno::ENOMEM);
+            }
+            // A private mapping that becomes writable is charged from now on.
+            if !old.any(UNCHARGED) {
+                self.vm_enough_memory(pages)?;
+                flags = flags.with(VmFlags::ACCOUNT);
+                self.committed_as += pages;
+                charged = pages;
+            }
+        }
+        let id = match self.vma_modify_flags(id, start, end, flags) {
+            Ok(id) => id,
+            Err(errno) => {
+                self.committed_as -= charged;
+                return Err(errno);
+            }
+        };
+        self.change_protection(id, start, end);
+        self.vm_stat_account(mm, old, -(pages as i64));
+        self.vm_stat_account(mm, flags, pages as i64);
+        if flags.has(VmFlags::WRITE)
+            && old.has(VmFlags::LOCKED)
+            && !old.any(VmFlags::WRITE.with(VmFlags::SHARED))
+        {
+            // Locked memory is there to spare faults: what could fault from now on is copied at once.
+            let _ = self.populate_vma_page_range(id, start, end);
+        }
+        Ok(())
+    }
+
+    /// Rewrites the bits of present entries of an area (`change_protection`).
+    pub(crate) fn change_protection(&mut self, id: VmaId, start: u64, end: u64) {
+        const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
+        let (mm, flags) = (self.vmas[id].mm, self.vmas[id].flags);
+        let pgd = self.mms[mm].pgd;
+        let prot = self.vmas[id].page_prot();
+        let mut changed = false;
+        let mut at = start;
+        while at < end {
+            let next = (((at >> 21) + 1) << 21).min(end);
+            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
+                for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
+                    let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+                    if !pte.is_present() {
+                        continue;
+                    }
+                    let mut new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP);
+                    if self.can_change_pte_writable(flags, new) {
+                        new = new.with(Pte::RW);
+                    }
+                    if new != pte {
+                        changed = true;
+                        self.tables.set(leaf, addr, new);
+                    }
+                }
+            }
+            at = next;
+        }
+        if changed {
+            self.flush_tlb_mm();
+        }
+    }
+
+    /// May an entry become writable without a fault? (`can_change_pte_writable`)
+    fn can_change_pte_writable(&self, flags: VmFlags, pte: Pte) -> bool {
+        if !flags.has(VmFlags::WRITE) || !pte.is_valid() || pte.has(Pte::SPECIAL) {
+            return false;
+        }
+        // Since 6.2 a clean page of one process alone will do: its first write sets the mark without a fault.
+        let shared = flags.has(VmFlags::SHARED);
+        let written = pte.has(Pte::DIRTY) || (!shared && self.config.kernel_since(6, 2));
+        let tracked = self.config.arch.has_soft_dirty() && !flags.has(VmFlags::SOFTDIRTY);
+        written
+            && (!tracked || pte.has(Pte::SOFT_DIRTY))
+            && (shared || self.mem_map.page(pte.pfn()).is(PageFlags::EXCLUSIVE))
+    }
+}

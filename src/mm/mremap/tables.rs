@@ -1,0 +1,99 @@
+//! Moving entries from one place of an address space to another: one by one, or a whole PTE table.
+//!
+//! ```text
+//!   both ends at a multiple of 2 MiB, nothing there yet:   PMD[old] ──► PMD[new]     512 entries in one step
+//!   else:                                                  PTE[old] ──► PTE[new]
+//! ```
+//!
+//! Kernel: `mm/mremap.c` (`move_page_tables`, `move_normal_pmd`, `move_ptes`).
+//! Fidelity: faithful — what is moved whole, soft-dirty marks. Absent — moving of whole PMD tables (1 GiB).
+
+use crate::mm::addr::{PAGE_SIZE, VirtAddr};
+use crate::mm::machine::Machine;
+use crate::mm::pgtable::{NO_TABLE, Pte, TableId, index};
+use crate::mm::vma::VmaId;
+
+/// Bytes that a PTE table covers.
+const PMD_SIZE: u64 = 1 << 21;
+
+impl Machine {
+    /// Moves the entries of `old..old + len` to `new`; on failure, how many bytes were moved.
+    pub(super) fn move_page_tables(
+        &mut self,
+        from: VmaId,
+        old: u64,
+        to: VmaId,
+        new: u64,
+        len: u64,
+    ) -> Result<(), u64> {
+        debug_assert_eq!(self.vmas[from].mm, self.vmas[to].mm);
+        let mm = self.vmas[from].mm;
+        let pgd = self.mms[mm].pgd;
+        self.mms[mm].leaf_cache = None;
+        let (mut done, mut moved) = (0, false);
+        let mut result = Ok(());
+        while done < len {
+            let (at, there) = (old + done, new + done);
+            // No further than to the end of either table.
+            let extent = (len - done).min(PMD_SIZE - at % PMD_SIZE).min(PMD_SIZE - there % PMD_SIZE);
+            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
+                if extent == PMD_SIZE && self.tables.leaf(pgd, VirtAddr(there)).is_none() {
+                    let Ok(above) = self.table_above(mm, VirtAddr(there)) else {
+                        result = Err(done);
+                        break;
+                    };
+                    self.move_table(pgd, at, above, there);
+                } else {
+                    let Ok(target) = self.pte_alloc(mm, VirtAddr(there)) else {
+                        result = Err(done);
+                        break;
+                    };
+                    self.move_ptes(leaf, at, target, there, extent);
+                }
+                moved = true;
+            }
+            done += extent;
+        }
+        self.mms[mm].leaf_cache = None;
+        if moved {
+            self.flush_tlb_mm();
+        }
+        result
+    }
+
+    /// Hangs a PTE table below another entry of a PMD (`move_normal_pmd`).
+    fn move_table(&mut self, pgd: TableId, old: u64, above: TableId, new: u64) {
+        let Some(source) = self.tables.above_leaf(pgd, VirtAddr(old)) else { return };
+        let (i, j) = (index(VirtAddr(old), 1), index(VirtAddr(new), 1));
+        let table = self.tables.get_mut(source);
+        let (entry, below) = (table.entries[i], table.below[i]);
+        (table.entries[i], table.below[i]) = (0, NO_TABLE);
+        let table = self.tables.get_mut(above);
+        (table.entries[j], table.below[j]) = (entry, below);
+    }
+
+    /// Moves entries one by one (`move_ptes`).
+    fn move_ptes(&mut self, leaf: TableId, old: u64, target: TableId, new: u64, len: u64) {
+        let pages = (len / PAGE_SIZE) as usize;
+        let (i, j) = (index(VirtAddr(old), 0), index(VirtAddr(new), 0));
+        let soft_dirty = self.config.arch.has_soft_dirty();
+        let mark = |entry: u64| {
+            let pte = Pte(entry);
+            if soft_dirty && pte.is_present() { pte.with(Pte::SOFT_DIRTY).0 } else { entry }
+        };
+        if leaf == target {
+            let entries = &mut self.tables.get_mut(leaf).entries;
+            entries.copy_within(i..i + pages, j);
+            // The two ranges do not overlap: mremap refuses that.
+            entries[i..i + pages].fill(0);
+            entries[j..j + pages].iter_mut().for_each(|entry| *entry = mark(*entry));
+            return;
+        }
+        let source = &mut self.tables.get_mut(leaf).entries[i..i + pages];
+        let mut taken = [0; crate::mm::pgtable::PTRS_PER_TABLE];
+        taken[..pages].copy_from_slice(source);
+        source.fill(0);
+        let there = &mut self.tables.get_mut(target).entries[j..j + pages];
+        there.iter_mut().zip(&taken).for_each(|(entry, from)| *entry = mark(*from));
+    }
+}
