@@ -63,6 +63,7 @@ pub fn measure(config: &Config) -> Result<Vec<Row>, Refused> {
         row("boot", "start_kernel", 1, boot)?,
         row("alloc and free, order 0", "__alloc_pages", STEPS, || one_page(m))?,
         row(&mixed, "__alloc_pages", STEPS / 2, || random_orders(m, order))?,
+        row("kmalloc(64) and kfree", "__kmem_cache_alloc_node", STEPS, || one_object(m))?,
         row("first write to a page", "handle_mm_fault", each, || Process::of(m, pages)?.fault())?,
         row("write to a resident page", "no fault", each, || Process::of(m, pages)?.touch())?,
         row("fork, a resident page", "copy_page_range", each, || Process::of(m, pages)?.fork())?,
@@ -148,6 +149,18 @@ fn one_page(machine: &mut Machine) -> Result<f64, Refused> {
         for _ in 0..STEPS {
             let pfn = machine.alloc_pages(MASK, Order::ZERO).map_err(refused)?;
             machine.free_pages(pfn, Order::ZERO).map_err(|oops| oops.to_string())?;
+        }
+        Ok(())
+    });
+    done.map(|()| ns)
+}
+
+/// An object of 64 bytes taken and given back, again and again.
+fn one_object(machine: &mut Machine) -> Result<f64, Refused> {
+    let (ns, done) = timed(STEPS, || {
+        for _ in 0..STEPS {
+            let object = machine.kmalloc(64, Gfp::KERNEL).map_err(refused)?;
+            machine.kfree(object).map_err(|oops| oops.to_string())?;
         }
         Ok(())
     });

@@ -157,7 +157,7 @@ fn the_simulator_says_what_it_costs() {
     let output = run(&["--json", "bench"]);
     let table: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let rows = table["rows"].as_array().expect("rows");
-    assert_eq!((&table["machine"], rows.len()), (&"tiny".into(), 8));
+    assert_eq!((&table["machine"], rows.len()), (&"tiny".into(), 9));
     for row in rows {
         let [least, ns, most] = ["ns_least", "ns", "ns_most"].map(|key| row[key].as_f64().expect("a number"));
         assert!(0.0 < least && least <= ns && ns <= most, "{row}");

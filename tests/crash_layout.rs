@@ -269,3 +269,48 @@ fn sums_agree() {
     let anon = number(&mut session, r#"cat("/proc/meminfo").rows.filter(|r| r.name == "AnonPages")[0].kb"#);
     assert!((parent + child + init - anon).abs() <= 2, "{parent} + {child} + {init} is not {anon}");
 }
+
+/// Slab caches: `kmem -s`, `kmem -S`, and the object behind an address.
+#[test]
+fn slab_caches_stand_as_in_crash() {
+    let read = |name: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(format!("tests/truth/crash/{name}.txt")).unwrap();
+        text.lines().skip(1).map(String::from).collect()
+    };
+    let captured = read("kmem_-s_vm_area_struct");
+    let ours = answer("x86_64-512M", &["kmem -s vm_area_struct"]);
+    assert_eq!(ours[0], captured[0]);
+    same_columns(&ours[1], &captured[1], "rrrrrrl");
+
+    let captured = read("kmem_-S_mm_struct");
+    let ours = answer("x86_64-512M", &["kmem -S mm_struct"]);
+    // CPU 0: the descriptor, the slab, its objects; then its partial list and the node.
+    assert_eq!(ours[..1], captured[..1]);
+    for n in [2, 4, 5, 7] {
+        assert_eq!(ours[n], captured[n], "line {n}");
+    }
+    same_columns(&ours[1], &captured[1], "rrrrrrl");
+    same_columns(&ours[3], &captured[3], "r");
+    same_columns(&ours[6], &captured[6], "rrrrrr");
+    let is_free = |line: &&String| line.ends_with("(cpu 0 cache)");
+    let (free, theirs) = (ours.iter().find(is_free).unwrap(), captured.iter().find(is_free).unwrap());
+    same_columns(free, theirs, "rrrr");
+    let taken = |lines: &[String]| lines.iter().find(|line| line.starts_with("  [")).unwrap().clone();
+    same_columns(&taken(&ours), &taken(&captured), "r");
+    let node = |lines: &[String]| lines.iter().position(|line| line.starts_with("KMEM_CACHE_NODE")).unwrap();
+    let (a, b) = (node(&ours), node(&captured));
+    assert_eq!((&ours[a], &ours[a + 2], &ours[a + 4]), (&captured[b], &captured[b + 2], &captured[b + 4]));
+    same_columns(&ours[a + 1], &captured[b + 1], "rrrrr");
+
+    let captured = read("kmem_ffff888004862d00");
+    let ours = answer(
+        "x86_64-512M",
+        &["let a = kmem_cache_alloc(kmem_cache(\"mm_struct\"), GFP_KERNEL);", "whatis(a)"],
+    );
+    for n in [0, 2, 4, 6, 7] {
+        assert_eq!(ours[n].trim_end(), captured[n].trim_end(), "line {n}");
+    }
+    same_columns(&ours[1], &captured[1], "rrrrrrl");
+    same_columns(&ours[3], &captured[3], "rrrrrr");
+    same_columns(&ours[5], &captured[5], "r");
+}

@@ -13,7 +13,10 @@ use truth::{recordings, shipped_truth, truth};
 use vma::{Player, difference};
 
 /// Scenarios that do not agree yet, each with the reason. The list only shrinks.
-const DIFFER: &[(&str, &str)] = &[("49-thp", "huge pages are not mapped yet")];
+const DIFFER: &[(&str, &str)] = &[];
+
+/// When khugepaged, a thread that nobody calls, ran on the recorded machine: the next answer shows it.
+const KHUGEPAGED: &[(&str, &str)] = &[("49-thp", "mprotect B+520 1 r")];
 
 #[test]
 fn address_spaces_answer_as_recorded() {
@@ -27,6 +30,7 @@ fn address_spaces_answer_as_recorded() {
         let want = std::fs::read_to_string(&answers).unwrap_or_else(|e| panic!("{}: {e}", answers.display()));
         let want = want.strip_suffix("# exit 0\n").unwrap_or(&want);
         let mut player = Player::new();
+        player.khugepaged_before = KHUGEPAGED.iter().find(|(at, _)| *at == name).map(|(_, step)| *step);
         match difference(want, &player.play(&scenario)) {
             None => {
                 println!("{name}: ok");

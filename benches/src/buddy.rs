@@ -78,7 +78,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    fn new() -> Arena {
+    pub fn new() -> Arena {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a fresh private mapping at a place of the kernel's choice touches nothing that exists.
         let base = unsafe {
@@ -86,6 +86,11 @@ impl Arena {
         };
         assert_ne!(base, libc::MAP_FAILED, "no 4 GiB of address space");
         Arena { base: base.cast() }
+    }
+
+    /// Where it begins.
+    pub fn base(&self) -> *mut u8 {
+        self.base
     }
 
     fn buddy_alloc(&self) -> BuddyAlloc {

@@ -12,6 +12,7 @@ mod clock;
 mod fault;
 mod file;
 mod host;
+mod slab;
 mod spec;
 mod table;
 mod vm;
@@ -38,6 +39,7 @@ const BENCHES: &[(&[&str], Bench)] = &[
     (&["16"], vm::cows),
     (&["17"], vm::pairs),
     (&["19"], file::mapped_read),
+    (&["20"], slab::pairs),
 ];
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     if let Some(row) = value("--alone") {
         match row.as_str() {
             "bare" => fault::alone(),
+            "20" => slab::alone(),
             "4" | "5" | "6" => buddy::alone(&row),
             row => vm::alone(row),
         }

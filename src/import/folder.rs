@@ -10,7 +10,7 @@ mod memory;
 pub use captures::Captures;
 
 use crate::import::zoneinfo::ZoneText;
-use crate::import::{ImportError, check, dmesg, iomem, nodes, profile, sysctl, sysfs};
+use crate::import::{ImportError, check, dmesg, iomem, nodes, profile, slabs, sysctl, sysfs};
 use crate::mm::addr::{Nid, PAGE_SIZE};
 use crate::mm::config::{Config, EarlyMemory, KernelImage};
 
@@ -48,6 +48,10 @@ pub fn machine(name: &str, captures: &Captures) -> Result<Config, ImportError> {
     config.swap = captures.get("swaps").map_or(Ok(Vec::new()), |text| sysfs::swaps("swaps.txt", text))?;
     config.early = early(&log, &map);
     config.iomem = map.lines;
+    config.caches = match captures.get("slabinfo") {
+        Some(text) => slabs::parse(text, captures.get("slab-sysfs").unwrap_or("")),
+        None => slabs::usual(config.arch),
+    };
     check::config(&config, FILE)?;
     Ok(config)
 }

@@ -14,6 +14,7 @@
 //! | [`zoneinfo`] [`buddyinfo`] [`pagetypeinfo`] [`iomem`] | files of /proc |
 //! | [`dmesg`] | the boot log |
 //! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
+//! | [`maps`] [`strace`] [`replay`] | what a process had mapped, what it called |
 //! | [`bare`] [`folder`] [`free_lists`] | captures, as a machine |
 //! | [`report`] | memory reports of a kernel log, as a machine and a cause |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
@@ -35,13 +36,17 @@ pub mod free_lists;
 pub mod generic;
 pub mod iomem;
 pub mod layout;
+pub mod maps;
 pub mod nodes;
 pub mod numbers;
 pub mod pagetypeinfo;
 pub mod profile;
+pub mod replay;
 pub mod report;
 pub mod shipped;
+pub mod slabs;
 pub mod spec;
+pub mod strace;
 pub mod sysctl;
 pub mod sysfs;
 mod text;
@@ -119,6 +124,14 @@ pub fn differences(name_or_path: &str, machine: &Machine) -> Result<Vec<numbers:
         return Ok(Vec::new());
     }
     numbers::differences(&folder::Captures::read(path)?, machine).map_err(|why| why.inside(path))
+}
+
+/// Reads a text that a person names.
+///
+/// # Errors
+/// When it cannot be read, or is larger than any capture.
+pub fn text_of(path: &str) -> Result<String, ImportError> {
+    read(Path::new(path), MAX_TEXT)
 }
 
 /// Reads a text file of at most `limit` bytes; what is no UTF-8 is replaced.

@@ -12,7 +12,8 @@
 //! Gorman chapter 5, 2.2. Kernel: `mm/mm_init.c`, `mm/page_alloc.c`, `mm/khugepaged.c`.
 //! Fidelity: faithful — moments and formulas; every number of the captured boots follows. Imported — occupancy.
 
-pub mod early;
+pub mod adopt;
+mod early;
 mod handover;
 mod layout;
 mod slabs;
@@ -217,13 +218,17 @@ impl Machine {
             tasks: BTreeMap::new(),
             nr_threads: 0,
             next_pid: FIRST_PID,
-            next_asid: 0,
+            next_ctx_id: 0,
+            next_tag: 0,
+            mapped_files: Vec::new(),
+            randomize_va_space: 0,
             tlbs: vec![Tlb::default(); cpus],
             zero_pfn: Pfn::NIL,
             committed_as: 0,
             last_fault: FaultRecord::default(),
             faulting: None,
             files: Slots::default(),
+            huge_zero: None,
             fs: Fs::default(),
             shm: Default::default(),
             swap: Vec::new(),
@@ -237,6 +242,7 @@ impl Machine {
             stray_writes: false,
             debug_pages: false,
             in_background: false,
+            background_lazy: false,
             lazyfree: Vec::new(),
             isolated: Vec::new(),
             ooms: Vec::new(),
@@ -446,6 +452,7 @@ impl Machine {
 
 /// The spec's own settings come last.
 fn apply(machine: &mut Machine) -> Result<(), BootError> {
+    machine.limit_tmpfs();
     machine.apply_spec_sysctls()?;
     machine.apply_spec_swap()?;
     machine.apply_cmdline();

@@ -3,6 +3,7 @@
 //! Fidelity: ours. `check()` runs after every line of a debug session, in every test and every lab.
 
 mod files;
+mod tasks;
 mod vm;
 
 use crate::mm::addr::{Order, Pfn};
@@ -79,6 +80,7 @@ impl Machine {
         self.check_page_owner()?;
         self.check_caches()?;
         self.check_vm()?;
+        self.check_tasks()?;
         Ok(census)
     }
 

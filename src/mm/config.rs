@@ -7,6 +7,7 @@
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
 use crate::mm::slab_common::{Allocator, SlabFlags};
+use crate::mm::tlb::model::TlbSpec;
 use crate::mm::vmstat::NumaStat;
 use std::fmt;
 
@@ -119,6 +120,11 @@ impl Arch {
     /// Does this kernel remember which areas and pages changed (`CONFIG_MEM_SOFT_DIRTY`)?
     pub fn has_soft_dirty(self) -> bool {
         self == Arch::X86_64
+    }
+
+    /// Does its TLB keep address spaces apart by a number (`X86_FEATURE_PCID`, arm64's ASID)?
+    pub fn has_pcid(self) -> bool {
+        matches!(self, Arch::X86_64 | Arch::Arm64)
     }
 }
 
@@ -575,6 +581,8 @@ pub struct Config {
     pub swap: Vec<SwapConfig>,
     /// Nanoseconds of each thing that takes time.
     pub costs: Costs,
+    /// Sizes of a CPU's TLB, and what it spares.
+    pub tlb: TlbSpec,
     /// Lines of /proc/iomem, shown as they were captured.
     pub iomem: Vec<String>,
     /// What the importer had to infer, one sentence each.
@@ -615,6 +623,7 @@ impl Config {
             sysctl: Vec::new(),
             swap: Vec::new(),
             costs: Costs::default(),
+            tlb: TlbSpec::default(),
             iomem: Vec::new(),
             inferred: Vec::new(),
             account: Vec::new(),

@@ -35,6 +35,7 @@ impl Machine {
         if self.in_background || (self.current.in_interrupt && self.config.nr_cpus() == 1) {
             return;
         }
+        self.background_lazy = self.is_lazy(self.cpu.0);
         self.in_background = true;
         self.complete_io();
         let elsewhere = asleep || self.config.nr_cpus() > 1;

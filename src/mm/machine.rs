@@ -25,7 +25,7 @@ use crate::mm::sysctl::Sysctl;
 use crate::mm::task::{Mm, Pid, Task};
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
-use crate::mm::vma::Vma;
+use crate::mm::vma::{MappedFile, Vma};
 use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -291,6 +291,8 @@ pub struct Machine {
     pub tlbs: Vec<Tlb>,
     /// The frame of zeros.
     pub zero_pfn: Pfn,
+    /// The huge page of zeros, once somebody wanted it.
+    pub(crate) huge_zero: Option<Pfn>,
     /// Pages promised to processes (`Committed_AS`).
     pub committed_as: u64,
     /// The last fault.
@@ -310,13 +312,20 @@ pub struct Machine {
     /// Tasks that have not ended (`nr_threads`).
     pub(crate) nr_threads: u64,
     pub(crate) next_pid: Pid,
-    pub(crate) next_asid: u16,
+    pub(crate) next_ctx_id: u64,
+    pub(crate) next_tag: u16,
+    /// Files that areas have by name.
+    pub mapped_files: Vec<MappedFile>,
+    /// `kernel.randomize_va_space`: 0 lays every program out alike, 2 is what distributions set.
+    pub randomize_va_space: u64,
     pub(crate) swap_turn: u32,
     pub(crate) io: VecDeque<Io>,
     pub(crate) device_free_at: u64,
     /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
     pub(crate) alarm: u64,
     pub(crate) in_background: bool,
+    /// The running CPU was lazy when kernel threads elsewhere got their time.
+    pub(crate) background_lazy: bool,
     /// Pages that wait on this CPU for the list of what may be dropped (`lru_lazyfree`).
     pub(crate) lazyfree: Vec<Pfn>,
     /// Room for isolated pages, kept to spare allocations.

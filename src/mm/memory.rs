@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Gorman 4.6. Kernel: `mm/memory.c`, `arch/x86/mm/fault.c`.
-//! Fidelity: faithful — the tree above, counters, map and reference counts. Absent — files, huge pages, NUMA hints.
+//! Fidelity: faithful — the tree above, counters, map and reference counts. Absent — NUMA hints.
 
 mod anon;
 mod copy;
@@ -22,11 +22,13 @@ mod swapin;
 mod user;
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::config::ThpMode;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{Pte, TableId, index};
+use crate::mm::pgtable::{LEVELS, Pte, TableId, index};
 use crate::mm::task::{Exit, MmId, Pid, Rss};
+use crate::mm::tlb::model::Entry;
 use crate::mm::trace::{Event, FaultKind, FaultRecord};
 use crate::mm::vma::{VmFlags, VmaId};
 use crate::mm::vmstat::{NodeStat, VmEvent};
@@ -108,7 +110,7 @@ impl Machine {
         let outer = self.current.clone();
         self.become_task(pid);
         let result = self.touch_pages(pid, mm, trace);
-        self.current = outer;
+        self.return_to(outer);
         let task = &self.tasks[&pid];
         let (minor, major) = (task.min_flt - before.0, task.maj_flt - before.1);
         result.map(|pages| Touched { pages, minor, major })
@@ -120,11 +122,13 @@ impl Machine {
         mm: MmId,
         trace: impl Iterator<Item = (VirtAddr, Access)>,
     ) -> Result<u64, Stop> {
-        let asid = self.mms[mm].asid;
+        let mut tag = self.mms[mm].context.tag;
         let mut pages = 0;
         for (addr, access) in trace {
-            if !self.tlbs[self.cpu.index()].hit(asid, addr, access == Access::Write) {
+            if !self.tlbs[self.cpu.index()].hit(tag, addr, access == Access::Write) {
                 self.access_page(pid, mm, addr, access)?;
+                // A fault may have flushed the address space.
+                tag = self.mms[mm].context.tag;
             }
             pages += 1;
         }
@@ -167,8 +171,16 @@ impl Machine {
         if !pte.has(bits) {
             self.tables.set(leaf, addr, pte.with(bits));
         }
-        let asid = self.mms[mm].asid;
-        self.tlbs[self.cpu.index()].fill(asid, addr, write && pte.has(Pte::RW));
+        let tag = self.mms[mm].context.tag;
+        let tlb = &mut self.tlbs[self.cpu.index()];
+        match &mut tlb.model {
+            None => tlb.fill(tag, addr, write && pte.has(Pte::RW)),
+            // The model wants to see every access: nothing is remembered beside it.
+            Some(model) => {
+                let entry = Entry::new(tlb.asid, addr, pte.pfn(), write && pte.has(Pte::RW));
+                model.access(entry, write, LEVELS.into());
+            }
+        }
         Some(pte.pfn())
     }
 
@@ -236,7 +248,7 @@ impl Machine {
             Err(VmFault::SigBus) => return Err(self.sigbus(pid, vma, addr, access)),
         }
         if dying {
-            self.do_exit(pid, Exit::Signal(Signal::Kill));
+            self.do_group_exit(pid, Exit::Signal(Signal::Kill));
             return Err(Stop::Signal(Signal::Kill));
         }
         Ok(())
@@ -301,6 +313,11 @@ impl Machine {
         let leaf = match self.leaf(mm, addr) {
             Some(leaf) => leaf,
             None => {
+                if self.thp != ThpMode::Never
+                    && let Some(kind) = self.do_huge_pmd_anonymous_page(mm, vma, addr, write)?
+                {
+                    return Ok(kind);
+                }
                 let leaf = self.pte_alloc(mm, addr)?;
                 self.mms[mm].leaf_cache = Some((addr.0 >> 21, leaf));
                 leaf
@@ -317,6 +334,10 @@ impl Machine {
             return self.do_swap_page(mm, vma, leaf, addr, pte, write);
         }
         if write && !pte.has(Pte::RW) {
+            if self.tables.get(leaf).huge && self.do_huge_pmd_wp_page(mm, leaf, addr) {
+                return Ok(FaultKind::Reuse { pfn: pte.pfn() });
+            }
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
             return self.do_wp_page(mm, vma, leaf, addr, pte);
         }
         // Somebody else was faster, or the TLB was stale.
@@ -387,10 +408,29 @@ impl Machine {
                     (vma.start, vma.end, vma.flags);
             }
         }
+        let (ip, place) = self.where_it_ran(pid);
         let line = |comm: &str, sp: u64| {
-            format!("{comm}[{pid}]: segfault at {:x} ip 0000000000401000 sp {sp:016x} error {error}", addr.0)
+            format!("{comm}[{pid}]: segfault at {:x} ip {ip:016x} sp {sp:016x} error {error}{place}", addr.0)
         };
         self.fault_signal(pid, Signal::Segv { addr, accerr }, line)
+    }
+
+    /// The instruction at which a task is taken to be, and the kernel's words about it: the file it lies in, and the
+    /// CPU (`print_vma_addr`, and since 6.1 the CPU).
+    fn where_it_ran(&self, pid: Pid) -> (u64, String) {
+        let cpu = self.cpu.0;
+        let likely = format!(" likely on CPU {cpu} (core {cpu}, socket {})", self.cpu_node());
+        let mm = self.tasks.get(&pid).and_then(|t| t.mm);
+        // Nothing is executed: every instruction is the first one of the program.
+        let ip = mm.map(|mm| self.mms[mm].code.start).filter(|start| *start != 0).unwrap_or(0x40_1000);
+        let vma = mm.and_then(|mm| self.find_vma(mm, VirtAddr(ip))).map(|id| &self.vmas[id]);
+        let file = vma.filter(|vma| vma.contains(VirtAddr(ip))).filter(|vma| !self.vma_name(vma).is_empty());
+        let words = file.map(|vma| {
+            let name = self.vma_name(vma);
+            let last = name.rsplit('/').next().unwrap_or(&name);
+            format!(" in {last}[{:x}+{:x}]", vma.start, vma.end - vma.start)
+        });
+        (ip, words.unwrap_or_default() + likely.as_str())
     }
 
     /// An address that is no address at all: the processor refuses it before any table is looked at
@@ -419,7 +459,7 @@ impl Machine {
             if !text.is_empty() {
                 self.printk(text);
             }
-            self.do_exit(pid, Exit::Signal(signal));
+            self.do_group_exit(pid, Exit::Signal(signal));
         }
         Stop::Signal(signal)
     }
@@ -429,22 +469,6 @@ impl Machine {
     fn sigbus(&mut self, pid: Pid, vma: VmaId, addr: VirtAddr, access: Access) -> Stop {
         self.end_fault(pid, vma, addr, access, FaultKind::SigBus);
         self.fault_signal(pid, Signal::Bus { addr }, |_, _| String::new())
-    }
-
-    /// Forgets one page's translation on every CPU (`flush_tlb_page`).
-    #[inline]
-    pub(crate) fn flush_tlb_page(&mut self, mm: MmId, addr: VirtAddr) {
-        let asid = self.mms[mm].asid;
-        for tlb in &mut self.tlbs {
-            tlb.flush_page(asid, addr);
-        }
-    }
-
-    /// Forgets all translations of an address space on every CPU (`flush_tlb_mm`).
-    pub(crate) fn flush_tlb_mm(&mut self) {
-        for tlb in &mut self.tlbs {
-            tlb.flush();
-        }
     }
 
     /// Takes the pages of a range out of an area and lets go of them (`unmap_page_range`).
@@ -462,7 +486,12 @@ impl Machine {
         while at < end {
             let next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
+                let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, at, next);
                 flush |= self.zap_table(mm, leaf, at, next, used);
+                if huge {
+                    // The table that was put aside goes, too.
+                    self.free_pgtables(mm, at..next, at, next);
+                }
             } else if at & ((1 << 39) - 1) == 0
                 && next + (1 << 39) <= end
                 && self.tables.get(pgd).below[index(VirtAddr(at), 3)] == crate::mm::pgtable::NO_TABLE
@@ -474,7 +503,7 @@ impl Machine {
             at = next;
         }
         if flush {
-            self.flush_tlb_mm();
+            self.flush_tlb_range(mm, start, end, true);
         }
     }
 
@@ -483,6 +512,7 @@ impl Machine {
         let first = index(VirtAddr(start), 0);
         let last = first + ((end - start) / PAGE_SIZE) as usize;
         let mut gone = [0; 4];
+        let mut present = false;
         let entries = self.tables.get(leaf).entries;
         if entries[first..last].iter().all(|entry| *entry == 0) {
             return false;
@@ -492,19 +522,22 @@ impl Machine {
             if pte.is_swap() {
                 self.swap_free(pte.swap_entry());
                 gone[Rss::Swap as usize] += 1;
-            } else if !pte.has(Pte::SPECIAL) {
+                continue;
+            }
+            present = true;
+            if !pte.has(Pte::SPECIAL) {
                 gone[self.zap_page(pte, used) as usize] += 1;
             }
         }
         for kind in [Rss::File, Rss::Anon, Rss::Swap, Rss::Shmem] {
             self.add_rss(mm, kind, -gone[kind as usize]);
         }
-        gone.iter().sum::<i64>() > gone[Rss::Swap as usize]
+        present
     }
 
     /// Lets go of a page of which an entry is gone; the kind it was counted as.
     #[inline(always)]
-    fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
+    pub(crate) fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
         let pfn = pte.pfn();
         let page = self.mem_map.page_mut(pfn);
         // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.

@@ -26,6 +26,7 @@ impl Machine {
         page.is(PageFlags::LRU)
             && (file || page.is(PageFlags::SWAPBACKED))
             && !page.is_any(busy)
+            && !page.is_thp()
             && page.mapcount() + cached > 0
             && page.refcount == page.mapcount() + cached
     }

@@ -21,9 +21,15 @@
 //! | [`debug`] | `mm/debug.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`task`] | `include/linux/sched.h` | 4 |
-//! | [`fork`] | `kernel/fork.c`, `kernel/exit.c` | 4 |
+//! | [`pid`] | `kernel/pid.c` | 4 |
+//! | [`fork`] | `kernel/fork.c` | 4 |
+//! | [`exec`] | `fs/exec.c`, `fs/binfmt_elf.c` | 4 |
+//! | [`exit`] | `kernel/exit.c` | 4 |
+//! | [`sched`] | `kernel/sched/core.c` | 4.2 |
 //! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
 //! | [`xarray`] | `lib/xarray.c` | 10.2 |
+//! | [`huge_memory`] | `mm/huge_memory.c` | |
+//! | [`khugepaged`] | `mm/khugepaged.c` | |
 //! | [`filemap`] | `mm/filemap.c` | 10.2 |
 //! | [`truncate`] | `mm/truncate.c` | 10.3 |
 //! | [`shmem`] | `mm/shmem.c` | 12 |
@@ -41,6 +47,7 @@
 //! | [`pgtable`] | `arch/x86/include/asm/pgtable.h` | 3 |
 //! | [`tlb`] | `arch/x86/mm/tlb.c` | 3.8 |
 //! | [`memory`] | `mm/memory.c` | 4.6 |
+//! | [`clear_refs`] | `fs/proc/task_mmu.c` | |
 //! | [`rmap`] | `mm/rmap.c` | 10 |
 //! | [`lru`] | `mm/swap.c` | 10 |
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
@@ -63,16 +70,21 @@
 pub mod addr;
 pub mod boot;
 pub mod check;
+pub mod clear_refs;
 pub mod clock;
 pub mod compaction;
 pub mod config;
 pub mod debug;
 pub mod errno;
+pub mod exec;
+pub mod exit;
 pub mod fadvise;
 pub mod filemap;
 pub mod fork;
 pub mod fs;
 pub mod gfp;
+pub mod huge_memory;
+pub mod khugepaged;
 pub mod kthread;
 pub mod lru;
 pub mod machine;
@@ -96,8 +108,10 @@ pub mod page_owner;
 pub mod page_poison;
 pub mod page_writeback;
 pub mod pgtable;
+pub mod pid;
 pub mod printk;
 pub mod rmap;
+pub mod sched;
 pub mod shm;
 pub mod shmem;
 pub mod show_mem;

@@ -143,6 +143,7 @@ impl Machine {
         let mut at = start;
         while at < end {
             let next = (((at >> 21) + 1) << 21).min(end);
+            let huge = self.keep_or_split(mm, at, next);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
                     let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
@@ -158,11 +159,14 @@ impl Machine {
                         self.tables.set(leaf, addr, new);
                     }
                 }
+                if huge {
+                    self.sync_huge_pmd(mm, VirtAddr(at), leaf);
+                }
             }
             at = next;
         }
         if changed {
-            self.flush_tlb_mm();
+            self.flush_tlb_range(mm, start, end, false);
         }
     }
 

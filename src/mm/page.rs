@@ -279,6 +279,14 @@ impl Page {
         wrong == 0 && self.mapping & crate::mm::rmap::MAPPING_ANON != 0
     }
 
+    /// It came as one of the 512 pages of a huge page, which nothing has split since (`PageTransCompound`).
+    ///
+    /// Anonymous pages have no other use for `PG_private_2`.
+    #[inline]
+    pub fn is_thp(&self) -> bool {
+        self.is(PageFlags::PRIVATE_2) && self.mapping & crate::mm::rmap::MAPPING_ANON != 0
+    }
+
     /// Its last entry and reference are gone.
     #[inline]
     pub(crate) fn let_go(&mut self) {

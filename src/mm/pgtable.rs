@@ -170,6 +170,8 @@ pub struct Table {
     pub entries: [u64; PTRS_PER_TABLE],
     /// Tables below; empty for PTE tables.
     pub below: Vec<TableId>,
+    /// A PTE table put aside: one entry of the table above maps all of it, as a huge page.
+    pub huge: bool,
 }
 
 /// Every page table of the machine; a snapshot shares them as it shares sections of the `mem_map`.
@@ -196,7 +198,7 @@ impl Tables {
 
     pub(crate) fn insert(&mut self, pfn: Pfn, level: u8) -> TableId {
         let below = if level == 0 { Vec::new() } else { vec![NO_TABLE; PTRS_PER_TABLE] };
-        let table = Some(Box::new(Table { pfn, level, entries: [0; PTRS_PER_TABLE], below }));
+        let table = Some(Box::new(Table { pfn, level, entries: [0; PTRS_PER_TABLE], below, huge: false }));
         match self.free.pop() {
             Some(id) => {
                 self.owned[id as usize] = table;
@@ -284,6 +286,14 @@ impl Tables {
         self.leaf(pgd, addr).map_or(Pte(0), |leaf| Pte(self.get(leaf).entries[index(addr, 0)]))
     }
 
+    /// Makes the entry above a PTE table map all of it as a huge page, or name the table again.
+    pub(crate) fn set_huge(&mut self, pgd: TableId, addr: VirtAddr, huge: Option<Pte>) {
+        let (Some(above), Some(leaf)) = (self.above_leaf(pgd, addr), self.leaf(pgd, addr)) else { return };
+        let entry = huge.unwrap_or(Pte::new(self.get(leaf).pfn, Pte::TABLE));
+        self.get_mut(leaf).huge = huge.is_some();
+        self.get_mut(above).entries[index(addr, 1)] = entry.0;
+    }
+
     /// Changes an entry of a PTE table.
     #[inline]
     pub fn set(&mut self, leaf: TableId, addr: VirtAddr, pte: Pte) {
@@ -329,7 +339,8 @@ impl Machine {
             let table = self.tables.get(id);
             let index = index(addr, level);
             steps.push(WalkStep { level, table: table.pfn, index, entry: Pte(table.entries[index]) });
-            if level == 0 || table.below[index] == NO_TABLE {
+            let huge = level > 0 && Pte(table.entries[index]).has(Pte::PSE);
+            if level == 0 || huge || table.below[index] == NO_TABLE {
                 break;
             }
             id = table.below[index];

@@ -12,11 +12,11 @@
 
 use crate::mm::addr::{PAGE_SHIFT, Pfn};
 use crate::mm::errno::Errno;
-use crate::mm::fs::{Backing, FileId, SHM_MNT};
+use crate::mm::fs::{Backing, FileId, FsType, SHM_MNT};
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::SwapEntry;
-use crate::mm::vma::VmFlags;
+use crate::mm::vma::{VmFlags, Vma};
 use crate::mm::xarray::Entry;
 
 /// What tmpfs knows of a file (`struct shmem_inode_info`).
@@ -73,6 +73,25 @@ impl Machine {
         }
         let backing = Backing::Shmem(Shmem { reserved, ..Shmem::default() });
         Ok(self.new_inode(name.into(), SHM_MNT, size, backing))
+    }
+
+    /// A tmpfs without a limit of its own may take half of memory (`shmem_default_max_blocks`).
+    pub(crate) fn limit_tmpfs(&mut self) {
+        let half = self.totalram_pages() / 2;
+        for mount in self.fs.mounts.iter_mut().skip(SHM_MNT + 1).filter(|m| m.kind == FsType::Tmpfs) {
+            mount.max_blocks = half;
+        }
+    }
+
+    /// Pages of an area that its file has in swap (`shmem_swap_usage`).
+    pub fn shmem_swap_usage(&self, vma: &Vma) -> u64 {
+        let Some(file) = vma.file.map(|file| &self.files[file]) else { return 0 };
+        if file.shmem().is_none_or(|shmem| shmem.swapped == 0) {
+            return 0;
+        }
+        let range = vma.pgoff..vma.pgoff + vma.pages();
+        let slots = file.pages.iter().filter(|(_, entry)| entry.as_value().is_some());
+        slots.filter(|(index, _)| range.contains(&u64::from(*index))).count() as u64
     }
 
     /// The file behind shared anonymous memory (`shmem_zero_setup`).

@@ -84,6 +84,7 @@ impl Machine {
     }
 
     fn show_node_line(&self, node: &Node) -> String {
+        use crate::mm::huge_memory::HPAGE_PAGES;
         use NodeStat::*;
         let kb = |item| node.stat(item) * 4;
         let thp = match self.config.thp {
@@ -91,7 +92,7 @@ impl Machine {
                 "shmem_thp: {}kB shmem_pmdmapped: {}kB anon_thp: {}kB ",
                 kb(ShmemHugepages),
                 kb(ShmemPmdmapped),
-                kb(AnonTransparentHugepages)
+                kb(AnonTransparentHugepages) * HPAGE_PAGES
             ),
             None => String::new(),
         };

@@ -13,6 +13,7 @@ pub mod rlimit {
     #![allow(missing_docs)]
     pub const DATA: u64 = 2;
     pub const STACK: u64 = 3;
+    pub const NPROC: u64 = 6;
     pub const MEMLOCK: u64 = 8;
     pub const AS: u64 = 9;
     /// No limit.
@@ -33,6 +34,7 @@ impl Machine {
         let slot = match resource {
             rlimit::DATA => &mut limits.data,
             rlimit::STACK => &mut limits.stack,
+            rlimit::NPROC => &mut limits.nproc,
             rlimit::MEMLOCK => &mut limits.memlock,
             rlimit::AS => &mut limits.address_space,
             rlimit::NLIMITS.. => return Err(Errno::EINVAL),
@@ -66,7 +68,7 @@ impl Machine {
     /// A task that the OOM killer chose during a call dies when it would return to user space.
     pub(crate) fn die_if_killed(&mut self, pid: Pid) {
         if self.tasks.get(&pid).is_some_and(|t| t.is_alive() && t.oom_victim) {
-            self.do_exit(pid, crate::mm::task::Exit::Signal(crate::mm::errno::Signal::Kill));
+            self.do_group_exit(pid, crate::mm::task::Exit::Signal(crate::mm::errno::Signal::Kill));
         }
     }
 }

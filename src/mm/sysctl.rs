@@ -112,18 +112,24 @@ tunables! {
     zone_reclaim_mode "zone_reclaim_mode" = 0, 0..=7, "Reclaim locally before using another node.";
 }
 
-/// Tunables of the laboratory, which no kernel has: name, what it does.
-pub const OURS: &[(&str, &str)] = &[(
-    "vmlab.lumpy_reclaim",
-    "Orders above 0 are reclaimed as in 2.6.23 to 3.4, neighbours together, and nothing is compacted.",
-)];
+/// Tunables outside of `vm.`: those of the laboratory, which no kernel has, and one of the kernel.
+pub const OURS: &[(&str, &str)] = &[
+    (
+        "vmlab.lumpy_reclaim",
+        "Orders above 0 are reclaimed as in 2.6.23 to 3.4, neighbours together, and nothing is compacted.",
+    ),
+    (RANDOMIZE, "0 lays every program out alike, 1 shuffles stack, mmap and text, 2 the heap too."),
+];
+
+/// The one tunable outside of `vm.` that a kernel has as well; distributions set 2.
+const RANDOMIZE: &str = "kernel.randomize_va_space";
 
 /// The name without `vm.` and `/proc/sys/vm/`.
 fn short(name: &str) -> &str {
     let name = name.strip_prefix("/proc/sys/").unwrap_or(name);
-    if let Some(ours) = name.strip_prefix("vmlab/").or(name.strip_prefix("vmlab.")) {
-        let known = OURS.iter().map(|(name, _)| *name);
-        return known.into_iter().find(|n| n.strip_prefix("vmlab.") == Some(ours)).unwrap_or(name);
+    let dotted = name.replacen('/', ".", 1);
+    if let Some((known, _)) = OURS.iter().find(|(known, _)| *known == dotted) {
+        return known;
     }
     name.strip_prefix("vm.").or_else(|| name.strip_prefix("vm/")).unwrap_or(name)
 }
@@ -155,6 +161,7 @@ impl Machine {
         match short(name) {
             "lowmem_reserve_ratio" => Some(self.lowmem_reserve_ratio()),
             "vmlab.lumpy_reclaim" => Some(u64::from(self.lumpy_reclaim).to_string()),
+            RANDOMIZE => Some(self.randomize_va_space.to_string()),
             key => self.sysctl.value(key).map(|v| v.to_string()),
         }
     }
@@ -180,6 +187,10 @@ impl Machine {
                 "1" => self.lumpy_reclaim = true,
                 other => return Err(invalid(format!("{name}={other} is out of range: 0 to 1"))),
             },
+            RANDOMIZE => match value.trim().parse::<u64>() {
+                Ok(new @ 0..=2) => self.randomize_va_space = new,
+                _ => return Err(invalid(format!("{name}={value} is out of range: 0 to 2"))),
+            },
             _ => {
                 let new: u64 = value
                     .trim()
@@ -201,7 +212,8 @@ impl Machine {
             }
         }
         let new = self.peek_sysctl(key).unwrap_or_default();
-        let name = if key.starts_with("vmlab.") { key.to_string() } else { format!("vm.{key}") };
+        let name =
+            if OURS.iter().any(|(ours, _)| *ours == key) { key.to_string() } else { format!("vm.{key}") };
         self.emit(Event::Sysctl { name, old, new });
         Ok(())
     }

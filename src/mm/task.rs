@@ -1,33 +1,30 @@
 //! Tasks and their address spaces.
 //!
+//! ```text
+//!   thread group                        task ── mm ──┐
+//!     leader  pid = tgid    ── threads ─►  task ── mm ─┴─► one address space, as many users as tasks
+//!     parent  ── children ─► leaders of other groups; zombies among them wait for wait()
+//! ```
+//!
 //! Gorman chapter 4. Kernel: `include/linux/sched.h`, `include/linux/mm_types.h`.
-//! Fidelity: faithful — counters, limits, layout of an address space. Simplified — a task runs only while a script
-//! acts for it.
+//! Fidelity: faithful — thread groups, counters, limits, layout of an address space. Simplified — a task runs only
+//! while a script acts for it; one that was reaped stays listed, so that a script may ask how it ended.
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::errno::{Errno, Signal};
-use crate::mm::machine::{Comm, Current, Machine, SCRIPT_PID};
-use crate::mm::mmzone::Node;
+use crate::mm::machine::{Comm, Machine};
 use crate::mm::pgtable::TableId;
 use crate::mm::slots::Id;
+use crate::mm::tlb::MmContext;
 use crate::mm::vma::{VmFlags, VmaId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Number of a task.
 pub type Pid = u32;
 /// Number of an address space.
 pub type MmId = Id<Mm>;
 
-/// The first process, whose anonymous pages are those the spec found.
-pub const INIT_PID: Pid = 1;
-/// The parent of all kernel threads.
-pub const KTHREADD_PID: Pid = 2;
-/// The pid of the first node's kcompactd, as a small PC's boot gives it.
-pub const KCOMPACTD_PID: Pid = 33;
-/// The first node's kswapd, as a boot of 6.1 on two CPUs numbers it; those of further nodes follow.
-pub const KSWAPD_PID: Pid = 43;
-/// Tasks a machine can have (`pid_max`).
-pub const PID_MAX: u32 = 32_768;
 /// Never killed by the OOM killer.
 pub const OOM_SCORE_ADJ_MIN: i64 = -1000;
 
@@ -75,6 +72,10 @@ pub struct Mm {
     pub stack_vm: u64,
     /// Bytes of page tables below the top one.
     pub pgtables_bytes: u64,
+    /// Where the program's code lies (`start_code..end_code`).
+    pub code: Range<u64>,
+    /// Where its initialised data lies (`start_data..end_data`).
+    pub data: Range<u64>,
     /// Where the heap begins.
     pub start_brk: u64,
     /// Where the heap ends.
@@ -85,8 +86,8 @@ pub struct Mm {
     pub mmap_base: u64,
     /// Flags of every new area: `mlockall(MCL_FUTURE)`.
     pub def_flags: VmFlags,
-    /// The TLB tag.
-    pub asid: u16,
+    /// What the TLBs know it by, and the CPUs that have it loaded.
+    pub context: MmContext,
     /// The OOM killer reaped it: accesses of other threads find nothing.
     pub oom_reaped: bool,
 }
@@ -96,6 +97,12 @@ impl Mm {
     #[inline]
     pub fn resident(&self) -> u64 {
         self.rss[Rss::File as usize] + self.rss[Rss::Anon as usize] + self.rss[Rss::Shmem as usize]
+    }
+
+    /// Pages of the program's own code.
+    pub fn text_pages(&self) -> u64 {
+        let pages = self.code.end.div_ceil(4096).saturating_sub(self.code.start / 4096);
+        pages.min(self.exec_vm)
     }
 
     /// Pages of a kind.
@@ -110,8 +117,43 @@ impl Mm {
 pub enum State {
     /// Ready to run.
     Running,
-    /// Ended; it remains listed.
+    /// Ended, and nobody has asked how (`EXIT_ZOMBIE`): its memory is gone, its pid is not.
+    Zombie(Exit),
+    /// Reaped (`EXIT_DEAD`); it remains listed until its pid is given away again.
     Dead(Exit),
+}
+
+impl State {
+    /// How it ended; `None` while it lives.
+    pub fn exit(self) -> Option<Exit> {
+        match self {
+            State::Running => None,
+            State::Zombie(how) | State::Dead(how) => Some(how),
+        }
+    }
+}
+
+/// What a thread group used: the faults of its threads, and the most memory it had at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Minor faults.
+    pub minflt: u64,
+    /// Major faults.
+    pub majflt: u64,
+    /// The largest number of resident pages.
+    pub maxrss: u64,
+}
+
+impl Usage {
+    /// Both together: faults add up, the larger memory counts.
+    #[must_use]
+    pub fn with(self, other: Usage) -> Usage {
+        Usage {
+            minflt: self.minflt + other.minflt,
+            majflt: self.majflt + other.majflt,
+            maxrss: self.maxrss.max(other.maxrss),
+        }
+    }
 }
 
 /// How a task ended.
@@ -134,11 +176,13 @@ pub struct Rlimits {
     pub stack: u64,
     /// Locked memory.
     pub memlock: u64,
+    /// Tasks of the same user; root may have more.
+    pub nproc: u64,
 }
 
 impl Default for Rlimits {
     fn default() -> Rlimits {
-        Rlimits { address_space: u64::MAX, data: u64::MAX, stack: 8 << 20, memlock: 8 << 20 }
+        Rlimits { address_space: u64::MAX, data: u64::MAX, stack: 8 << 20, memlock: 8 << 20, nproc: u64::MAX }
     }
 }
 
@@ -149,8 +193,18 @@ pub struct Task {
     pub pid: Pid,
     /// Number of its thread group.
     pub tgid: Pid,
-    /// Who started it.
+    /// Whose child it is: who started it, or init once that one has ended.
     pub parent: Pid,
+    /// Its children that nobody has reaped.
+    pub children: BTreeSet<Pid>,
+    /// Of a group's leader: the other threads that have not ended.
+    pub threads: BTreeSet<Pid>,
+    /// Which of the tasks that ever had this pid it is.
+    pub serial: u32,
+    /// The child that vfork made it wait for.
+    pub vfork_child: Option<Pid>,
+    /// The parent that waits until this child has called exec or exit.
+    pub vfork_parent: Option<Pid>,
     /// Its name.
     pub comm: Comm,
     /// Its address space; kernel threads and dead tasks have none.
@@ -173,8 +227,14 @@ pub struct Task {
     pub cpu: u16,
     /// Limits.
     pub rlimits: Rlimits,
+    /// Of a group's leader: what threads that have ended used.
+    pub usage: Usage,
+    /// Of a group's leader: what children used that were waited for.
+    pub child_usage: Usage,
     /// When it started, in nanoseconds of virtual time.
     pub start_time: u64,
+    /// When it began to run last.
+    pub last_ran: u64,
     /// When it ended.
     pub end_time: u64,
     /// Resident pages, swap entries and page-table bytes when it ended.
@@ -185,6 +245,11 @@ impl Task {
     /// True until it ends.
     pub fn is_alive(&self) -> bool {
         self.state == State::Running
+    }
+
+    /// True for the first thread of a group, whose pid is the group's number.
+    pub fn is_leader(&self) -> bool {
+        self.pid == self.tgid
     }
 }
 
@@ -197,68 +262,39 @@ impl Machine {
         self.tasks.get(&pid).filter(|t| t.is_alive()).ok_or(Errno::ESRCH)
     }
 
-    /// The pid of a node's kswapd, by the node's index; a node without memory has none.
-    pub fn kswapd_pid(&self, node: usize) -> Option<Pid> {
-        // On a machine with many nodes the kcompactds before it need more numbers.
-        let first = KSWAPD_PID.max(KCOMPACTD_PID + self.nodes_with_memory());
-        Some(first + self.kthread_turn(node)?)
-    }
-
-    /// The pid of a node's kcompactd, by the node's index; a node without memory has none.
-    pub fn kcompactd_pid(&self, node: usize) -> Option<Pid> {
-        Some(KCOMPACTD_PID + self.kthread_turn(node)?)
-    }
-
-    fn nodes_with_memory(&self) -> Pid {
-        self.nodes.iter().filter(|n| self.node_has_memory(n)).count() as Pid
-    }
-
-    /// Which of the nodes with memory this one is.
-    fn kthread_turn(&self, node: usize) -> Option<Pid> {
-        let with_memory = |n: &&Node| self.node_has_memory(n);
-        with_memory(&self.nodes.get(node)?)
-            .then(|| self.nodes[..node].iter().filter(with_memory).count() as Pid)
-    }
-
-    /// True for the pids of kernel threads that the machine keeps no task for.
-    pub fn is_kthread_pid(&self, pid: Pid) -> bool {
-        let nodes = self.nodes_with_memory();
-        let kswapd = KSWAPD_PID.max(KCOMPACTD_PID + nodes);
-        pid == KTHREADD_PID
-            || pid == SCRIPT_PID
-            || (KCOMPACTD_PID..KCOMPACTD_PID + nodes).contains(&pid)
-            || (kswapd..kswapd + nodes).contains(&pid)
-    }
-
-    /// The address space of a task that has not ended.
+    /// The address space of a task that can run.
     ///
     /// # Errors
-    /// `ESRCH`; `EINVAL` for a kernel thread, which has none.
+    /// `ESRCH`; `EINVAL` for a kernel thread, which has none; `EBUSY` for a task that sleeps in vfork until its child
+    /// calls exec or exit.
+    #[inline]
     pub fn mm_of(&self, pid: Pid) -> Result<MmId, Errno> {
-        self.live_task(pid)?.mm.ok_or(Errno::EINVAL)
-    }
-
-    /// Runs as a task for the length of `f`: allocations and events carry its name.
-    pub fn as_task<R>(&mut self, pid: Pid, f: impl FnOnce(&mut Machine) -> R) -> R {
-        let outer = self.current.clone();
-        self.become_task(pid);
-        let result = f(self);
-        self.current = outer;
-        result
-    }
-
-    /// Makes a task the current one.
-    pub(crate) fn become_task(&mut self, pid: Pid) {
-        if let Some(task) = self.tasks.get(&pid) {
-            self.current = Current {
-                pid,
-                comm: task.comm,
-                memalloc: false,
-                oom_victim: task.oom_victim,
-                in_interrupt: false,
-                gfp_allowed: crate::mm::gfp::Gfp(u32::MAX),
-            };
+        let task = self.live_task(pid)?;
+        if task.vfork_child.is_some() {
+            return Err(Errno::EBUSY);
         }
+        task.mm.ok_or(Errno::EINVAL)
+    }
+
+    /// The threads of a task's group that have not ended, by pid.
+    pub fn thread_group(&self, pid: Pid) -> Vec<Pid> {
+        let Some(leader) = self.tasks.get(&pid).and_then(|t| self.tasks.get(&t.tgid)) else {
+            return Vec::new();
+        };
+        let alive = |pid: &Pid| self.tasks.get(pid).is_some_and(Task::is_alive);
+        std::iter::once(leader.pid).chain(leader.threads.iter().copied()).filter(alive).collect()
+    }
+
+    /// What a task's group used so far, threads that have ended counted (`getrusage`).
+    pub fn group_usage(&self, pid: Pid) -> Usage {
+        let Some(leader) = self.tasks.get(&pid).and_then(|t| self.tasks.get(&t.tgid)) else {
+            return Usage::default();
+        };
+        let running = leader.threads.iter().filter_map(|pid| self.tasks.get(pid)).chain([leader]);
+        running.fold(leader.usage, |sum, thread| {
+            let maxrss = thread.mm.map_or(0, |mm| self.mms[mm].hiwater_rss.max(self.mms[mm].resident()));
+            sum.with(Usage { minflt: thread.min_flt, majflt: thread.maj_flt, maxrss })
+        })
     }
 
     /// The area an address of a task lies in.

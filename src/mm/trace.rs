@@ -27,6 +27,7 @@ use crate::mm::machine::Comm;
 use crate::mm::memory::Access;
 use crate::mm::page::PageFlags;
 use crate::mm::task::{Exit, Pid};
+use crate::mm::tlb::FlushReason;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -171,6 +172,10 @@ pub enum Event {
         score: i64,
         freed: u64,
     },
+    TlbFlush {
+        pages: Option<u64>,
+        reason: FlushReason,
+    },
     TaskNewtask {
         pid: Pid,
         comm: Comm,
@@ -216,6 +221,7 @@ impl Event {
             Event::PoisonOverwritten { .. } => "page_poison",
             Event::PageFault { .. } => "exceptions",
             Event::MarkVictim { .. } => "oom",
+            Event::TlbFlush { .. } => "tlb",
             Event::TaskNewtask { .. } => "task",
             Event::ProcessExit { .. } => "sched",
             Event::Sysctl { .. } => "sysctl",
@@ -248,6 +254,7 @@ impl Event {
             Event::LruShrinkInactive { .. } => "mm_vmscan_lru_shrink_inactive",
             Event::LruIsolate { .. } => "mm_vmscan_lru_isolate",
             Event::MarkVictim { .. } => "mark_victim",
+            Event::TlbFlush { .. } => "tlb_flush",
             Event::TaskNewtask { .. } => "task_newtask",
             Event::ProcessExit { .. } => "sched_process_exit",
         }
@@ -358,6 +365,15 @@ impl Event {
                     "The OOM killer killed task {pid} ({comm}), whose score {score} was the largest; {freed} pages came back."
                 )
             }
+            Event::TlbFlush { pages: None, reason } => {
+                format!("Everything an address space has in the TLB was flushed: {reason}.")
+            }
+            Event::TlbFlush { pages: Some(0), reason } => {
+                format!("The TLB kept what it has of the next address space: {reason}.")
+            }
+            Event::TlbFlush { pages: Some(pages), reason } => {
+                format!("{pages} page(s) were flushed from the TLB: {reason}.")
+            }
             Event::TaskNewtask { pid, comm, parent } => {
                 format!("Task {pid} ({comm}) was started by task {parent}.")
             }
@@ -452,6 +468,10 @@ impl fmt::Display for Event {
             ),
             Event::MarkVictim { pid, comm, score, freed } => {
                 write!(f, "pid={pid} comm={comm} score={score} freed={freed}")
+            }
+            Event::TlbFlush { pages, reason } => {
+                let pages = pages.map_or(-1, |pages| pages as i64);
+                write!(f, "pages:{pages} reason:{reason}")
             }
             Event::TaskNewtask { pid, comm, parent } => write!(f, "pid={pid} comm={comm} parent={parent}"),
             Event::ProcessExit { pid, comm, how } => write!(f, "comm={comm} pid={pid} {}", exit_text(*how)),

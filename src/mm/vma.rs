@@ -4,6 +4,8 @@
 //! Fidelity: faithful — flags, merge rules with anon_vma, split, accounting. Simplified — the tree is a B-tree by
 //! start address, not a maple tree. Absent — userfaultfd contexts.
 
+pub mod names;
+
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::fs::FileId;
@@ -12,6 +14,7 @@ use crate::mm::pgtable::Pte;
 use crate::mm::rmap::AnonVmaId;
 use crate::mm::slots::Id;
 use crate::mm::task::MmId;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -128,6 +131,19 @@ pub enum VmaName {
     Vdso,
     /// `[vvar]`.
     Vvar,
+    /// A file known by its name alone: the place in [`Machine::mapped_files`].
+    File(u32),
+}
+
+/// A file that is mapped, as /proc/PID/maps names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MappedFile {
+    /// Its path, or the words in brackets that stand for one.
+    pub path: String,
+    /// Major and minor number of its device.
+    pub device: (u32, u32),
+    /// Its inode number.
+    pub inode: u64,
 }
 
 /// An area of virtual addresses (`struct vm_area_struct`).
@@ -261,6 +277,41 @@ impl fmt::Display for Vma {
 }
 
 impl Machine {
+    /// A name for areas of a file, the same one for the same file.
+    pub fn file_name(&mut self, path: &str, device: (u32, u32), inode: u64) -> VmaName {
+        let same = |f: &MappedFile| f.path == path && f.device == device && f.inode == inode;
+        let found = self.mapped_files.iter().position(same).unwrap_or_else(|| {
+            self.mapped_files.push(MappedFile { path: path.into(), device, inode });
+            self.mapped_files.len() - 1
+        });
+        VmaName::File(found as u32)
+    }
+
+    /// What /proc/PID/maps calls an area: a path, words in brackets, or nothing (`show_map_vma`).
+    pub fn vma_name(&self, vma: &Vma) -> Cow<'_, str> {
+        let mm = &self.mms[vma.mm];
+        if let Some(file) = vma.file {
+            return self.files[file].shown_name().into();
+        }
+        let name = match vma.name {
+            VmaName::File(_) => self.named_file(vma).map_or("", |file| &file.path),
+            VmaName::Vdso => "[vdso]",
+            VmaName::Vvar => "[vvar]",
+            VmaName::None if vma.start <= mm.brk && mm.start_brk <= vma.end => "[heap]",
+            VmaName::None if vma.start <= mm.start_stack && mm.start_stack <= vma.end => "[stack]",
+            VmaName::None => "",
+        };
+        name.into()
+    }
+
+    /// The file that an area has by name.
+    pub fn named_file(&self, vma: &Vma) -> Option<&MappedFile> {
+        match vma.name {
+            VmaName::File(place) => self.mapped_files.get(place as usize),
+            _ => None,
+        }
+    }
+
     /// The first area that ends above an address (`find_vma`).
     #[inline]
     pub fn find_vma(&self, mm: MmId, addr: VirtAddr) -> Option<VmaId> {

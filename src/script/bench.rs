@@ -6,13 +6,15 @@
 use crate::mm::Machine;
 use crate::mm::config::Config;
 use crate::mm::machine::SCRIPT_PID;
+use crate::mm::slab_common::CacheId;
 use crate::mm::task::Pid;
 use crate::script::limits::Limits;
 use crate::script::out::Out;
 use crate::script::snapshots::Snapshots;
 use crate::script::table::Table;
-use rhai::NativeCallContext;
+use rhai::{FnPtr, NativeCallContext};
 use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,8 +47,12 @@ pub struct Desk {
     pub boots: u32,
     /// What `events()` shows: patterns such as `kmem:*`.
     pub traced: Vec<String>,
+    /// System calls are printed as strace prints them.
+    pub strace: bool,
     /// The task that `vm` and `vtop` are about when none is named: what `set` chose.
     pub context: Pid,
+    /// Constructors of slab caches.
+    pub ctors: BTreeMap<CacheId, FnPtr>,
 }
 
 impl Desk {
@@ -57,6 +63,7 @@ impl Desk {
         self.snapshots = Snapshots::default();
         self.boots += 1;
         self.context = SCRIPT_PID;
+        self.ctors.clear();
     }
 }
 
@@ -75,7 +82,9 @@ impl Bench {
             limits,
             boots: 0,
             traced: vec!["*".into()],
+            strace: false,
             context: SCRIPT_PID,
+            ctors: BTreeMap::new(),
         };
         Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default(), calls: Rc::default() }
     }

@@ -67,7 +67,7 @@ pub mod functions {
     /// > let p = spawn("app");
     /// > let a = mmap(p, 0, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > exec(p, a)
-    /// SIGSEGV (SEGV_ACCERR) at 0x7fffff6f7000
+    /// SIGSEGV (SEGV_ACCERR) at 0x7ffff7ff8000
     /// ```
     ///
     /// Kernel: `exc_page_fault`, `access_error`.

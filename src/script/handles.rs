@@ -8,11 +8,13 @@ use crate::mm::addr::{Nid, Pfn, ZoneId};
 use crate::mm::fs::{File, FileId};
 use crate::mm::mmzone::{Node, Zone};
 use crate::mm::page::Page;
+use crate::mm::slab_common::CacheId;
 use crate::mm::task::{Pid, Task};
 use crate::mm::vma::{Vma, VmaId};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Desk;
 use std::fmt;
+use std::rc::Rc;
 
 /// The machine on the bench.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +48,9 @@ pub struct PageRef {
 /// A task of the machine, alive or dead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TaskRef {
-    /// Its number: never used again on this machine.
+    /// Its number, which another task may have once this one is reaped.
     pub pid: Pid,
+    serial: u32,
     boot: u32,
 }
 
@@ -56,6 +59,48 @@ pub struct TaskRef {
 pub struct VmaRef {
     id: VmaId,
     boot: u32,
+}
+
+/// A slab cache of the machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CacheRef {
+    id: CacheId,
+    /// The name it was made under: one of the cache's.
+    pub name: Rc<str>,
+    boot: u32,
+}
+
+impl CacheRef {
+    /// A handle of a cache.
+    pub fn new(desk: &Desk, id: CacheId, name: &str) -> CacheRef {
+        CacheRef { id, name: name.into(), boot: desk.boots }
+    }
+
+    /// The cache's number.
+    pub fn id(&self, desk: &Desk) -> ScriptResult<CacheId> {
+        match desk.machine.caches.all.get(self.id) {
+            Some(_) if self.boot == desk.boots => Ok(self.id),
+            _ => misuse(format!(
+                "use after free: the cache {} was destroyed after this handle was made",
+                self.name
+            )),
+        }
+    }
+
+    /// `kmem_cache widget objsize=200 order=0 objects=3/16 slabs=1`.
+    pub fn text(&self, desk: &Desk) -> String {
+        let Ok(id) = self.id(desk) else { return format!("kmem_cache {} (destroyed)", self.name) };
+        let (cache, census) = (&desk.machine.caches.all[id], desk.machine.cache_census(id));
+        format!(
+            "kmem_cache {} objsize={} order={} objects={}/{} slabs={}",
+            cache.name(),
+            cache.object_size,
+            cache.order,
+            census.allocated,
+            census.total,
+            census.slabs
+        )
+    }
 }
 
 /// A file.
@@ -91,13 +136,18 @@ impl FileRef {
 impl TaskRef {
     /// A handle of the task with this pid.
     pub fn new(desk: &Desk, pid: Pid) -> TaskRef {
-        TaskRef { pid, boot: desk.boots }
+        let serial = desk.machine.tasks.get(&pid).map_or(0, |t| t.serial);
+        TaskRef { pid, serial, boot: desk.boots }
     }
 
     /// The task, dead or alive.
     pub fn of(self, desk: &Desk) -> ScriptResult<&Task> {
         match desk.machine.tasks.get(&self.pid) {
-            Some(task) if self.boot == desk.boots => Ok(task),
+            Some(task) if self.boot == desk.boots && task.serial == self.serial => Ok(task),
+            Some(_) if self.boot == desk.boots => misuse(format!(
+                "use after free: task {} was reaped after this handle was made, and its pid belongs to another now",
+                self.pid
+            )),
             _ => gone(format_args!("task {}", self.pid)),
         }
     }

@@ -12,6 +12,8 @@ mod owner;
 pub mod pages;
 mod stats;
 
+pub use nodes::percpu_offset;
+
 use crate::script::answer::ScriptResult;
 use crate::script::args::{self, Addr};
 use crate::script::bench::Bench;

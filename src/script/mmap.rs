@@ -4,6 +4,7 @@
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fork::clone_flags;
 use crate::mm::fs::MapFile;
 use crate::mm::mmap::{map, prot};
 use crate::mm::task::Pid;
@@ -11,6 +12,7 @@ use crate::script::answer::{OrErrno, ScriptResult, answer};
 use crate::script::args::{self, Addr, Address, FileArg, Size, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::constants::Constant;
+use crate::script::strace;
 use rhai::plugin::*;
 
 /// System calls that change an address space.
@@ -47,12 +49,17 @@ pub mod functions {
         flags: i64,
     ) -> ScriptResult<OrErrno<Address>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        super::call(&ctx, &p, |desk, pid| {
+        let shown = || {
+            let (prot, flags) = (strace::prot_names(prot as u64), strace::map_names(flags as u64));
+            format!("mmap({}, {len}, {prot}, {flags}, -1, 0)", strace::pointer(addr.0))
+        };
+        super::traced_call(&ctx, &p, shown, |desk, pid| {
             answer(desk.machine.mmap(pid, addr, len, prot as u64, flags as u64).map(|a| Address(a.0)))
         })
     }
 
     #[rhai_fn(name = "mmap", return_raw)]
+    #[allow(clippy::too_many_arguments)] // as many as the system call has
     pub fn mmap_file(
         ctx: NativeCallContext,
         p: Who,
@@ -92,7 +99,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn munmap(ctx: NativeCallContext, p: Who, addr: Addr, len: Size) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        super::call(&ctx, &p, |desk, pid| answer(desk.machine.munmap(pid, addr, len)))
+        let shown = || format!("munmap({}, {len})", strace::pointer(addr.0));
+        super::traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.munmap(pid, addr, len)))
     }
 
     /// Changes what a range of a task's address space allows.
@@ -102,7 +110,7 @@ pub mod functions {
     /// > let a = mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > mprotect(p, a, 4096, PROT_READ);
     /// > write(p, a, 1)
-    /// SIGSEGV (SEGV_ACCERR) at 0x7fffff6e8000
+    /// SIGSEGV (SEGV_ACCERR) at 0x7ffff7fe9000
     /// ```
     ///
     /// Kernel: `do_mprotect_pkey`. Gorman: 4.4.
@@ -115,7 +123,11 @@ pub mod functions {
         prot: i64,
     ) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        super::call(&ctx, &p, |desk, pid| answer(desk.machine.mprotect(pid, addr, len, prot as u64)))
+        let shown =
+            || format!("mprotect({}, {len}, {})", strace::pointer(addr.0), strace::prot_names(prot as u64));
+        super::traced_call(&ctx, &p, shown, |desk, pid| {
+            answer(desk.machine.mprotect(pid, addr, len, prot as u64))
+        })
     }
 
     /// Moves the end of a task's heap and answers where it is; when it cannot move, that is where it was.
@@ -131,7 +143,10 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn brk(ctx: NativeCallContext, p: Who, addr: Addr) -> ScriptResult<OrErrno<Address>> {
         let addr = VirtAddr(args::addr("addr", &addr)?);
-        super::call(&ctx, &p, |desk, pid| answer(desk.machine.brk(pid, addr).map(|a| Address(a.0))))
+        let shown = || format!("brk({})", strace::pointer(addr.0));
+        super::traced_call(&ctx, &p, shown, |desk, pid| {
+            answer(desk.machine.brk(pid, addr).map(|a| Address(a.0)))
+        })
     }
 
     /// Grows a task's heap by so many bytes and answers where it ended before, or `ENOMEM`.
@@ -155,6 +170,20 @@ pub mod functions {
             answer(moved)
         })
     }
+}
+
+/// Calls the kernel for a task, and prints the call while somebody traces.
+pub(crate) fn traced_call(
+    ctx: &NativeCallContext,
+    p: &Dynamic,
+    shown: impl FnOnce() -> String,
+    f: impl FnOnce(&mut Desk, Pid) -> Dynamic,
+) -> ScriptResult<Dynamic> {
+    call(ctx, p, |desk, pid| {
+        let value = f(desk, pid);
+        strace::called(&Bench::of(ctx), desk, pid, shown, &value);
+        value
+    })
 }
 
 /// Calls the kernel for a task.
@@ -189,7 +218,22 @@ pub fn constants() -> Vec<Constant> {
         bits("MAP_LOCKED", map::LOCKED, "Stays in memory."),
         bits("MAP_NORESERVE", map::NORESERVE, "Is not counted as committed."),
         bits("MAP_STACK", map::STACK, "For a stack: means nothing to the kernel."),
-        bits("CLONE_VM", crate::mm::fork::CLONE_VM, "Shares the address space: a thread."),
+        bits("CLONE_VM", clone_flags::VM, "Shares the address space."),
+        bits("CLONE_FS", clone_flags::FS, "Shares the working directory: not simulated, no task has one."),
+        bits("CLONE_FILES", clone_flags::FILES, "Shares open files: not simulated, no task has any."),
+        bits("CLONE_SIGHAND", clone_flags::SIGHAND, "Shares signal handlers; needs CLONE_VM."),
+        bits("CLONE_THREAD", clone_flags::THREAD, "One more thread of the group; needs CLONE_SIGHAND."),
+        bits("CLONE_VFORK", clone_flags::VFORK, "The parent sleeps until the child calls exec or exit."),
+        bits("CLONE_PARENT", clone_flags::PARENT, "A sibling: its parent is the caller's parent."),
+        bits("CLONE_SYSVSEM", clone_flags::SYSVSEM, "Shares semaphore adjustments: not simulated."),
+        bits("CLONE_SETTLS", clone_flags::SETTLS, "Sets thread-local storage: means nothing to memory."),
+        bits(
+            "CLONE_PARENT_SETTID",
+            clone_flags::PARENT_SETTID,
+            "Writes the pid in the parent: not simulated.",
+        ),
+        bits("CLONE_CHILD_CLEARTID", clone_flags::CHILD_CLEARTID, "Clears the pid at exit: not simulated."),
+        bits("CLONE_CHILD_SETTID", clone_flags::CHILD_SETTID, "Writes the pid in the child: not simulated."),
         Constant::int("SIGKILL", 9, "Ends a task for certain."),
         Constant::int("READ", 0, "For touch: the task loads."),
         Constant::int("WRITE", 1, "For touch: the task stores."),

@@ -23,6 +23,7 @@ pub mod constants;
 pub mod contig;
 pub mod draw;
 pub mod fault;
+pub mod fault_path;
 pub mod file;
 pub mod gfp;
 pub mod handles;
@@ -44,14 +45,17 @@ pub mod procps;
 pub mod program;
 pub mod ps;
 pub mod shm;
+pub mod slab;
 pub mod snapshot;
 pub mod snapshots;
+pub mod strace;
 pub mod suggest;
 pub mod swap;
 pub mod table;
 pub mod tables;
 pub mod takes;
 pub mod task;
+pub mod tlb;
 pub mod trace;
 pub mod values;
 pub mod vm;
@@ -82,9 +86,12 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("contig", exported_module!(contig::functions)),
         Chapter::new("compaction", exported_module!(compaction::functions)),
         Chapter::new("page_debug", exported_module!(page_debug::functions)),
+        Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
+        Chapter::new("strace", exported_module!(strace::functions)),
+        Chapter::new("tlb", exported_module!(tlb::functions)),
         Chapter::new("file", exported_module!(file::functions)).with(file::constants()),
         Chapter::new("mapped", exported_module!(mapped::functions)).with(mapped::constants()),
         Chapter::new("shm", exported_module!(shm::functions)).with(shm::constants()),
@@ -134,6 +141,7 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<handles::NodeRef>("node")
         .register_type_with_name::<handles::ZoneRef>("zone")
         .register_type_with_name::<handles::PageRef>("page")
+        .register_type_with_name::<handles::CacheRef>("kmem_cache")
         .register_type_with_name::<handles::TaskRef>("task")
         .register_type_with_name::<handles::VmaRef>("vma")
         .register_type_with_name::<handles::FileRef>("file");

@@ -185,6 +185,13 @@ pub fn idle(machine: &Machine, cpu: u16) -> u64 {
     }
 }
 
+/// Where a task's kernel stack stands: 16 KiB and a guard page each, in the area of vmalloc.
+pub fn kernel_stack(pid: Pid, cpu: u16) -> u64 {
+    // The idle tasks stand first. A sleeper has used a few hundred bytes below the top.
+    let place = if pid == 0 { u64::from(cpu) } else { 64 + u64::from(pid) };
+    0xffff_c900_0000_0000 + place * 0x5000 + 0x3c40
+}
+
 /// The address of an `mm_struct`.
 pub fn mm(machine: &Machine, id: MmId) -> u64 {
     address(machine, 1, id.index().into())

@@ -13,6 +13,7 @@ pub mod meminfo;
 pub mod page_owner;
 pub mod pagetypeinfo;
 pub mod pid;
+pub mod slabinfo;
 pub mod swaps;
 pub mod vmstat;
 pub mod zoneinfo;
@@ -44,8 +45,8 @@ pub mod functions {
     /// 60
     /// > spawn("app");
     /// > cat /proc/3/maps
-    /// 7fffff6f8000-7fffff6fc000 r--p 00000000 00:00 0                          [vvar]
-    /// 7fffff6fc000-7fffff6fe000 r-xp 00000000 00:00 0                          [vdso]
+    /// 7ffff7ff9000-7ffff7ffd000 r--p 00000000 00:00 0                          [vvar]
+    /// 7ffff7ffd000-7ffff7fff000 r-xp 00000000 00:00 0                          [vdso]
     /// 7ffffffde000-7ffffffff000 rw-p 00000000 00:00 0                          [stack]
     /// > cat /proc/self/comm
     /// script
@@ -87,6 +88,44 @@ pub mod functions {
         }
         super::write(&mut Bench::of(&ctx).borrow_mut().machine, &path, text.to_string().trim())?;
         Ok(Dynamic::UNIT)
+    }
+
+    /// Where each page of a task is, from an address on: what /proc/PID/pagemap says, in words.
+    ///
+    /// Bit 55, soft-dirty, tells what was written since `echo 4 > /proc/PID/clear_refs`.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let a = mmap(p, 0, "16k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > touch(p, a, "8k");
+    /// > echo 4 > /proc/3/clear_refs
+    /// > write(p, a, 1);
+    /// > pagemap(p, a, 3)
+    /// VIRTUAL       ENTRY             PFN / SWAP        FLAGS
+    /// 7ffff7ff5000  8180000000000801  801               present exclusive soft-dirty
+    /// 7ffff7ff6000  8100000000000802  802               present exclusive
+    /// 7ffff7ff7000  0000000000000000  -
+    /// ```
+    ///
+    /// Kernel: `pte_to_pagemap_entry`, `clear_refs_write`, `fs/proc/task_mmu.c`.
+    #[rhai_fn(return_raw)]
+    pub fn pagemap(
+        ctx: NativeCallContext,
+        p: args::Who,
+        addr: args::Addr,
+        pages: i64,
+    ) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let pid = args::who(&desk, &p)?;
+        let addr = crate::mm::addr::VirtAddr(args::addr("addr", &addr)?);
+        let Ok(pages @ 1..=pid::pagemap::MOST) = u64::try_from(pages) else {
+            return misuse(format!("pages is {pages}, but must be from 1 to {}", pid::pagemap::MOST));
+        };
+        match desk.machine.tasks.get(&pid).and_then(|t| t.mm) {
+            Some(mm) => Ok(pid::pagemap::pagemap(&desk.machine, mm, addr, pages)),
+            None => Ok(Table::new()),
+        }
     }
 
     /// Presses the magic SysRq key: `m` shows memory, here and in the kernel log.
@@ -136,6 +175,7 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/iomem", iomem),
     ("/proc/meminfo", meminfo::table),
     ("/proc/pagetypeinfo", pagetypeinfo::table),
+    ("/proc/slabinfo", slabinfo::table),
     ("/proc/swaps", swaps::table),
     ("/proc/version", version),
     ("/proc/vmstat", vmstat::table),
@@ -233,6 +273,9 @@ pub fn read(machine: &mut Machine, path: &str) -> ScriptResult<Table> {
             _ => {}
         }
     }
+    if let Some(why) = pid::split(machine, path).and_then(|(pid, file)| pid::refused(machine, pid, file)) {
+        return misuse(format!("{path}: {why}"));
+    }
     let paths = paths(machine);
     let near = nearest(path, paths.iter().map(String::as_str));
     let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
@@ -296,7 +339,7 @@ fn cmdline(machine: &Machine) -> Table {
 /// The tunable behind a path: `swappiness` of `/proc/sys/vm/swappiness`; those of `vmlab` keep their prefix.
 fn sysctl_of(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/proc/sys/")?;
-    name.strip_prefix("vm/").or(name.starts_with("vmlab/").then_some(name))
+    name.strip_prefix("vm/").or((name.starts_with("vmlab/") || name.starts_with("kernel/")).then_some(name))
 }
 
 /// The node behind `/sys/devices/system/node/node0/compact`.

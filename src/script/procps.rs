@@ -46,16 +46,16 @@ pub mod functions {
     /// > pmap(p)
     /// 3:   app
     /// 0000555555559000     64K rw---   [ anon ]
-    /// 00007fffff6f8000     16K r----   [ anon ]
-    /// 00007fffff6fc000      8K r-x--   [ anon ]
+    /// 00007ffff7ff9000     16K r----   [ anon ]
+    /// 00007ffff7ffd000      8K r-x--   [ anon ]
     /// 00007ffffffde000    132K rw---   [ stack ]
     ///  total              220K
     /// > pmap("-x", p)
     /// 3:   app
     /// Address           Kbytes     RSS   Dirty Mode  Mapping
     /// 0000555555559000      64       0       0 rw---   [ anon ]
-    /// 00007fffff6f8000      16       0       0 r----   [ anon ]
-    /// 00007fffff6fc000       8       0       0 r-x--   [ anon ]
+    /// 00007ffff7ff9000      16       0       0 r----   [ anon ]
+    /// 00007ffff7ffd000       8       0       0 r-x--   [ anon ]
     /// 00007ffffffde000     132       4       4 rw---   [ stack ]
     /// ---------------- ------- ------- -------
     /// total kB             220       4       4

@@ -2,6 +2,7 @@
 
 mod context;
 mod foreach;
+pub mod limits;
 pub mod list;
 mod show;
 
@@ -17,7 +18,8 @@ pub mod functions {
     /// Lists the tasks: kernel threads in brackets, `>` before those that run on a CPU now, `DE` for the dead.
     ///
     /// Words choose among them as those of the command do: pids, names, `-k` kernel threads, `-u` user tasks, `-G` thread
-    /// group leaders, `-A` the running ones, `-S` numbers only, `-r` limits.
+    /// group leaders, `-A` the running ones, `-S` numbers only, `-r` limits, `-a` arguments, `-t` times, `-s` kernel stacks,
+    /// `-m` who ran last.
     ///
     /// ```vmlab
     /// > let p = spawn("hog");

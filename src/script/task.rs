@@ -4,15 +4,17 @@
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::errno::{Errno, Signal};
-use crate::mm::fork::CLONE_VM;
-use crate::mm::task::{Exit, Mm, Rss, State, Task};
+use crate::mm::exec::program::Program;
+use crate::mm::fork::clone_flags;
+use crate::mm::task::{Exit, Mm, Rss, Task};
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{TaskRef, VmaRef};
+use crate::script::mmap::traced_call;
 use crate::script::takes::TaskPid;
-use rhai::Array;
 use rhai::plugin::*;
+use rhai::{Array, FnPtr, Map};
 
 /// Tasks: they begin, copy themselves, and end.
 #[export_module]
@@ -57,26 +59,196 @@ pub mod functions {
     /// Kernel: `kernel_clone`, `dup_mm`. Gorman: 4.3.
     #[rhai_fn(return_raw)]
     pub fn fork(ctx: NativeCallContext, p: Who) -> ScriptResult<OrErrno<TaskRef>> {
-        super::clone_task(&ctx, &p, 0)
+        super::clone_task(&ctx, &p, "fork()", 0)
     }
 
-    /// Starts a task that shares what the flags say: `CLONE_VM` shares the address space.
+    /// Starts a task that shares what the flags say: `CLONE_VM` the address space.
+    ///
+    /// With `CLONE_VM|CLONE_SIGHAND|CLONE_THREAD` it is one more thread of the group. Returns the handle, `EINVAL` for
+    /// flags that do not go together, or what `fork` refuses.
     ///
     /// ```vmlab
     /// > let p = spawn("server");
-    /// > let t = clone(p, CLONE_VM);
+    /// > let t = clone(p, CLONE_VM|CLONE_SIGHAND|CLONE_THREAD);
     /// > t.tgid == p.pid
+    /// true
+    /// > p.threads.len
+    /// 2
+    /// > exit(p); t.alive
+    /// false
+    /// > clone(spawn("a"), CLONE_THREAD)
+    /// EINVAL (Invalid argument)
+    /// ```
+    ///
+    /// Kernel: `kernel_clone`, `copy_process`. Gorman: 4.3.
+    #[rhai_fn(return_raw)]
+    pub fn clone(ctx: NativeCallContext, p: Who, flags: i64) -> ScriptResult<OrErrno<TaskRef>> {
+        let unknown = flags as u64 & !clone_flags::KNOWN;
+        if unknown != 0 {
+            return misuse(format!(
+                "clone: the bits {unknown:#x} are not simulated; known are CLONE_VM, CLONE_FS, CLONE_FILES, \
+                 CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_PARENT and what a C library adds"
+            ));
+        }
+        super::clone_task(&ctx, &p, &format!("clone(child_stack=NULL, flags={flags:#x})"), flags as u64)
+    }
+
+    /// Starts a child that borrows the address space; the parent sleeps until it calls exec or exit.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("shell");
+    /// > let child = vfork(p);
+    /// > touch(p, p.vmas[0].start, 1)
+    /// EBUSY (Device or resource busy)
+    /// > execve(child, "cat"); child.comm
+    /// cat
+    /// > fork(p).ppid == p.pid
     /// true
     /// ```
     ///
-    /// Kernel: `kernel_clone`. Gorman: 4.3.
+    /// Kernel: `kernel_clone` with `CLONE_VFORK`, `complete_vfork_done`. Gorman: 4.3.
     #[rhai_fn(return_raw)]
-    pub fn clone(ctx: NativeCallContext, p: Who, flags: i64) -> ScriptResult<OrErrno<TaskRef>> {
-        let unknown = flags as u64 & !CLONE_VM;
-        if unknown != 0 {
-            return misuse(format!("clone takes CLONE_VM or 0; the bits {unknown:#x} are not simulated"));
+    pub fn vfork(ctx: NativeCallContext, p: Who) -> ScriptResult<OrErrno<TaskRef>> {
+        super::clone_task(&ctx, &p, "vfork()", clone_flags::VM | clone_flags::VFORK)
+    }
+
+    /// Replaces a task's program: a new address space with the program's text, data, heap, libraries and stack.
+    ///
+    /// Programs are `bash`, `cat`, `sleep`, which ld.so links to libc, and `busybox`, which is static. Returns `ENOENT` for
+    /// any other; `ENOMEM` before the old program is gone; later a task without memory is killed.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("shell");
+    /// > execve(p, "/bin/cat");
+    /// > cat /proc/3/maps | head -5
+    /// 555555554000-555555556000 r--p 00000000 fe:00 2093                       /usr/bin/cat
+    /// 555555556000-55555555b000 r-xp 00002000 fe:00 2093                       /usr/bin/cat
+    /// 55555555b000-55555555e000 r--p 00007000 fe:00 2093                       /usr/bin/cat
+    /// 55555555e000-55555555f000 r--p 00009000 fe:00 2093                       /usr/bin/cat
+    /// 55555555f000-555555560000 rw-p 0000a000 fe:00 2093                       /usr/bin/cat
+    /// > execve(p, "emacs")
+    /// ENOENT (No such file or directory)
+    /// ```
+    ///
+    /// Kernel: `begin_new_exec`, `load_elf_binary`. Gorman: 4.3.
+    #[rhai_fn(return_raw)]
+    pub fn execve(ctx: NativeCallContext, p: Who, file: &str) -> ScriptResult<OrErrno<()>> {
+        let path = Program::find(file).map_or(file, |program| program.path);
+        let shown = || format!("execve({path:?}, [{path:?}], 0x7ffffffffe58 /* 0 vars */)");
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.execve(pid, file)))
+    }
+
+    /// Ends every thread of a task's group, whichever it is.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("server");
+    /// > let t = clone(p, CLONE_VM|CLONE_SIGHAND|CLONE_THREAD);
+    /// > exit_group(t, 3); p.exit
+    /// 3
+    /// ```
+    ///
+    /// Kernel: `do_group_exit`, `kernel/exit.c`.
+    #[rhai_fn(return_raw)]
+    pub fn exit_group(ctx: NativeCallContext, p: Who, status: i64) -> ScriptResult<OrErrno<()>> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let pid = args::who(&desk, &p)?;
+        let leader = desk.machine.live_task(pid).map(|t| t.tgid);
+        Ok(answer(leader.and_then(|leader| desk.machine.exit_group(leader, status as i32))))
+    }
+
+    /// Reaps a child of a task that has ended, and answers its pid; 0 when all children still run.
+    ///
+    /// Until then the child is a zombie: its memory is gone, its pid is not. Returns `ECHILD` without children.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("shell");
+    /// > let child = fork(p);
+    /// > wait(p)
+    /// 0
+    /// > exit(child);
+    /// > ps(child).rows[0].st
+    /// ZO
+    /// > wait(p) == child.pid
+    /// true
+    /// > wait(p)
+    /// ECHILD (No child processes)
+    /// ```
+    ///
+    /// Kernel: `do_wait` with `WNOHANG`, `release_task`. Gorman: 4.3.
+    #[rhai_fn(return_raw)]
+    pub fn wait(ctx: NativeCallContext, p: Who) -> ScriptResult<OrErrno<i64>> {
+        super::wait_for(&ctx, &p, None)
+    }
+
+    #[rhai_fn(name = "wait", return_raw)]
+    pub fn wait_child(ctx: NativeCallContext, p: Who, child: Who) -> ScriptResult<OrErrno<i64>> {
+        super::wait_for(&ctx, &p, Some(&child))
+    }
+
+    /// What a task's whole group used: faults of all its threads, and the most memory it had.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("app");
+    /// > let a = mmap(p, 0, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > touch(p, a, 8192);
+    /// > getrusage(p).minflt
+    /// 2
+    /// ```
+    ///
+    /// Kernel: `getrusage`, `kernel/sys.c`.
+    #[rhai_fn(return_raw)]
+    pub fn getrusage(ctx: NativeCallContext, p: Who) -> ScriptResult<Map> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let pid = args::who(&desk, &p)?;
+        let own = desk.machine.group_usage(pid);
+        let tgid = desk.machine.tasks.get(&pid).map_or(pid, |t| t.tgid);
+        let children = desk.machine.tasks.get(&tgid).map(|t| t.child_usage).unwrap_or_default();
+        let number = |n: u64| Dynamic::from(n as i64);
+        Ok([
+            ("minflt", number(own.minflt)),
+            ("majflt", number(own.majflt)),
+            ("maxrss_kb", number(own.maxrss * 4)),
+            ("children_minflt", number(children.minflt)),
+            ("children_majflt", number(children.majflt)),
+            ("children_maxrss_kb", number(children.maxrss * 4)),
+        ]
+        .map(|(name, value)| (name.into(), value))
+        .into_iter()
+        .collect())
+    }
+
+    /// Runs a closure while a task is the current one.
+    ///
+    /// What the closure allocates carries the task's name, and the OOM killer may choose it.
+    ///
+    /// ```vmlab
+    /// > let p = spawn("hog");
+    /// > run(p, || cat("/proc/self/comm"))
+    /// hog
+    /// > cat /proc/self/comm
+    /// script
+    /// ```
+    ///
+    /// Kernel: `current`, `context_switch`.
+    #[rhai_fn(return_raw)]
+    pub fn run(ctx: NativeCallContext, p: Who, body: FnPtr) -> ScriptResult<Dynamic> {
+        let bench = Bench::of(&ctx);
+        let (outer, boots) = {
+            let mut desk = bench.borrow_mut();
+            let pid = args::who(&desk, &p)?;
+            if let Err(errno) = desk.machine.live_task(pid) {
+                return Ok(Dynamic::from(errno));
+            }
+            (desk.machine.step_into(pid), desk.boots)
+        };
+        let answer = body.call_within_context(&ctx, ());
+        let mut desk = bench.borrow_mut();
+        if desk.boots == boots {
+            desk.machine.return_to(outer);
         }
-        super::clone_task(&ctx, &p, flags as u64)
+        answer
     }
 
     /// Sends a signal to a task; only `SIGKILL` is simulated.
@@ -215,7 +387,43 @@ pub mod functions {
         Ok(task.of(&Bench::of(&ctx).borrow())?.tgid.into())
     }
 
-    /// The pid of the task that started it.
+    /// The threads of the task's group that have not ended, by pid.
+    #[rhai_fn(get = "threads", pure, return_raw)]
+    pub fn threads(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Array> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let pid = task.of(&desk)?.pid;
+        let group = desk.machine.thread_group(pid);
+        Ok(group.into_iter().map(|pid| Dynamic::from(TaskRef::new(&desk, pid))).collect())
+    }
+
+    /// The task's children that nobody has reaped.
+    #[rhai_fn(get = "children", pure, return_raw)]
+    pub fn children(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Array> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let children = task.of(&desk)?.children.iter();
+        Ok(children.map(|pid| Dynamic::from(TaskRef::new(&desk, *pid))).collect())
+    }
+
+    /// The user the task belongs to; only root may have more tasks than `RLIMIT_NPROC` says.
+    #[rhai_fn(get = "uid", pure, return_raw)]
+    pub fn uid(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
+        Ok(task.of(&Bench::of(&ctx).borrow())?.uid.into())
+    }
+
+    #[rhai_fn(set = "uid", return_raw)]
+    pub fn write_uid(ctx: NativeCallContext, task: &mut TaskRef, uid: i64) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let pid = task.of(&bench.borrow())?.pid;
+        let Ok(uid) = u32::try_from(uid) else { return misuse(format!("{uid} is no number of a user")) };
+        if let Some(task) = bench.borrow_mut().machine.tasks.get_mut(&pid) {
+            task.uid = uid;
+        }
+        Ok(())
+    }
+
+    /// The pid of the task whose child it is.
     #[rhai_fn(get = "ppid", pure, return_raw)]
     pub fn ppid(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
         Ok(task.of(&Bench::of(&ctx).borrow())?.parent.into())
@@ -236,10 +444,10 @@ pub mod functions {
     /// How the task ended: its status, the signal, or `()` while it lives.
     #[rhai_fn(get = "exit", pure, return_raw)]
     pub fn how(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Dynamic> {
-        Ok(match task.of(&Bench::of(&ctx).borrow())?.state {
-            State::Running => Dynamic::UNIT,
-            State::Dead(Exit::Status(status)) => i64::from(status).into(),
-            State::Dead(Exit::Signal(signal)) => Dynamic::from(signal),
+        Ok(match task.of(&Bench::of(&ctx).borrow())?.state.exit() {
+            None => Dynamic::UNIT,
+            Some(Exit::Status(status)) => i64::from(status).into(),
+            Some(Exit::Signal(signal)) => Dynamic::from(signal),
         })
     }
 
@@ -364,13 +572,30 @@ pub mod functions {
     }
 }
 
-fn clone_task(ctx: &NativeCallContext, p: &Dynamic, flags: u64) -> ScriptResult<OrErrno<TaskRef>> {
+fn clone_task(
+    ctx: &NativeCallContext,
+    p: &Dynamic,
+    shown: &str,
+    flags: u64,
+) -> ScriptResult<OrErrno<TaskRef>> {
+    traced_call(
+        ctx,
+        p,
+        || shown.into(),
+        |desk, pid| {
+            let child = desk.machine.clone_task(pid, flags);
+            answer(child.map(|pid| TaskRef::new(desk, pid)))
+        },
+    )
+}
+
+fn wait_for(ctx: &NativeCallContext, p: &Dynamic, child: Option<&Dynamic>) -> ScriptResult<OrErrno<i64>> {
     let bench = Bench::of(ctx);
     let mut desk = bench.borrow_mut();
     let pid = args::who(&desk, p)?;
-    let child = desk.machine.clone_task(pid, flags);
-    alive(&desk)?;
-    Ok(answer(child.map(|pid| TaskRef::new(&desk, pid))))
+    let child = child.map(|child| args::who(&desk, child)).transpose()?;
+    let reaped = desk.machine.wait(pid, child);
+    Ok(answer(reaped.map(|child| child.map_or(0, i64::from))))
 }
 
 /// A number of the task's address space; 0 for a task without one.
@@ -392,10 +617,10 @@ pub fn alive(desk: &Desk) -> ScriptResult<()> {
 /// `task 3 hog` with what matters about it.
 pub fn task_text(desk: &Desk, task: &Task) -> String {
     let start = format!("task {} {}", task.pid, task.comm);
-    match task.state {
-        State::Dead(Exit::Status(status)) => format!("{start} (exited, status {status})"),
-        State::Dead(Exit::Signal(signal)) => format!("{start} (killed: {signal})"),
-        State::Running => match task.mm.and_then(|mm| desk.machine.mms.get(mm)) {
+    match task.state.exit() {
+        Some(Exit::Status(status)) => format!("{start} (exited, status {status})"),
+        Some(Exit::Signal(signal)) => format!("{start} (killed: {signal})"),
+        None => match task.mm.and_then(|mm| desk.machine.mms.get(mm)) {
             Some(mm) => {
                 format!("{start} rss={} total_vm={} swap={}", mm.resident(), mm.total_vm, mm.rss(Rss::Swap))
             }

@@ -17,8 +17,9 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// `explain("compaction")` tells what compaction did last, `explain("contig")` what became of the last range,
-    /// `explain("report")` why the request failed in the report that the machine was made of.
+    /// `explain("fault")` goes through the last page fault, `explain("compaction")` tells what compaction did last,
+    /// `explain("contig")` what became of the last range, `explain("report")` why the request failed in the report that
+    /// the machine was made of.
     ///
     /// ```vmlab
     /// > let p = alloc_pages(GFP_KERNEL, 2);
@@ -39,18 +40,20 @@ pub mod functions {
     pub fn explain(ctx: NativeCallContext) -> Table {
         let bench = Bench::of(&ctx);
         let machine = &bench.borrow().machine;
-        let last = machine.last_alloc();
-        // Until something is asked of an imported machine, the last request is the one in its report.
-        if last.path == Path::Begun && !machine.config.account.is_empty() {
-            return crate::script::imported::account(&machine.config.account);
+        // Time goes on with every page that is allocated.
+        if machine.caches.last.is_some_and(|last| last.at == machine.clock) {
+            return Table::prose(&crate::script::slab::explain(machine));
         }
-        Table::prose(&last.explain())
+        super::page_account(machine)
     }
 
     #[rhai_fn(name = "explain", return_raw)]
     pub fn explain_what(ctx: NativeCallContext, what: &str) -> ScriptResult<Table> {
         match what {
-            "alloc" | "allocation" | "last" => Ok(explain(ctx)),
+            "alloc" | "allocation" | "last" => Ok(super::page_account(&Bench::of(&ctx).borrow().machine)),
+            "kmalloc" | "slab" => {
+                Ok(Table::prose(&crate::script::slab::explain(&Bench::of(&ctx).borrow().machine)))
+            }
             "report" => {
                 let bench = Bench::of(&ctx);
                 let account = &bench.borrow().machine.config.account;
@@ -61,10 +64,11 @@ pub mod functions {
                 }
                 Ok(crate::script::imported::account(account))
             }
+            "fault" => Ok(crate::script::fault_path::explain(&Bench::of(&ctx).borrow().machine)),
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"compaction\", \"contig\" or \"report\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"kmalloc\", \"fault\", \"compaction\", \"contig\" or \"report\""
             )),
         }
     }
@@ -205,6 +209,15 @@ pub mod functions {
         let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         misuse(format!("there is no counter {name}{help}"))
     }
+}
+
+/// The account of the last page allocation; until there is one on an imported machine, of the one in its report.
+fn page_account(machine: &Machine) -> Table {
+    let last = machine.last_alloc();
+    if last.path == Path::Begun && !machine.config.account.is_empty() {
+        return crate::script::imported::account(&machine.config.account);
+    }
+    Table::prose(&last.explain())
 }
 
 /// Events that fit one of the patterns, oldest first.

@@ -35,8 +35,8 @@ pub mod functions {
     ///        MM               PGD          RSS    TOTAL_VM
     /// ffff888000248000  ffff888000400000    4k      156k
     ///       VMA           START       END     FLAGS FILE
-    /// ffff888000270098 7fffff6f8000 7fffff6fc000 c044411
-    /// ffff888000270130 7fffff6fc000 7fffff6fe000 8040075
+    /// ffff888000270098 7ffff7ff9000 7ffff7ffd000 c044411
+    /// ffff888000270130 7ffff7ffd000 7ffff7fff000 8040075
     /// ffff888000270000 7ffffffde000 7ffffffff000 100173
     /// > vm(p, "-p").rows.filter(|page| page.pfn != ()).len
     /// 1
@@ -90,24 +90,24 @@ pub mod functions {
     /// > write(p, a, 7);
     /// > vtop(p, a)
     /// VIRTUAL       PHYSICAL
-    /// 7fffff6f6000  801000
+    /// 7ffff7ff7000  801000
     ///
     ///    PGD: 4007f8 => 402067
     ///    PUD: 402ff8 => 403067
-    ///    PMD: 403fd8 => 405067
-    ///    PTE: 4057b0 => 8000000000801867
+    ///    PMD: 403df8 => 405067
+    ///    PTE: 405fb8 => 8000000000801867
     ///   PAGE: 801000
     ///
     ///       PTE         PHYSICAL  FLAGS
     /// 8000000000801867    801000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)
     ///
     ///       VMA           START       END     FLAGS FILE
-    /// ffff8880002701c8 7fffff6f6000 7fffff6f8000 8100073
+    /// ffff8880002701c8 7ffff7ff7000 7ffff7ff9000 8100073
     ///
     ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
-    /// ffffea0000020040   801000 ffff888000310069 7fffff6f6  1 7ffffc00a0014 uptodate,lru,anon_exclusive,swapbacked
+    /// ffffea0000020040   801000 ffff888000310069 7ffff7ff7  1 7ffffc00a0014 uptodate,lru,anon_exclusive,swapbacked
     /// > vtop(p, a + 4096).lines[1]
-    /// 7fffff6f7000  (not mapped)
+    /// 7ffff7ff8000  (not mapped)
     /// > vtop(addr(0xffff888000100000)).rows[0].physical
     /// 0x100000
     /// > vtop(addr(0x1000000000000))

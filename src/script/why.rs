@@ -21,7 +21,8 @@ pub mod functions {
     /// > read(p, 64);
     /// > why(p)
     /// Task 3 (wild) was killed at 0.0 ms: SIGSEGV (SEGV_MAPERR) at 0x40.
-    ///   The kernel logged: wild[3]: segfault at 40 ip 0000000000401000 sp 00007fffffffe000 error 4
+    ///   The kernel logged: wild[3]: segfault at 40 ip 0000000000401000 sp 00007fffffffe000 error 4 likely
+    ///     on CPU 0 (core 0, socket 0)
     /// Task 3 read 0x40: SIGSEGV, no area.
     ///   No area holds the address, and none lies below it.
     /// Kernel: do_user_addr_fault, handle_mm_fault. Next: vtop(p, addr), vm(pid, "-p")
@@ -72,10 +73,10 @@ fn account(machine: &Machine, pid: Pid) -> String {
     let at = task.end_time as f64 / 1e6;
     match task.state {
         State::Running => format!("{name} is alive: it has not been killed and has not exited.\n"),
-        State::Dead(Exit::Status(status)) => {
+        State::Zombie(Exit::Status(status)) | State::Dead(Exit::Status(status)) => {
             format!("{name} exited by itself at {at:.1} ms with status {status}.\n")
         }
-        State::Dead(Exit::Signal(signal)) => {
+        State::Zombie(Exit::Signal(signal)) | State::Dead(Exit::Signal(signal)) => {
             let mut text = format!("{name} was killed at {at:.1} ms: {signal}.\n");
             let line = machine.log().rev().find(|l| l.text.contains(&format!("[{pid}]: segfault")));
             if let Some(line) = line {

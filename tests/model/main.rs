@@ -9,4 +9,5 @@ mod gfp;
 mod machines;
 mod memblock;
 mod slab;
+mod tasks;
 mod vm;

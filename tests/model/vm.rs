@@ -3,7 +3,7 @@
 use crate::machines::{boot, pc};
 use std::collections::BTreeMap;
 use vmlab::mm::addr::VirtAddr;
-use vmlab::mm::config::SwapConfig;
+use vmlab::mm::config::{SwapConfig, ThpMode};
 use vmlab::mm::machine::Dice;
 use vmlab::mm::memory::{Access, Stop};
 use vmlab::mm::mmap::{map, prot};
@@ -19,6 +19,9 @@ fn run(seed: u64, steps: u32) {
     let mut config = pc(1024, 2200 + seed % 300, 1 + (seed % 2) as u16, 1);
     config.swap.push(SwapConfig { name: "/dev/vda".into(), pages: 6000, priority: None });
     let mut machine = boot(config);
+    if seed % 4 == 3 {
+        machine.thp = ThpMode::Always;
+    }
     let before = machine.check().unwrap_or_else(|e| panic!("seed {seed} boot: {e}"));
     let mut dice = Dice::new(seed);
     let mut tasks: BTreeMap<Pid, (u64, Memory)> = BTreeMap::new();
@@ -58,6 +61,9 @@ fn run(seed: u64, steps: u32) {
                 Ok(got) if got == want => {}
                 other => fail(format!("task {pid} page {page}: read {other:x?}, wrote {want:x}")),
             }
+        } else if what < 82 && machine.thp == ThpMode::Always {
+            let pid = pick(&mut dice, &tasks);
+            machine.khugepaged_scan(pid).unwrap_or_else(|e| fail(format!("khugepaged: {e}")));
         } else if what < 95 {
             // Pages without bytes press the others out to swap.
             let pid = pick(&mut dice, &tasks);

@@ -6,6 +6,7 @@ use super::{MAX_PFN, title};
 use crate::import::{ImportError, layout};
 use crate::mm::config::{Config, Costs, LruPages, NodeConfig, Owners, Shown, ZoneConfig};
 use crate::mm::sysctl::Sysctl;
+use crate::mm::tlb::model::TlbSpec;
 
 /// A fault that takes a quarter of an hour is a misspelling.
 const LONGEST: u64 = 1_000_000_000_000;
@@ -21,6 +22,7 @@ pub fn config(config: &Config, file: &str) -> Result<(), ImportError> {
         }
     }
     costs(&config.costs, file)?;
+    tlb(&config.tlb, file)?;
     sysctls(config, file)?;
     let slots = config.swap.iter().fold(0u64, |sum, area| sum.saturating_add(area.pages));
     limit(&[slots], MOST_SLOTS, "slots", file, || "swap".into())
@@ -86,6 +88,13 @@ fn costs(costs: &Costs, file: &str) -> Result<(), ImportError> {
     )?;
     limit(&[disk_read, disk_write, migrate_page], LONGEST, "nanoseconds", file, field)?;
     limit(&[kthread_share], 100, "percent", file, field)
+}
+
+fn tlb(tlb: &TlbSpec, file: &str) -> Result<(), ImportError> {
+    let TlbSpec { l1, l1_ways, l2, l2_ways, l1_ps, l2_ps, memory_ps } = *tlb;
+    let field = || "tlb".to_string();
+    limit(&[l1, l1_ways, l2, l2_ways], 1 << 16, "entries", file, field)?;
+    limit(&[l1_ps, l2_ps, memory_ps], 1_000_000_000, "picoseconds", file, field)
 }
 
 fn limit(

@@ -24,6 +24,8 @@ const FILES: &[&str] = &[
     "pagetypeinfo",
     "dmesg",
     "iomem",
+    "slabinfo",
+    "slab-sysfs",
     "meminfo",
     "sysctl-vm",
     "sys-kernel-mm",
@@ -138,6 +140,8 @@ fn kind_of(text: &str) -> Option<&'static str> {
         if has("pages free") { "zoneinfo" } else { "buddyinfo" }
     } else if has(" : System RAM") {
         "iomem"
+    } else if line("slabinfo - version") {
+        "slabinfo"
     } else if line("MemTotal:") {
         "meminfo"
     } else if line("vm.") {

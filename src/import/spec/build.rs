@@ -4,15 +4,16 @@
 
 use super::form::{ImageSpec, LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, ZoneSpec};
 use super::many::{Many, OrSize};
-use super::values::{self, Cpus, Free, Size, Thp};
+use super::values::{self, Cpus, Free, Size, Text, Thp};
 use crate::import::generic::{self, PlainNode};
-use crate::import::{ImportError, check, nearest, nodes, profile};
+use crate::import::{ImportError, check, nearest, nodes, profile, slabs};
 use crate::mm::addr::{Nid, Order};
 use crate::mm::config::{
     Arch, Config, EarlyMemory, KernelImage, LateFreed, NodeConfig, Shown, Stop, SwapConfig, ZoneConfig,
     ZoneType,
 };
 use crate::mm::mm_init::Core;
+use crate::mm::slab_common::Allocator;
 
 /// Makes the machine; `name` is its name when the spec has none.
 pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportError> {
@@ -60,9 +61,24 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     config.sysctl = spec.sysctl.0;
     config.swap = swap_areas(file, spec.swap)?;
     config.costs = spec.costs.into();
+    config.tlb = spec.tlb.into();
     if let Some(iomem) = spec.iomem {
         config.iomem = iomem.lines().map(str::to_string).collect();
     }
+    if let Some(Text(word)) = spec.slab {
+        config.slab = Allocator::from_name(&word).ok_or_else(|| {
+            let known: Vec<&str> = Allocator::ALL.iter().map(|a| a.name()).collect();
+            ImportError::new(file, format!("{word:?} is no allocator; there are {}", known.join(", ")))
+                .field("slab")
+        })?;
+    }
+    config.caches = match spec.slabs {
+        Some(text) => slabs::from_lines(&text).map_err(|line| {
+            ImportError::new(file, format!("{line:?} is no cache: name size/size align flags active/total"))
+                .field("slabs")
+        })?,
+        None => slabs::usual(config.arch),
+    };
     config.seed = spec.seed.unwrap_or(config.seed);
     config.fail_nth = spec.fail_nth.filter(|&nth| nth > 0);
     if let Some(inferred) = spec.inferred {

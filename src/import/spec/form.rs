@@ -7,6 +7,7 @@ use super::values::{
     Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text, Thp,
 };
 use crate::mm::config::{Costs, LruPages, Owners};
+use crate::mm::tlb::model::TlbSpec;
 use crate::mm::vmstat::NumaStat;
 use serde::Deserialize;
 
@@ -31,7 +32,11 @@ pub struct Spec {
     pub sysctl: Settings,
     #[serde(default)]
     pub costs: CostsSpec,
+    #[serde(default)]
+    pub tlb: TlbForm,
     pub iomem: Option<String>,
+    pub slab: Option<Text>,
+    pub slabs: Option<String>,
     pub seed: Option<u64>,
     pub fail_nth: Option<u64>,
     pub inferred: Option<Vec<String>>,
@@ -192,4 +197,5 @@ macro_rules! numbers {
 
 numbers!(LruSpec, LruPages, inactive_anon active_anon inactive_file active_file unevictable mlock);
 numbers!(OwnersSpec, Owners, slab_reclaimable slab_unreclaimable page_tables kernel_stack_kb file anon mapped shmem dirty swapcached);
+numbers!(TlbForm, TlbSpec, l1 l1_ways l2 l2_ways l1_ps l2_ps memory_ps);
 numbers!(CostsSpec, Costs, trap minor_fault alloc clear_page copy_page scan_page disk_read disk_write migrate_page kthread_share);

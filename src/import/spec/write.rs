@@ -2,12 +2,14 @@
 //!
 //! Fidelity: not of the kernel — what equals its default is left out; reading the text gives the same machine.
 
-use super::form::{CostsSpec, LruSpec, OwnersSpec};
+use super::form::{CostsSpec, LruSpec, OwnersSpec, TlbForm};
 use super::values::size;
+use crate::import::slabs;
 use crate::import::text::list_text;
 use crate::mm::addr::{Order, PAGE_SHIFT};
 use crate::mm::config::{Config, FreeBlocks, KernelImage, MigrateType, NodeConfig, Shown, Stop, ZoneConfig};
 use crate::mm::mm_init::CoreSize;
+use crate::mm::slab_common::Allocator;
 use std::fmt::Write;
 
 /// Writes a machine as YAML.
@@ -62,6 +64,10 @@ pub fn to_yaml(config: &Config) -> String {
     if !costs.is_empty() {
         line(&mut out, 0, "costs", &pairs(&costs));
     }
+    let tlb = TlbForm::changed(&config.tlb);
+    if !tlb.is_empty() {
+        line(&mut out, 0, "tlb", &pairs(&tlb));
+    }
     if !config.inferred.is_empty() {
         out.push_str("inferred:\n");
     }
@@ -70,6 +76,7 @@ pub fn to_yaml(config: &Config) -> String {
     }
     early(&mut out, config);
     iomem(&mut out, &config.iomem);
+    caches(&mut out, config);
     out
 }
 
@@ -203,6 +210,24 @@ fn line(out: &mut String, indent: usize, key: &str, value: &str) {
 fn pairs(pairs: &[(&str, u64)]) -> String {
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     format!("{{ {} }}", pairs.join(", "))
+}
+
+/// Slab caches, unless they are the usual ones of a kernel.
+fn caches(out: &mut String, config: &Config) {
+    if config.slab != Allocator::default() {
+        let _ = writeln!(out, "slab: {}", config.slab);
+    }
+    if config.caches == slabs::usual(config.arch) {
+        return;
+    }
+    if config.caches.is_empty() {
+        out.push_str("slabs: \"\"\n");
+        return;
+    }
+    out.push_str("slabs: | # name object/whole align flags active/total\n");
+    for cache in &config.caches {
+        let _ = writeln!(out, "  {}", slabs::line(cache));
+    }
 }
 
 /// Lines as they were captured, as a block of text where they are plain.

@@ -98,7 +98,8 @@ impl Machine {
             let (kind, pages) = (usize::from(!want.reclaimable), i64::from(want.order.pages()));
             let mut nodes = vec![0; left.len()];
             for _ in 0..want.slabs {
-                let Some(most) = (0..left.len()).rev().max_by_key(|n| left[*n][kind]) else { break };
+                let usable = (0..left.len()).rev().filter(|n| self.node_has_memory(&self.nodes[*n]));
+                let Some(most) = usable.max_by_key(|n| left[*n][kind]) else { break };
                 left[most][kind] -= pages;
                 nodes[most] += 1;
             }

@@ -55,6 +55,7 @@ impl Machine {
         let mut leaves = Vec::new();
         self.leaves(space.pgd, LEVELS - 1, 0, &mut leaves, &mut tables);
         for (base, leaf) in leaves {
+            self.check_huge(mm, leaf, base)?;
             for (i, entry) in self.tables.get(leaf).entries.iter().enumerate() {
                 let (pte, addr) = (Pte(*entry), VirtAddr(base + i as u64 * PAGE_SIZE));
                 if pte.is_none() {
@@ -99,6 +100,23 @@ impl Machine {
                 self.leaves(below, level - 1, start, found, tables)
             }
         }
+    }
+
+    /// A huge page is 512 frames in a row that one entry maps.
+    fn check_huge(&self, mm: MmId, leaf: TableId, base: u64) -> Result<(), Broken> {
+        let table = self.tables.get(leaf);
+        let above = self.walk(self.mms[mm].pgd, VirtAddr(base)).into_iter().find(|step| step.level == 1);
+        let named = above.is_some_and(|step| step.entry.has(Pte::PSE));
+        let first = Pte(table.entries[0]);
+        let in_a_row = |(n, entry): (usize, &u64)| {
+            let pte = Pte(*entry);
+            let pfn = if first.has(Pte::SPECIAL) { first.pfn() } else { first.pfn().up(n as u32) };
+            pte.is_present() && pte.pfn() == pfn
+        };
+        if named != table.huge || (table.huge && !table.entries.iter().enumerate().all(in_a_row)) {
+            return broken("a huge page is 512 frames in a row", format!("{mm:?} {base:#x}"));
+        }
+        Ok(())
     }
 
     fn check_mapcounts(&self, tally: &Tally) -> Result<(), Broken> {

@@ -47,7 +47,13 @@ impl Machine {
     ///
     /// It is `page_add_new_anon_rmap` and `lru_cache_add_inactive_or_unevictable` with one look at the page.
     #[inline(always)]
-    fn add_new_anon_page(&mut self, pfn: Pfn, vma: VmaId, anon: AnonVmaId, addr: VirtAddr) -> VmFlags {
+    pub(crate) fn add_new_anon_page(
+        &mut self,
+        pfn: Pfn,
+        vma: VmaId,
+        anon: AnonVmaId,
+        addr: VirtAddr,
+    ) -> VmFlags {
         let area = &self.vmas[vma];
         let flags = area.flags;
         if flags.has(VmFlags::LOCKED) {

@@ -2,7 +2,7 @@
 //!
 //! Gorman 4.6.6. Kernel: `mm/memory.c` (`copy_page_range`).
 //! Fidelity: faithful — which areas are copied, exclusive marks, swap entries. Clean pages of files are not copied: the child finds
-//! them when it needs them. Absent — huge pages.
+//! them when it needs them.
 
 use super::VmFault;
 use crate::mm::addr::{PAGE_SIZE, VirtAddr};
@@ -65,6 +65,8 @@ impl Machine {
                 for kind in [Rss::File, Rss::Anon, Rss::Swap, Rss::Shmem] {
                     self.add_rss(to, kind, copied[kind as usize]);
                 }
+                // A huge page lies in one area as a whole: an area that is cut splits it.
+                self.copy_huge_pmd(source.mm, to, VirtAddr(at));
             }
             at = next;
         }

@@ -76,7 +76,7 @@ impl Machine {
         let outer = self.current.clone();
         self.become_task(pid);
         let result = self.access_page(pid, mm, addr, access);
-        self.current = outer;
+        self.return_to(outer);
         result
     }
 

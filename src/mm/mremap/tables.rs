@@ -36,6 +36,9 @@ impl Machine {
             let (at, there) = (old + done, new + done);
             // No further than to the end of either table.
             let extent = (len - done).min(PMD_SIZE - at % PMD_SIZE).min(PMD_SIZE - there % PMD_SIZE);
+            if extent < PMD_SIZE || self.tables.leaf(pgd, VirtAddr(there)).is_some() {
+                self.split_huge_pmd(mm, VirtAddr(at));
+            }
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 if extent == PMD_SIZE && self.tables.leaf(pgd, VirtAddr(there)).is_none() {
                     let Ok(above) = self.table_above(mm, VirtAddr(there)) else {
@@ -56,7 +59,7 @@ impl Machine {
         }
         self.mms[mm].leaf_cache = None;
         if moved {
-            self.flush_tlb_mm();
+            self.flush_tlb_range(mm, old, old + len, true);
         }
         result
     }

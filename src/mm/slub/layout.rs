@@ -10,6 +10,7 @@
 //! Fidelity: faithful — all of it; the caches of every captured kernel come out as they were.
 
 use crate::mm::addr::{Order, PAGE_SIZE};
+use crate::mm::config::Arch;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::slab_common::{KmemCache, SlabFlags};
@@ -146,7 +147,8 @@ impl Machine {
         cache.allocflags = gfp;
         cache.min_partial = (size.ilog2() / 2).clamp(MIN_PARTIAL, MAX_PARTIAL);
         cache.cpu_partial = match size {
-            _ if cache.is_debug() => 0,
+            // CONFIG_SLUB_CPU_PARTIAL needs more than one CPU.
+            _ if cache.is_debug() || self.config.arch == Arch::Uml => 0,
             4096.. => 6,
             1024.. => 24,
             256.. => 52,

@@ -71,6 +71,13 @@ pub enum FaultKind {
     },
     /// The task was told SIGBUS.
     SigBus,
+    /// A huge page of zeros.
+    HugePage {
+        /// Its first page.
+        pfn: Pfn,
+    },
+    /// A read of 2 MiB nobody wrote: the shared huge page of zeros.
+    HugeZeroPage,
     /// The entry was right already.
     Spurious,
     /// The task was told SIGSEGV.
@@ -123,6 +130,8 @@ impl fmt::Display for FaultKind {
             }
             FaultKind::Mkwrite { pfn } => write!(f, "minor: first write to shared page pfn {pfn}"),
             FaultKind::SigBus => write!(f, "SIGBUS, nothing of the file is there"),
+            FaultKind::HugePage { pfn } => write!(f, "minor: new huge page pfn {pfn}"),
+            FaultKind::HugeZeroPage => write!(f, "minor: the huge zero page"),
             FaultKind::Spurious => write!(f, "minor: nothing to do"),
             FaultKind::Segv { accerr: false } => write!(f, "SIGSEGV, no area"),
             FaultKind::Segv { accerr: true } => write!(f, "SIGSEGV, access forbidden"),
@@ -226,6 +235,12 @@ impl FaultRecord {
             }
             FaultKind::Mkwrite { .. } => {
                 "  The entry was write-protected so that the file system hears of the first write: the page is dirty from now on.\n"
+            }
+            FaultKind::HugePage { .. } => {
+                "  No table covered the 2 MiB around the address, the area holds them all and wants huge pages, and a block of order 9 was free: one entry maps 512 pages.\n"
+            }
+            FaultKind::HugeZeroPage => {
+                "  No table covered the 2 MiB around the address and the access was a read: one entry shows the huge page of zeros that all tasks share.\n"
             }
             FaultKind::SigBus => {
                 "  The page lies beyond the end of the file behind the area, or the file system has no room for it.\n"

@@ -404,11 +404,15 @@ impl Machine {
 
     /// Entries that map the page name its swap slot instead.
     fn unmap_to_swap(&mut self, pfn: Pfn, entry: SwapEntry) {
+        if self.mem_map.page(pfn).is_thp() {
+            self.split_huge_page(pfn);
+        }
         for (vma, addr, leaf) in self.rmap(pfn) {
             let (mm, flags) = (self.vmas[vma].mm, self.vmas[vma].flags);
             if flags.has(VmFlags::LOCKED) {
                 continue;
             }
+            self.split_huge_pmd(mm, addr);
             let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
             let exclusive = self.mem_map.page(pfn).is(PageFlags::EXCLUSIVE);
             self.flush_tlb_page(mm, addr);

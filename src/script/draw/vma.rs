@@ -20,7 +20,7 @@ pub fn areas(machine: &Machine, t: &Listed) -> Table {
             table = table.line(format!("{:>20}  {} free", "", kilobytes(gap)));
         }
         end = Some(vma.end);
-        let (name, size) = (entries::name(machine, &machine.vmas[id]), kilobytes(vma.end - vma.start));
+        let (name, size) = (machine.vma_name(&machine.vmas[id]), kilobytes(vma.end - vma.start));
         let strip = strip(machine, vma, format!("{:>12x} {}  {size:>7}", vma.start, vma.flags.perms()));
         records.push(vec![
             ("start".into(), Cell::Addr(vma.start)),

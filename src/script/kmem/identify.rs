@@ -45,7 +45,7 @@ struct Known {
 /// Those that may know an address, asked in this order: the first that does speaks above the page's row.
 ///
 /// A layer that keeps objects or ranges of its own is added here, before the pages.
-const LAYERS: &[fn(&Machine, u64) -> Option<Known>] = &[image, object, page];
+const LAYERS: &[fn(&Machine, u64) -> Option<Known>] = &[image, object, slab, page];
 
 /// The kernel's image, which is mapped a second time at the end of the addresses (`__START_KERNEL_map`).
 fn image(machine: &Machine, addr: u64) -> Option<Known> {
@@ -72,6 +72,12 @@ fn object(machine: &Machine, addr: u64) -> Option<Known> {
     let told = Table::new().line(format!("{addr:x}: {what}"));
     let told = told.note("kernel objects have made-up addresses so far").with_records(vec![record]);
     Some(Known { told, pfn: None })
+}
+
+/// An object of a slab cache, or what else lies in a slab.
+fn slab(machine: &Machine, addr: u64) -> Option<Known> {
+    let told = crate::script::slab::views::layer(machine, addr)?.line("");
+    Some(Known { told, pfn: pfn_of(machine, addr) })
 }
 
 fn page(machine: &Machine, addr: u64) -> Option<Known> {
@@ -106,6 +112,9 @@ fn page_of(machine: &Machine, pfn: Pfn) -> Table {
         "reserved: the buddy allocator never had it".into()
     } else if page.is(PageFlags::TAIL) {
         format!("allocated: in the middle of the compound page at pfn {}", Pfn(page.private))
+    } else if page.is(PageFlags::SLAB) {
+        let cache = machine.slab_at(pfn).map(|nr| machine.caches.all[machine.slab(nr).cache].name());
+        format!("slab of {}: order {}", cache.unwrap_or("a cache"), page.order())
     } else if page.mapcount() > 0 {
         let n = page.mapcount();
         format!("anonymous: mapped by {n} entr{}", if n == 1 { "y" } else { "ies" })

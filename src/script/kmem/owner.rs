@@ -6,9 +6,10 @@ use crate::mm::lru::Lru;
 use crate::mm::page::{Page, PageFlags, PageType};
 use crate::mm::pgtable::{LEVEL_NAMES, LEVELS, NO_TABLE, TableId};
 use crate::mm::rmap::{AnonVmaId, MAPPING_ANON};
+use crate::mm::slab_common::LARGE_KMALLOC;
 use crate::mm::task::MmId;
 use crate::script::objects::{self, Object};
-use crate::script::vm::{areas::swap_name, entries};
+use crate::script::vm::areas::swap_name;
 
 /// Mappings that are told one by one.
 const TOLD: usize = 16;
@@ -26,7 +27,7 @@ pub fn of_page(machine: &Machine, pfn: Pfn) -> Vec<String> {
     let mappings = machine.rmap(pfn);
     for (id, addr, _) in mappings.iter().take(TOLD) {
         let vma = &machine.vmas[*id];
-        let name = entries::name(machine, vma);
+        let name = machine.vma_name(vma);
         let area = format!("area {:x}-{:x} {} {name}", vma.start, vma.end, vma.flags.perms());
         lines.push(format!("mapped at {:x} by {}, {}", addr.0, tasks_of(machine, vma.mm), area.trim_end()));
     }
@@ -99,6 +100,13 @@ fn level_of(machine: &Machine, id: TableId, pfn: Pfn) -> Option<u8> {
 /// `page->mapping` and `page->index` as the kernel holds them: for an anonymous page the address of its `anon_vma`
 /// with the lowest bit set, and the number of the page in the address space.
 pub fn mapping(machine: &Machine, pfn: Pfn, page: &Page) -> (u64, u64) {
+    if let Some(nr) = machine.slab_at(pfn) {
+        // `slab_cache` lies where a page of a file has its mapping.
+        return (machine.caches.all[machine.slab(nr).cache].addr.0, 0);
+    }
+    if page.mapping & LARGE_KMALLOC != 0 && page.mapping & MAPPING_ANON == 0 {
+        return (0, 0);
+    }
     let plain = (page.mapping.into(), page.index.into());
     let Some(anon) = anon_vma(machine, page) else { return plain };
     let index = machine.rmap(pfn).first().map_or(plain.1, |(id, addr, _)| {

@@ -10,14 +10,16 @@
 //! Kernel: `fs/proc/base.c`, `fs/proc/task_mmu.c`, `fs/proc/array.c`.
 
 pub mod maps;
+pub mod pagemap;
 pub mod smaps;
 mod status;
 
 use crate::mm::Machine;
+use crate::mm::clear_refs::ClearRefs;
 use crate::mm::errno::Errno;
 use crate::mm::task::{Mm, Pid, Rss};
 use crate::script::answer::{ScriptResult, misuse};
-use crate::script::ps::list;
+use crate::script::ps::{limits, list};
 use crate::script::table::Table;
 
 /// A file: what it is called, who makes it.
@@ -25,6 +27,7 @@ type Reader = fn(&Machine, Pid) -> Table;
 
 const FILES: &[(&str, Reader)] = &[
     ("comm", comm),
+    ("limits", limits::file),
     ("maps", maps::maps),
     ("oom_score", oom_score),
     ("oom_score_adj", oom_score_adj),
@@ -34,8 +37,8 @@ const FILES: &[(&str, Reader)] = &[
     ("status", status::status),
 ];
 
-/// The only one that can be written.
-const WRITABLE: &str = "oom_score_adj";
+/// Those that can be written; the first cannot be read.
+const WRITABLE: [&str; 2] = ["clear_refs", "oom_score_adj"];
 
 /// The pid and the rest of a path below /proc, if it names a task's folder.
 pub fn split<'a>(machine: &Machine, path: &'a str) -> Option<(Pid, &'a str)> {
@@ -54,7 +57,7 @@ pub fn paths(machine: &Machine) -> Vec<String> {
 /// Those of them that can be written.
 pub fn writable_paths(machine: &Machine) -> impl Iterator<Item = String> + '_ {
     let alive = machine.tasks.values().filter(|t| t.is_alive());
-    alive.map(|t| format!("/proc/{}/{WRITABLE}", t.pid))
+    alive.flat_map(|t| WRITABLE.map(|file| format!("/proc/{}/{file}", t.pid)))
 }
 
 /// Reads a task's file; `None` when there is no such file.
@@ -63,11 +66,32 @@ pub fn read(machine: &Machine, pid: Pid, file: &str) -> Option<Table> {
     list::one(machine, pid).map(|_| reader(machine, pid))
 }
 
+/// Why a path below a task's folder cannot be read: no such task, or a file of bits.
+pub fn refused(machine: &Machine, pid: Pid, file: &str) -> Option<String> {
+    if list::one(machine, pid).is_none() {
+        return Some(format!("ENOENT (No such file or directory): there is no task {pid}; ps() lists them"));
+    }
+    (file == "pagemap").then(|| {
+        format!("it is 8 bytes for every page of 128 TiB; pagemap({pid}, address, pages) shows a part of it")
+    })
+}
+
 /// Writes into a task's file; `None` when there is no such file.
 pub fn write(machine: &mut Machine, pid: Pid, file: &str, text: &str) -> Option<ScriptResult<()>> {
-    read(machine, pid, file)?;
+    list::one(machine, pid)?;
     let path = format!("/proc/{pid}/{file}");
-    if file != WRITABLE {
+    if file == "clear_refs" {
+        let what = text.parse().ok().and_then(ClearRefs::from_number);
+        return Some(match what.map(|what| machine.clear_refs(pid, what)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(errno)) => misuse(format!("{path}: {errno}")),
+            None => misuse(format!(
+                "{path}: EINVAL (Invalid argument): it takes 1 all, 2 anonymous, 3 files, 4 soft-dirty, 5 peak, not {text:?}"
+            )),
+        });
+    }
+    if !WRITABLE.contains(&file) {
+        read(machine, pid, file)?;
         return Some(misuse(format!("{path}: EACCES (Permission denied): the file cannot be written")));
     }
     let result = text.parse::<i64>().map_err(|_| Errno::EINVAL);
@@ -91,7 +115,7 @@ fn comm(machine: &Machine, pid: Pid) -> Table {
 fn statm(machine: &Machine, pid: Pid) -> Table {
     let pages = mm(machine, pid).map_or([0; 7], |mm| {
         let shared = mm.rss(Rss::File) + mm.rss(Rss::Shmem);
-        [mm.total_vm, mm.resident(), shared, 0, 0, mm.data_vm + mm.stack_vm, 0]
+        [mm.total_vm, mm.resident(), shared, mm.text_pages(), 0, mm.data_vm + mm.stack_vm, 0]
     });
     let keys = ["size", "resident", "shared", "text", "lib", "data", "dt"].map(String::from);
     let record = keys.into_iter().zip(pages.map(Into::into)).collect();

@@ -96,6 +96,7 @@ const MMAP: u64 = 1 << 11;
 const ANON: u64 = 1 << 12;
 const SWAPCACHE: u64 = 1 << 13;
 const NOPAGE: u64 = 1 << 20;
+const THP: u64 = 1 << 22;
 const ZERO_PAGE: u64 = 1 << 24;
 const PGTABLE: u64 = 1 << 26;
 
@@ -110,6 +111,7 @@ fn stable_page_flags(machine: &Machine, pfn: Pfn, page: &Page, free: bool) -> u6
     also(page.mapcount() > 0, MMAP);
     also(page.mapping & MAPPING_ANON != 0, ANON);
     also(page.is(PageFlags::SWAPCACHE | PageFlags::SWAPBACKED), SWAPCACHE);
+    also(page.is_thp(), THP);
     also(pfn == machine.zero_pfn, ZERO_PAGE);
     also(page.page_type() == Some(PageType::Table) && !is_upper_table(machine, pfn), PGTABLE);
     bits

@@ -10,6 +10,8 @@ use crate::script::table::{Cell, Table};
 pub fn context(t: &Listed) -> Table {
     let state = match (t.st, t.active) {
         ("DE", _) => "EXIT_DEAD",
+        ("ZO", _) => "EXIT_ZOMBIE",
+        ("UN", _) => "TASK_UNINTERRUPTIBLE",
         ("RU", true) => "TASK_RUNNING (ACTIVE)",
         ("RU", false) => "TASK_RUNNING",
         _ => "TASK_INTERRUPTIBLE",
@@ -37,20 +39,25 @@ pub fn structure(machine: &Machine, t: &Listed) -> Table {
     let tgid = task.map_or(t.pid, |task| task.tgid);
     // TASK_DEAD is 0x80, TASK_INTERRUPTIBLE 1, TASK_RUNNING 0.
     let state = match t.st {
-        "DE" => 0x80,
+        "DE" | "ZO" => 0x80,
         "IN" => 1,
+        "UN" => 2,
         _ => 0,
     };
     let [started, minor, major] =
         [|t: &Task| t.start_time as i64, |t: &Task| t.min_flt as i64, |t: &Task| t.maj_flt as i64]
             .map(number);
+    // Who has no address space borrows what its CPU has loaded.
+    let borrowed =
+        machine.tlbs.get(usize::from(t.cpu)).filter(|_| t.active && mm == 0).and_then(|tlb| tlb.loaded);
+    let active = borrowed.map_or(mm, |id| objects::mm(machine, id));
     let pointer = |n: u64| if n == 0 { "0x0".to_string() } else { format!("{n:#x}") };
     let fields: Vec<(&str, String, Cell)> = vec![
         ("__state", state.to_string(), Cell::Int(state)),
         ("on_cpu", i32::from(t.active).to_string(), Cell::Int(t.active.into())),
         ("cpu", t.cpu.to_string(), t.cpu.into()),
         ("mm", pointer(mm), Cell::Addr(mm)),
-        ("active_mm", pointer(mm), Cell::Addr(mm)),
+        ("active_mm", pointer(active), Cell::Addr(active)),
         ("pid", t.pid.to_string(), t.pid.into()),
         ("tgid", tgid.to_string(), tgid.into()),
         ("start_time", started.to_string(), started.into()),

@@ -12,7 +12,8 @@ use crate::mm::Machine;
 use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::machine::SCRIPT_PID;
 use crate::mm::mmzone::Node;
-use crate::mm::task::{KTHREADD_PID, Pid, Task};
+use crate::mm::pid::KTHREADD_PID;
+use crate::mm::task::{Pid, State, Task};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Desk;
@@ -84,20 +85,20 @@ pub fn one(machine: &Machine, pid: Pid) -> Option<Listed> {
 }
 
 fn task(machine: &Machine, task: &Task) -> Listed {
-    let active = machine.current.pid == task.pid;
-    let st = if !task.is_alive() {
-        "DE"
-    } else if active {
-        "RU"
-    } else {
-        "IN"
+    let active = machine.current.pid == task.pid || machine.running_on(task.cpu) == Some(task.pid);
+    let st = match task.state {
+        State::Dead(_) => "DE",
+        State::Zombie(_) => "ZO",
+        State::Running if active => "RU",
+        State::Running if task.vfork_child.is_some() => "UN",
+        State::Running => "IN",
     };
     let mm = task.mm.and_then(|mm| machine.mms.get(mm));
     let kb = |pages: u64| pages << (PAGE_SHIFT - 10);
     Listed {
         pid: task.pid,
         ppid: task.parent,
-        cpu: if active { machine.cpu.0 } else { task.cpu },
+        cpu: if machine.current.pid == task.pid { machine.cpu.0 } else { task.cpu },
         task: objects::task(machine, task.pid),
         st,
         comm: task.comm.to_string(),
@@ -114,7 +115,7 @@ fn thread(pid: Pid, ppid: Pid, cpu: u16, task: u64, comm: String) -> Listed {
 
 fn swapper(machine: &Machine, cpu: u16) -> Listed {
     let idle = thread(0, 0, cpu, objects::idle(machine, cpu), format!("swapper/{cpu}"));
-    Listed { st: "RU", active: cpu != machine.cpu.0, ..idle }
+    Listed { st: "RU", active: cpu != machine.cpu.0 && machine.running_on(cpu).is_none(), ..idle }
 }
 
 fn kthreadd(machine: &Machine) -> Listed {

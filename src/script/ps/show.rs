@@ -1,10 +1,11 @@
 //! `ps`: the table of tasks, who is chosen, and what else is asked about them.
 
+use super::limits;
 use super::list::{self, Listed};
 use crate::mm::Machine;
-use crate::mm::task::Rlimits;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Desk;
+use crate::script::objects;
 use crate::script::table::{Cell, Record, Table};
 
 /// What a `ps` line asks for.
@@ -16,10 +17,14 @@ struct Wanted {
     active: bool,
     summary: bool,
     limits: bool,
+    arguments: bool,
+    times: bool,
+    stack: bool,
+    last_run: bool,
     who: Vec<String>,
 }
 
-/// Reads `-k`, `-u`, pids, addresses and names.
+/// Reads options, pids, addresses and names.
 fn wanted(words: &str) -> ScriptResult<Wanted> {
     let mut wanted = Wanted::default();
     for word in words.split_whitespace() {
@@ -30,6 +35,10 @@ fn wanted(words: &str) -> ScriptResult<Wanted> {
             "-A" => wanted.active = true,
             "-S" => wanted.summary = true,
             "-r" => wanted.limits = true,
+            "-a" => wanted.arguments = true,
+            "-t" => wanted.times = true,
+            "-s" => wanted.stack = true,
+            "-m" | "-l" => wanted.last_run = true,
             word if word.starts_with('-') => {
                 return misuse(format!("ps: invalid option -- '{}'", word.trim_start_matches('-')));
             }
@@ -66,19 +75,31 @@ pub fn ps(desk: &Desk, words: &str) -> ScriptResult<Table> {
         return Ok(summary(&chosen));
     }
     if wanted.limits {
-        return Ok(limits(machine, &chosen));
+        return Ok(limits::crash(machine, &chosen));
     }
-    Ok(table(machine, &chosen))
+    if wanted.arguments {
+        return Ok(arguments(&chosen));
+    }
+    if wanted.times {
+        return Ok(times(machine, &chosen));
+    }
+    if wanted.last_run {
+        return Ok(last_run(machine, chosen));
+    }
+    Ok(table(machine, &chosen, wanted.stack))
 }
 
 /// One line for each task, in crash's columns.
-fn table(machine: &Machine, tasks: &[Listed]) -> Table {
+fn table(machine: &Machine, tasks: &[Listed], stack: bool) -> Table {
     let digits = machine.config.arch.address_digits();
     let physical: u64 = machine.zones.iter().map(|z| z.present_pages * 4).sum();
     // The heading is one column wider than the rows below it, as in crash.
     let (left, right) = (digits / 2 - 3, digits / 2 - 2);
-    let head =
-        format!("      PID    PPID  CPU  {:left$}TASK{:right$}  ST  %MEM      VSZ      RSS  COMM", "", "");
+    let head = if stack {
+        "      PID    PPID  CPU      KSTACKP      ST  %MEM      VSZ      RSS  COMM".to_string()
+    } else {
+        format!("      PID    PPID  CPU  {:left$}TASK{:right$}  ST  %MEM      VSZ      RSS  COMM", "", "")
+    };
     let mut table = Table::new().head(head);
     let mut records = Vec::new();
     for t in tasks {
@@ -89,7 +110,7 @@ fn table(machine: &Machine, tasks: &[Listed]) -> Table {
             t.pid,
             t.ppid,
             t.cpu,
-            t.task,
+            if stack { objects::kernel_stack(t.pid, t.cpu) } else { t.task },
             t.st,
             t.vsz,
             t.rss,
@@ -129,28 +150,68 @@ fn summary(tasks: &[Listed]) -> Table {
     table.with_records(records)
 }
 
-/// The limits that bind memory; the kernel has more of them.
-fn limits(machine: &Machine, tasks: &[Listed]) -> Table {
+/// `ps -a`: what a program was called with. Programs here get their name and no environment.
+fn arguments(tasks: &[Listed]) -> Table {
+    let mut table = Table::new();
+    for t in tasks {
+        table = table.head(t.header());
+        table = if t.kernel {
+            table.line("(no user stack)")
+        } else if matches!(t.st, "DE" | "ZO") {
+            table.line("(no user address space)")
+        } else {
+            table.line(format!("ARG: {} ", t.comm)).line("ENV: ")
+        };
+        table = table.line("");
+    }
+    table.with_records(tasks.iter().map(record).collect())
+}
+
+/// Nanoseconds as `hh:mm:ss`.
+fn clock(ns: u64) -> String {
+    let s = ns / 1_000_000_000;
+    format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+}
+
+/// `ps -t`: since when, and for how long. Shares of the CPU are not kept.
+fn times(machine: &Machine, tasks: &[Listed]) -> Table {
     let mut table = Table::new();
     let mut records = Vec::new();
     for t in tasks {
-        let limits = machine.tasks.get(&t.pid).map_or_else(Rlimits::default, |task| task.rlimits);
-        table = table.head(t.header()).head("      RLIMIT     CURRENT       MAXIMUM");
-        for (name, bytes) in [
-            ("DATA", limits.data),
-            ("STACK", limits.stack),
-            ("MEMLOCK", limits.memlock),
-            ("AS", limits.address_space),
-        ] {
-            let shown = if bytes == u64::MAX { "(unlimited)".to_string() } else { bytes.to_string() };
-            table = table.line(format!("{name:>12}   {shown:^11}   {shown:^11}").trim_end());
-            records.push(vec![
-                ("pid".to_string(), t.pid.into()),
-                ("limit".to_string(), name.into()),
-                ("bytes".to_string(), if bytes == u64::MAX { Cell::Empty } else { bytes.into() }),
-            ]);
-        }
-        table = table.line("");
+        let task = machine.tasks.get(&t.pid);
+        let start = task.map_or(0, |task| task.start_time);
+        let end = task.filter(|task| !task.is_alive()).map_or(machine.clock, |task| task.end_time);
+        table = table
+            .head(t.header())
+            .line(format!("    RUN TIME: {}", clock(end.saturating_sub(start))))
+            .line(format!("  START TIME: {start}"))
+            .line("");
+        records.push(vec![
+            ("pid".to_string(), t.pid.into()),
+            ("run_time".to_string(), end.saturating_sub(start).into()),
+            ("start_time".to_string(), start.into()),
+        ]);
+    }
+    table.note("UTIME and STIME are not kept: time here has one owner").with_records(records)
+}
+
+/// `ps -m`: who ran last comes first.
+fn last_run(machine: &Machine, tasks: Vec<Listed>) -> Table {
+    let since = |t: &Listed| {
+        let ran = machine.tasks.get(&t.pid).map_or(0, |task| task.last_ran);
+        if t.active { 0 } else { machine.clock.saturating_sub(ran) }
+    };
+    let mut tasks = tasks;
+    tasks.retain(|t| t.pid != 0);
+    tasks.sort_by_key(|t| (since(t), t.pid));
+    let mut table = Table::new();
+    let mut records = Vec::new();
+    for t in &tasks {
+        let ns = since(t);
+        let (days, ms) = (ns / 86_400_000_000_000, ns / 1_000_000 % 1000);
+        let text = format!("[{days} {}.{ms:03}] [{}]  {}", clock(ns % 86_400_000_000_000), t.st, t.header());
+        table = table.line(text);
+        records.push(vec![("pid".to_string(), t.pid.into()), ("ago".to_string(), ns.into())]);
     }
     table.with_records(records)
 }

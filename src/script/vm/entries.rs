@@ -5,8 +5,7 @@ use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::fs::SHM_MNT;
 use crate::mm::pgtable::{PTRS_PER_TABLE, Pte, SwapEntry, index};
 use crate::mm::task::MmId;
-use crate::mm::vma::{Vma, VmaName};
-use std::borrow::Cow;
+use crate::mm::vma::Vma;
 
 /// Bytes that a table of entries covers.
 const SPAN: u64 = PTRS_PER_TABLE as u64 * PAGE_SIZE;
@@ -69,24 +68,12 @@ pub fn entries(machine: &Machine, mm: MmId, start: u64, end: u64) -> Vec<(VirtAd
     found
 }
 
-/// What /proc/PID/maps calls an area; a name in brackets, a path, or nothing.
-pub fn name(machine: &Machine, vma: &Vma) -> Cow<'static, str> {
-    let mm = &machine.mms[vma.mm];
-    if let Some(file) = vma.file {
-        return machine.files[file].shown_name().into();
-    }
-    let name = match vma.name {
-        VmaName::Vdso => "[vdso]",
-        VmaName::Vvar => "[vvar]",
-        VmaName::None if vma.start <= mm.brk && mm.start_brk <= vma.end => "[heap]",
-        VmaName::None if vma.start <= mm.start_stack && mm.start_stack <= vma.end => "[stack]",
-        VmaName::None => "",
-    };
-    name.into()
-}
-
 /// What crash calls the file of an area: shared anonymous memory has one without a name of its own.
 pub fn file(machine: &Machine, vma: &Vma) -> String {
-    let Some(file) = vma.file.map(|file| &machine.files[file]) else { return String::new() };
-    if file.mount == SHM_MNT { file.name.trim_start_matches('/').into() } else { file.name.to_string() }
+    match (vma.file.map(|file| &machine.files[file]), machine.named_file(vma)) {
+        (Some(file), _) if file.mount == SHM_MNT => file.name.trim_start_matches('/').into(),
+        (Some(file), _) => file.name.to_string(),
+        (None, Some(file)) => file.path.clone(),
+        (None, None) => String::new(),
+    }
 }

@@ -78,8 +78,11 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
     };
     let virt = VirtAddr(addr);
     let steps = machine.walk(machine.mms[mm].pgd, virt);
-    let pte = steps.last().filter(|step| step.level == 0).map_or(Pte(0), |step| step.entry);
-    let behind = Behind::of(pte);
+    let last = steps.last().map_or(Pte(0), |step| step.entry);
+    let huge = last.has(Pte::PRESENT | Pte::PSE) && steps.last().is_some_and(|step| step.level == 1);
+    let pte = if huge || steps.last().is_some_and(|step| step.level == 0) { last } else { Pte(0) };
+    // Which of its 512 frames an address of a huge page means, the table put aside knows.
+    let behind = Behind::of(machine.tables.pte(machine.mms[mm].pgd, virt));
     let frame = match behind {
         Behind::Page(pfn) | Behind::ZeroPage(pfn) => Some(pfn),
         _ => None,
@@ -101,7 +104,8 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
     }
     if let Some(pfn) = frame {
         let zero = if matches!(behind, Behind::ZeroPage(_)) { "  (ZERO PAGE)" } else { "" };
-        table = table.line(format!("  PAGE: {:x}{zero}", pfn.phys().0));
+        let (page, size) = if huge { (last.pfn(), "  (2MB)") } else { (pfn, zero) };
+        table = table.line(format!("  PAGE: {:x}{size}", page.phys().0));
         record.push(("pfn".into(), pfn.0.into()));
     }
     if !pte.is_none() {

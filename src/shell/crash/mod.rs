@@ -93,6 +93,8 @@ pub fn commands() -> Vec<Spelled> {
         spelled::<procps::Free>(),
         spelled::<procps::Pmap>(),
         spelled::<procps::PageTypes>(),
+        spelled::<procps::Slabtop>(),
+        spelled::<procps::Slabinfo>(),
     ]
 }
 

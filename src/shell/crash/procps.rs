@@ -4,6 +4,7 @@
 #![allow(clippy::tabs_in_doc_comments)]
 
 use crate::shell::crash::{Spelling, task};
+use crate::shell::words::quoted;
 use clap::Args;
 
 /// Shows how much memory is used, free and available.
@@ -40,6 +41,43 @@ impl Spelling for Free {
             _ => "",
         };
         Ok(format!("free({unit})"))
+    }
+}
+
+/// Shows slab caches by number of objects, the largest first.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Slabtop {
+    /// Once, as always here
+    #[arg(short = 'o')]
+    once: bool,
+}
+
+impl Spelling for Slabtop {
+    const NAME: &'static str = "slabtop";
+    const SEE_ALSO: &'static [&'static str] = &["kmem -s", "slabinfo", "cat /proc/slabinfo"];
+
+    fn script(&self) -> Result<String, String> {
+        Ok("slabtop()".into())
+    }
+}
+
+/// Shows what slab caches waste: all that have a slab, or everything about one.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Slabinfo {
+    /// A cache
+    #[arg(value_name = "CACHE")]
+    cache: Option<String>,
+}
+
+impl Spelling for Slabinfo {
+    const NAME: &'static str = "slabinfo";
+    const SEE_ALSO: &'static [&'static str] = &["kmem -S", "slabtop", "cat /proc/slabinfo"];
+
+    fn script(&self) -> Result<String, String> {
+        let cache = self.cache.as_deref().map(quoted).unwrap_or_default();
+        Ok(format!("slabinfo({cache})"))
     }
 }
 

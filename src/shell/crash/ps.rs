@@ -26,6 +26,18 @@ pub struct Ps {
     /// The limits of each task
     #[arg(short = 'r')]
     limits: bool,
+    /// What each program was called with
+    #[arg(short = 'a')]
+    arguments: bool,
+    /// Since when each task runs
+    #[arg(short = 't')]
+    times: bool,
+    /// Kernel stacks in place of tasks
+    #[arg(short = 's')]
+    stack: bool,
+    /// Who ran last, first
+    #[arg(short = 'm')]
+    last_run: bool,
     /// Pids, addresses of tasks, names
     #[arg(value_name = "PID|TASK|COMMAND")]
     tasks: Vec<String>,
@@ -44,6 +56,10 @@ impl Spelling for Ps {
             (self.active, "-A"),
             (self.summary, "-S"),
             (self.limits, "-r"),
+            (self.arguments, "-a"),
+            (self.times, "-t"),
+            (self.stack, "-s"),
+            (self.last_run, "-m"),
         ];
         let options = options.into_iter().filter(|(on, _)| *on).map(|(_, option)| option.to_string());
         let words: Vec<String> = options.chain(self.tasks.iter().cloned()).collect();

@@ -197,7 +197,8 @@ impl Player {
         let count = page.mapcount();
         let alone = if count == 1 { "x" } else { "" };
         let locked = if page.is(PageFlags::MLOCKED) { "m" } else { "" };
-        format!("{kind}{count}{alone}{locked}")
+        let huge = if page.is_thp() { "H" } else { "" };
+        format!("{huge}{kind}{count}{alone}{locked}")
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Player {
     out: String,
     /// What the file steps keep.
     files: files::Files,
+    /// The step before which khugepaged ran while the answers were recorded.
+    pub khugepaged_before: Option<&'static str>,
 }
 
 /// An answer's line: a number, an address, an errno.
@@ -85,7 +87,18 @@ impl Player {
             Process { pid, names, shown: String::new(), with_stack: false, committed: None, count: None };
         let (status, files) = ([0; 3], files::Files::default());
         let children = BTreeMap::new();
-        let mut player = Player { machine, me, children, top, brk, stack, status, out: String::new(), files };
+        let mut player = Player {
+            machine,
+            me,
+            children,
+            top,
+            brk,
+            stack,
+            status,
+            out: String::new(),
+            files,
+            khugepaged_before: None,
+        };
         player.status = ["VmSize", "VmData", "VmStk"].map(|name| player.status_pages(name));
         player.me.shown = player.list();
         player
@@ -97,6 +110,9 @@ impl Player {
             if line.starts_with('#') {
                 self.say(line);
                 continue;
+            }
+            if self.khugepaged_before == Some(line) {
+                self.machine.khugepaged_scan(self.me.pid).expect("the process lives");
             }
             self.say(&format!("> {line}"));
             match line.strip_prefix('@') {

@@ -11,7 +11,6 @@ use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::task::Pid;
 use crate::mm::vma::Vma;
 use crate::script::table::{Cell, Table};
-use crate::script::vm::entries;
 
 /// The whole file.
 pub fn maps(machine: &Machine, pid: Pid) -> Table {
@@ -19,7 +18,7 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
     let mut records = Vec::new();
     let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
     for (_, vma) in machine.areas(mm) {
-        let name = entries::name(machine, vma);
+        let name = machine.vma_name(vma);
         table = table.line(line(machine, vma, &name));
         records.push(vec![
             ("start".into(), Cell::Addr(vma.start)),
@@ -34,9 +33,10 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
 /// The line of an area; its end stays blank when the area has no name.
 pub fn line(machine: &Machine, vma: &Vma, name: &str) -> String {
     let (start, end, perms) = (vma.start, vma.end, vma.flags.perms());
-    let (offset, device, inode) = match vma.file.map(|file| &machine.files[file]) {
-        Some(file) => (vma.pgoff << PAGE_SHIFT, machine.fs.device(file.mount), file.ino),
-        None => (0, (0, 0), 0),
+    let (offset, device, inode) = match (vma.file.map(|file| &machine.files[file]), machine.named_file(vma)) {
+        (Some(file), _) => (vma.pgoff << PAGE_SHIFT, machine.fs.device(file.mount), file.ino),
+        (None, Some(file)) => (vma.pgoff << PAGE_SHIFT, file.device, file.inode),
+        (None, None) => (0, (0, 0), 0),
     };
     let (major, minor) = device;
     padded(

@@ -11,12 +11,11 @@
 use super::maps::{line, padded};
 use crate::mm::Machine;
 use crate::mm::addr::{PAGE_SIZE, Pfn};
-use crate::mm::config::ThpMode;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, SwapEntry};
 use crate::mm::rmap::MAPPING_ANON;
 use crate::mm::task::{MmId, Pid};
-use crate::mm::vma::{VmFlags, Vma, VmaName};
+use crate::mm::vma::{VmFlags, Vma};
 use crate::script::table::{Cell, Record, Table};
 use crate::script::vm::entries::{self, Behind};
 use crate::script::vm::structs::FLAGS;
@@ -38,6 +37,7 @@ struct Sums {
     by_kind: [u64; 4],
     referenced: u64,
     anonymous: u64,
+    huge: u64,
     lazyfree: u64,
     swap: u64,
     swap_pss: u64,
@@ -47,9 +47,14 @@ impl Sums {
     /// Adds the pages of an area (`smap_gather_stats`).
     fn area(&mut self, machine: &Machine, vma: &Vma) {
         let locked = vma.flags.has(VmFlags::LOCKED);
-        for (_, pte) in entries::entries(machine, vma.mm, vma.start, vma.end) {
+        self.swap += machine.shmem_swap_usage(vma) * PAGE_SIZE;
+        for (addr, pte) in entries::entries(machine, vma.mm, vma.start, vma.end) {
             match Behind::of(pte) {
-                Behind::Page(pfn) => self.page(machine, pfn, pte, locked),
+                Behind::Page(pfn) => {
+                    self.page(machine, pfn, pte, locked);
+                    let huge = machine.huge_leaf(vma.mm, addr).is_some();
+                    self.huge += u64::from(huge) * PAGE_SIZE;
+                }
                 Behind::Swap(entry) => self.swapped(machine, entry),
                 Behind::ZeroPage(_) | Behind::Nothing => {}
             }
@@ -116,7 +121,7 @@ impl Sums {
             ("Referenced", kb(self.referenced)),
             ("Anonymous", kb(self.anonymous)),
             ("LazyFree", kb(self.lazyfree)),
-            ("AnonHugePages", 0),
+            ("AnonHugePages", kb(self.huge)),
             ("ShmemPmdMapped", 0),
             ("FilePmdMapped", 0),
             ("Shared_Hugetlb", 0),
@@ -144,7 +149,7 @@ pub fn smaps(machine: &Machine, pid: Pid) -> Table {
     let mut records = Vec::new();
     let Some(mm) = machine.tasks.get(&pid).and_then(|t| t.mm) else { return table };
     for (_, vma) in machine.areas(mm) {
-        let name = entries::name(machine, vma);
+        let name = machine.vma_name(vma);
         let mut record: Record = vec![
             ("start".into(), Cell::Addr(vma.start)),
             ("end".into(), Cell::Addr(vma.end)),
@@ -194,10 +199,5 @@ fn limits(machine: &Machine, mm: MmId) -> (u64, u64) {
 fn thp_eligible(machine: &Machine, vma: &Vma) -> bool {
     let huge = PAGE_SIZE << machine.config.pageblock_order.get();
     let first = vma.start.next_multiple_of(huge);
-    let wanted = match machine.thp {
-        ThpMode::Always => !vma.flags.has(VmFlags::NOHUGEPAGE),
-        ThpMode::Madvise => vma.flags.has(VmFlags::HUGEPAGE),
-        ThpMode::Never => false,
-    };
-    wanted && vma.name == VmaName::None && !vma.flags.has(VmFlags::SHARED) && first + huge <= vma.end
+    machine.hugepage_vma_check(vma) && first + huge <= vma.end
 }

@@ -40,6 +40,8 @@ fn identity(machine: &Machine, t: &Listed) -> Lines {
     let (tgid, uid) = task.map_or((t.pid, 0), |task| (task.tgid, task.uid));
     let state = match (t.st, t.active) {
         ("DE", _) => "X (dead)",
+        ("ZO", _) => "Z (zombie)",
+        ("UN", _) => "D (disk sleep)",
         ("RU", _) => "R (running)",
         _ => "S (sleeping)",
     };
@@ -80,8 +82,8 @@ fn memory(machine: &Machine, mm: &Mm) -> Lines {
         ("RssShmem", kb(mm.rss(Rss::Shmem))),
         ("VmData", kb(mm.data_vm)),
         ("VmStk", kb(mm.stack_vm)),
-        ("VmExe", kb(0)),
-        ("VmLib", kb(mm.exec_vm)),
+        ("VmExe", kb(mm.text_pages())),
+        ("VmLib", kb(mm.exec_vm - mm.text_pages())),
         ("VmPTE", format!("{:>8} kB", mm.pgtables_bytes >> 10)),
         ("VmSwap", kb(mm.rss(Rss::Swap))),
     ];

@@ -1,0 +1,733 @@
+//! Slab caches and kmalloc: objects smaller than a page.
+//!
+//! Gorman chapter 8. Kernel: `mm/slab_common.c`, `mm/slub.c`.
+
+mod explain;
+pub mod tools;
+pub mod views;
+
+pub use explain::explain;
+
+use crate::mm::addr::VirtAddr;
+use crate::mm::errno::Errno;
+use crate::mm::gfp::Gfp;
+use crate::mm::slab_common::{CacheArgs, CacheId, SlabFlags};
+use crate::script::answer::{OrErrno, ScriptResult, answer, misuse, oops};
+use crate::script::args::{self, Addr, Address, GfpMask, Size};
+use crate::script::bench::{Bench, Desk};
+use crate::script::constants::Constant;
+use crate::script::handles::CacheRef;
+use crate::script::suggest::nearest;
+use crate::script::table::Table;
+use crate::script::takes::NodeNumber;
+use rhai::FnPtr;
+use rhai::plugin::*;
+
+/// Flags of a cache: `SLAB_POISON`.
+pub fn constants() -> Vec<Constant> {
+    let flags = SlabFlags::ALL.iter().filter(|(name, ..)| !name.starts_with("__"));
+    flags.map(|&(name, flag, doc)| Constant::bits(name, flag.0.into(), doc)).collect()
+}
+
+/// Slab caches and kmalloc: objects smaller than a page.
+#[export_module]
+pub mod functions {
+    pub type Cache = CacheRef;
+
+    /// Allocates memory of the kernel from the size class that fits.
+    ///
+    /// ```vmlab
+    /// > let a = kmalloc(100, GFP_KERNEL);
+    /// > ksize(a)
+    /// 128
+    /// > kfree(a);
+    /// > kmalloc(0, GFP_KERNEL)
+    /// 0x10
+    /// > kmalloc("5M", GFP_KERNEL)
+    /// ENOMEM (Cannot allocate memory)
+    /// ```
+    ///
+    /// Kernel: `__kmalloc`, `mm/slab_common.c`. Gorman: 8.4.
+    #[rhai_fn(return_raw)]
+    pub fn kmalloc(ctx: NativeCallContext, size: Size, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
+        super::take(&ctx, args::size("the size", &size)?, &gfp, Gfp::NONE, None)
+    }
+
+    /// Allocates memory of the kernel filled with zeros.
+    ///
+    /// ```vmlab
+    /// > kread(kzalloc(64, GFP_KERNEL))
+    /// 0
+    /// ```
+    ///
+    /// Kernel: `kzalloc`, `include/linux/slab.h`. Gorman: 8.4.
+    #[rhai_fn(return_raw)]
+    pub fn kzalloc(ctx: NativeCallContext, size: Size, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
+        super::take(&ctx, args::size("the size", &size)?, &gfp, Gfp::ZERO, None)
+    }
+
+    /// Allocates memory of the kernel near a node.
+    ///
+    /// ```vmlab
+    /// > boot("x86_64-numa2");
+    /// > virt_to_page(kmalloc_node(64, GFP_KERNEL, 1)).node
+    /// 1
+    /// ```
+    ///
+    /// Kernel: `__kmalloc_node`, `mm/slab_common.c`.
+    #[rhai_fn(return_raw)]
+    pub fn kmalloc_node(
+        ctx: NativeCallContext,
+        size: Size,
+        gfp: GfpMask,
+        nid: NodeNumber,
+    ) -> ScriptResult<OrErrno<Address>> {
+        super::take(&ctx, args::size("the size", &size)?, &gfp, Gfp::NONE, Some(nid))
+    }
+
+    /// Allocates room for `n` elements, filled with zeros; a product that overflows is refused.
+    ///
+    /// ```vmlab
+    /// > ksize(kcalloc(10, 50, GFP_KERNEL))
+    /// 512
+    /// > kcalloc(0x7fffffffffffffff, 16, GFP_KERNEL)
+    /// ENOMEM (Cannot allocate memory)
+    /// ```
+    ///
+    /// Kernel: `kcalloc`, `include/linux/slab.h`.
+    #[rhai_fn(return_raw)]
+    pub fn kcalloc(
+        ctx: NativeCallContext,
+        n: i64,
+        size: Size,
+        gfp: GfpMask,
+    ) -> ScriptResult<OrErrno<Address>> {
+        let Ok(n) = u64::try_from(n) else {
+            return misuse(format!("{n} elements: a number cannot be negative"));
+        };
+        match n.checked_mul(args::size("the size", &size)?) {
+            Some(bytes) => super::take(&ctx, bytes, &gfp, Gfp::ZERO, None),
+            None => Ok(answer::<Address>(Err(Errno::ENOMEM))),
+        }
+    }
+
+    /// Makes what `kmalloc` gave larger or smaller: in place when its class has room, else moved with its bytes.
+    ///
+    /// ```vmlab
+    /// > let a = kmalloc(100, GFP_KERNEL);
+    /// > kwrite(a, 42);
+    /// > krealloc(a, 128, GFP_KERNEL) == a
+    /// true
+    /// > let b = krealloc(a, 300, GFP_KERNEL);
+    /// > [b == a, kread(b), ksize(b)]
+    /// [false, 42, 512]
+    /// ```
+    ///
+    /// Kernel: `krealloc`, `mm/slab_common.c`.
+    #[rhai_fn(return_raw)]
+    pub fn krealloc(
+        ctx: NativeCallContext,
+        addr: Addr,
+        size: Size,
+        gfp: GfpMask,
+    ) -> ScriptResult<OrErrno<Address>> {
+        let (addr, size) = (args::addr("the address", &addr)?, args::size("the size", &size)?);
+        let gfp = args::gfp(&gfp)?;
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        args::zones_agree(&mut desk, gfp)?;
+        let moved = oops(desk.machine.krealloc(VirtAddr(addr), size, gfp))?;
+        Ok(answer(moved.map(|addr| Address(addr.0))))
+    }
+
+    /// Frees what `kmalloc` or a cache gave; `kfree(0)` does nothing.
+    ///
+    /// ```vmlab
+    /// > let a = kmalloc(64, GFP_KERNEL);
+    /// > kfree(a);
+    /// > kfree(a)
+    /// BUG kmalloc-64 (Not tainted): Object already free
+    ///   0xffff888000400000 is on the free list already: it was freed once too often
+    /// ```
+    ///
+    /// Kernel: `kfree`, `mm/slab_common.c`. Gorman: 8.4.
+    #[rhai_fn(return_raw)]
+    pub fn kfree(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
+        let addr = args::addr("the address", &addr)?;
+        oops(Bench::of(&ctx).borrow_mut().machine.kfree(VirtAddr(addr)))
+    }
+
+    /// How many bytes may be used of what `kmalloc` gave.
+    ///
+    /// ```vmlab
+    /// > [ksize(kmalloc(1, GFP_KERNEL)), ksize(kmalloc(129, GFP_KERNEL)), ksize(kmalloc(20000, GFP_KERNEL))]
+    /// [8, 192, 32768]
+    /// ```
+    ///
+    /// Kernel: `ksize`, `mm/slab_common.c`. Gorman: 8.4.
+    #[rhai_fn(return_raw)]
+    pub fn ksize(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
+        let addr = args::addr("the address", &addr)?;
+        let bytes = oops(Bench::of(&ctx).borrow_mut().machine.ksize(VirtAddr(addr)))?;
+        Ok(bytes as i64)
+    }
+
+    /// Creates a cache of objects of one size, or finds one that serves as well: then it is an alias of that one.
+    ///
+    /// `align` is 0 for the least that the architecture wants; `flags` are `SLAB_…`. A constructor is called with the
+    /// address of every object of a new slab.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("widget", 2500, 0, SLAB_HWCACHE_ALIGN);
+    /// > [c.name, c.objsize, c.size, c.order]
+    /// "widget"
+    /// 2500
+    /// 2560
+    /// 3
+    /// > kmem_cache_create("gadget", 2550, 0, SLAB_HWCACHE_ALIGN).name
+    /// widget
+    /// > let d = kmem_cache_create("built", 64, 0, 0, |addr| kwrite(addr, 7));
+    /// > kread(kmem_cache_alloc(d, GFP_KERNEL))
+    /// 7
+    /// > kmem_cache_create("bad", 64, 3, 0)
+    /// EINVAL (Invalid argument)
+    /// ```
+    ///
+    /// Kernel: `kmem_cache_create`, `mm/slab_common.c`. Gorman: 8.1.
+    #[rhai_fn(return_raw)]
+    pub fn kmem_cache_create(
+        ctx: NativeCallContext,
+        name: &str,
+        size: Size,
+        align: i64,
+        flags: i64,
+    ) -> ScriptResult<OrErrno<Cache>> {
+        super::create(&ctx, name, &size, align, flags, None)
+    }
+
+    #[rhai_fn(name = "kmem_cache_create", return_raw)]
+    pub fn kmem_cache_create_ctor(
+        ctx: NativeCallContext,
+        name: &str,
+        size: Size,
+        align: i64,
+        flags: i64,
+        ctor: FnPtr,
+    ) -> ScriptResult<OrErrno<Cache>> {
+        super::create(&ctx, name, &size, align, flags, Some(ctor))
+    }
+
+    /// The cache with this name, or all of them.
+    ///
+    /// ```vmlab
+    /// > kmem_cache("kmalloc-64")
+    /// kmem_cache kmalloc-64 objsize=64 order=0 objects=0/0 slabs=0
+    /// > kmem_cache("kmaloc-64")
+    /// error: there is no cache "kmaloc-64"; did you mean kmalloc-64?
+    ///  --> 1:12
+    ///   |
+    /// 1 | kmem_cache("kmaloc-64")
+    ///   |            ^^^^^^^^^^^
+    /// ```
+    ///
+    /// Kernel: `struct kmem_cache`, `include/linux/slub_def.h`.
+    #[rhai_fn(return_raw)]
+    pub fn kmem_cache(ctx: NativeCallContext, name: &str) -> ScriptResult<Cache> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        Ok(CacheRef::new(&desk, super::find(&desk, name)?, name))
+    }
+
+    /// Allocates an object of a cache.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("widget", 1000, 0, 0);
+    /// > let a = kmem_cache_alloc(c, GFP_KERNEL);
+    /// > kmem_cache_alloc(c, GFP_KERNEL) - a
+    /// 1000
+    /// > [c.active_objs, c.num_objs, c.num_slabs]
+    /// [8, 8, 1]
+    /// ```
+    ///
+    /// Kernel: `kmem_cache_alloc`, `mm/slub.c`. Gorman: 8.3.
+    #[rhai_fn(return_raw)]
+    pub fn kmem_cache_alloc(
+        ctx: NativeCallContext,
+        cache: Cache,
+        gfp: GfpMask,
+    ) -> ScriptResult<OrErrno<Address>> {
+        super::take_object(&ctx, &cache, &gfp, None)
+    }
+
+    /// Allocates an object of a cache near a node.
+    ///
+    /// ```vmlab
+    /// > boot("x86_64-numa2");
+    /// > let c = kmem_cache_create("widget", 1000, 0, 0);
+    /// > virt_to_page(kmem_cache_alloc_node(c, GFP_KERNEL, 1)).node
+    /// 1
+    /// ```
+    ///
+    /// Kernel: `kmem_cache_alloc_node`, `mm/slub.c`.
+    #[rhai_fn(return_raw)]
+    pub fn kmem_cache_alloc_node(
+        ctx: NativeCallContext,
+        cache: Cache,
+        gfp: GfpMask,
+        nid: NodeNumber,
+    ) -> ScriptResult<OrErrno<Address>> {
+        super::take_object(&ctx, &cache, &gfp, Some(nid))
+    }
+
+    /// Gives an object back to its cache.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("poisoned", 32, 0, SLAB_POISON|SLAB_RED_ZONE|SLAB_STORE_USER);
+    /// > let a = kmem_cache_alloc(c, GFP_KERNEL);
+    /// > kmem_cache_free(c, a);
+    /// > kwrite(a + 8, 0x42);
+    /// > kmem_cache_alloc(c, GFP_KERNEL) == a
+    /// false
+    /// > log | tail -22
+    /// [    0.000000] -----------------------------------------------------------------------------
+    /// [    0.000000]
+    /// [    0.000000] 0xffff888000401010-0xffff888000401017 @offset=16. First byte 0x42 instead of 0x6b
+    /// [    0.000000] Allocated in script age=0 cpu=0 pid=24
+    /// [    0.000000] Freed in script age=0 cpu=0 pid=24
+    /// [    0.000000] Slab 0xffffea0000010040 objects=32 used=1 fp=0xffff888000401088 flags=0x7ffffc0000200(slab|node=0|zone=0|lastcpupid=0x1fffff)
+    /// [    0.000000] Object 0xffff888000401008 @offset=8 fp=0x0000000000000000
+    /// [    0.000000]
+    /// [    0.000000] Redzone  ffff888000401000: bb bb bb bb bb bb bb bb                          ........
+    /// [    0.000000] Object   ffff888000401008: 6b 6b 6b 6b 6b 6b 6b 6b 42 00 00 00 00 00 00 00  kkkkkkkkB.......
+    /// [    0.000000] Object   ffff888000401018: 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b 6b a5  kkkkkkkkkkkkkkk.
+    /// [    0.000000] Redzone  ffff888000401028: bb bb bb bb bb bb bb bb                          ........
+    /// [    0.000000] Padding  ffff888000401078: 5a 5a 5a 5a 5a 5a 5a 5a                          ZZZZZZZZ
+    /// [    0.000000] CPU: 0 PID: 24 Comm: script Not tainted 6.1.0-vmlab #1
+    /// [    0.000000] Call Trace:
+    /// [    0.000000]  <TASK>
+    /// [    0.000000]  dump_stack_lvl
+    /// [    0.000000]  print_trailer
+    /// [    0.000000]  object_err
+    /// [    0.000000]  </TASK>
+    /// [    0.000000] FIX poisoned: Restoring Poison 0xffff888000401010-0xffff888000401017=0x6b
+    /// [    0.000000] FIX poisoned: Marking all objects used
+    /// > kmem_cache_free(kmem_cache("kmalloc-8"), a)
+    /// cache_from_obj: Wrong slab cache. kmalloc-8 but object is from poisoned
+    ///   0xffff888000401008 goes back to poisoned: it stays in use
+    /// ```
+    ///
+    /// Kernel: `kmem_cache_free`, `mm/slub.c`. Gorman: 8.3.
+    #[rhai_fn(return_raw)]
+    pub fn kmem_cache_free(ctx: NativeCallContext, cache: Cache, addr: Addr) -> ScriptResult<()> {
+        let addr = args::addr("the address", &addr)?;
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let id = cache.id(&desk)?;
+        oops(desk.machine.kmem_cache_free(id, VirtAddr(addr)))
+    }
+
+    /// Gives back the empty slabs of a cache; answers the slabs that are left.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("widget", 1000, 0, 0);
+    /// > kmem_cache_free(c, kmem_cache_alloc(c, GFP_KERNEL));
+    /// > c.num_slabs
+    /// 1
+    /// > kmem_cache_shrink(c)
+    /// 0
+    /// ```
+    ///
+    /// Kernel: `kmem_cache_shrink`, `mm/slab_common.c`. Gorman: 8.1.3.
+    #[rhai_fn(return_raw)]
+    pub fn kmem_cache_shrink(ctx: NativeCallContext, cache: Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let id = cache.id(&desk)?;
+        desk.machine.kmem_cache_shrink(id);
+        Ok(desk.machine.cache_census(id).slabs as i64)
+    }
+
+    /// Gives up a cache; one with objects in use stays.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("widget", 1000, 0, 0);
+    /// > kmem_cache_destroy(c);
+    /// > c.name
+    /// error: use after free: the cache widget was destroyed after this handle was made
+    ///  --> 1:3
+    ///   |
+    /// 1 | c.name
+    ///   |   ^^^^
+    /// > let d = kmem_cache_create("kept", 1000, 0, 0);
+    /// > kmem_cache_alloc(d, GFP_KERNEL);
+    /// > kmem_cache_destroy(d)
+    /// kmem_cache_destroy kept: Slab cache still has objects
+    ///   1 of its objects are in use: free them first; the cache stays as it was
+    /// ```
+    ///
+    /// Kernel: `kmem_cache_destroy`, `mm/slab_common.c`. Gorman: 8.1.5.
+    #[rhai_fn(return_raw)]
+    pub fn kmem_cache_destroy(ctx: NativeCallContext, cache: Cache) -> ScriptResult<()> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let id = cache.id(&desk)?;
+        oops(desk.machine.kmem_cache_destroy(id, &cache.name))
+    }
+
+    /// Gives back the empty slabs of every cache; answers the pages that came back.
+    ///
+    /// SLAB did so under pressure, one cache at a time; SLUB keeps few, and `kmem_cache_shrink` takes those.
+    ///
+    /// ```vmlab
+    /// > kfree(kmalloc(64, GFP_KERNEL));
+    /// > kmem_cache_reap()
+    /// 1
+    /// ```
+    ///
+    /// Kernel: `kmem_cache_reap`, 2.4 and SLAB; `cache_reap`, `mm/slab.c`. Gorman: 8.1.2.
+    pub fn kmem_cache_reap(ctx: NativeCallContext) -> i64 {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let before = desk.machine.nr_free_and_pcp_pages();
+        for id in desk.machine.caches.order.clone() {
+            desk.machine.kmem_cache_shrink(id);
+        }
+        desk.machine.nr_free_and_pcp_pages().saturating_sub(before) as i64
+    }
+
+    /// Looks at every object of a debugged cache; answers how many complaints went to the log.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("zoned", 32, 0, SLAB_RED_ZONE);
+    /// > let a = kmem_cache_alloc(c, GFP_KERNEL);
+    /// > kwrite(a + 32, 0);
+    /// > validate_slab_cache(c)
+    /// 1
+    /// > log | grep FIX
+    /// [    0.000000] FIX zoned: Restoring Right Redzone 0xffff888000401028-0xffff88800040102f=0xcc
+    /// ```
+    ///
+    /// Kernel: `validate_slab_cache`, `mm/slub.c`.
+    #[rhai_fn(return_raw)]
+    pub fn validate_slab_cache(ctx: NativeCallContext, cache: Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let mut desk = bench.borrow_mut();
+        let id = cache.id(&desk)?;
+        Ok(desk.machine.validate_slab_cache(id).into())
+    }
+
+    /// The cache's name.
+    #[rhai_fn(get = "name", pure, return_raw)]
+    pub fn name(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<String> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let id = cache.id(&desk)?;
+        Ok(desk.machine.caches.all[id].name().to_string())
+    }
+
+    /// Bytes of an object.
+    #[rhai_fn(get = "objsize", pure, return_raw)]
+    pub fn objsize(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let id = cache.id(&desk)?;
+        Ok(desk.machine.caches.all[id].object_size.into())
+    }
+
+    /// Bytes from one object to the next.
+    #[rhai_fn(get = "size", pure, return_raw)]
+    pub fn size(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let id = cache.id(&desk)?;
+        Ok(desk.machine.caches.all[id].size.into())
+    }
+
+    /// Objects of all slabs.
+    #[rhai_fn(get = "num_objs", pure, return_raw)]
+    pub fn num_objs(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        Ok(desk.machine.slabinfo(cache.id(&desk)?).num_objs as i64)
+    }
+
+    /// Objects that are not free on a node's partial list, as /proc/slabinfo counts.
+    #[rhai_fn(get = "active_objs", pure, return_raw)]
+    pub fn active_objs(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        Ok(desk.machine.slabinfo(cache.id(&desk)?).active_objs as i64)
+    }
+
+    /// Objects in use, each looked at, as `kmem -s` counts.
+    #[rhai_fn(get = "allocated", pure, return_raw)]
+    pub fn allocated(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        Ok(desk.machine.cache_census(cache.id(&desk)?).allocated as i64)
+    }
+
+    /// Slabs.
+    #[rhai_fn(get = "num_slabs", pure, return_raw)]
+    pub fn num_slabs(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        Ok(desk.machine.slabinfo(cache.id(&desk)?).num_slabs as i64)
+    }
+
+    /// The order of a slab.
+    #[rhai_fn(get = "order", pure, return_raw)]
+    pub fn order(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let id = cache.id(&desk)?;
+        Ok(desk.machine.caches.all[id].order.get().into())
+    }
+
+    #[rhai_fn(name = "to_string", name = "to_debug", pure)]
+    pub fn cache_text(ctx: NativeCallContext, cache: &mut Cache) -> String {
+        cache.text(&Bench::of(&ctx).borrow())
+    }
+
+    /// Slab caches with their objects: `kmem -s`; one cache, or the one whose slab holds an address.
+    ///
+    /// ```vmlab
+    /// > kmalloc(100, GFP_KERNEL);
+    /// > kmem -s kmalloc-128
+    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
+    /// ffff888000001700      128          1        32      1     4k  kmalloc-128
+    /// > slab_caches().rows.len > 50
+    /// true
+    /// ```
+    ///
+    /// Kernel: `struct kmem_cache`, `include/linux/slub_def.h`. Gorman: 8.1.
+    pub fn slab_caches(ctx: NativeCallContext) -> Table {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        super::views::caches(&desk.machine, desk.machine.caches.order.iter().rev().copied())
+    }
+
+    #[rhai_fn(name = "slab_caches", return_raw)]
+    pub fn slab_caches_of(ctx: NativeCallContext, name: Dynamic) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let id = super::named(&desk, &name)?;
+        Ok(super::views::caches(&desk.machine, std::iter::once(id)))
+    }
+
+    /// The slabs of a cache: what each CPU and each node has of it: `kmem -S`.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("big", 1000, 0, 0);
+    /// > kmem_cache_alloc(c, GFP_KERNEL);
+    /// > kmem -S big
+    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
+    /// ffff888000400000     1000          1         8      1     8k  big
+    /// CPU 0 KMEM_CACHE_CPU:
+    ///   ffff888000431220
+    /// CPU 0 SLAB:
+    ///   SLAB              MEMORY            NODE  TOTAL  ALLOCATED  FREE
+    ///   ffffea0000010080  ffff888000402000     0      8          1     7
+    ///   FREE / [ALLOCATED]
+    ///   [ffff888000402000]
+    ///    ffff8880004023e8  (cpu 0 cache)
+    ///    ffff8880004027d0  (cpu 0 cache)
+    ///    ffff888000402bb8  (cpu 0 cache)
+    ///    ffff888000402fa0  (cpu 0 cache)
+    ///    ffff888000403388  (cpu 0 cache)
+    ///    ffff888000403770  (cpu 0 cache)
+    ///    ffff888000403b58  (cpu 0 cache)
+    /// CPU 0 PARTIAL:
+    ///   (empty)
+    /// KMEM_CACHE_NODE   NODE  SLABS  PARTIAL  PER-CPU
+    /// ffff8880004000c0     0      1        0        1
+    /// NODE 0 PARTIAL:
+    ///   (empty)
+    /// NODE 0 FULL:
+    ///   (empty)
+    /// ```
+    ///
+    /// Kernel: `struct kmem_cache_cpu`, `struct kmem_cache_node`. Gorman: 8.2.
+    #[rhai_fn(return_raw)]
+    pub fn slab_lists(ctx: NativeCallContext, cache: Dynamic) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let id = super::named(&desk, &cache)?;
+        Ok(super::views::slabs(&desk.machine, id))
+    }
+
+    /// What caches waste: one line for each that has a slab; with a name, everything about that one.
+    ///
+    /// Loss is what no object has, Lalig what alignment and metadata take of objects in use, Lpadd the ends of slabs.
+    ///
+    /// ```vmlab
+    /// > let c = kmem_cache_create("odd", 1000, 0, 0);
+    /// > kmem_cache_alloc(c, GFP_KERNEL);
+    /// > slabinfo odd
+    ///
+    /// Slabcache: odd              Aliases:  0 Order : 1 Objects: 1
+    ///
+    /// Sizes (bytes)     Slabs              Debug                Memory
+    /// ------------------------------------------------------------------------
+    /// Object :    1000  Total  :       1   Sanity Checks : Off  Total:    8192
+    /// SlabObj:    1000  Full   :       0   Redzoning     : Off  Used :    1000
+    /// SlabSiz:    8192  Partial:       0   Poisoning     : Off  Loss :    7192
+    /// Loss   :       0  CpuSlab:       1   Tracking      : Off  Lalig:       0
+    /// Align  :       8  Objects:       8   Tracing       : Off  Lpadd:     192
+    ///
+    /// 192 bytes at the end of each slab hold no object
+    ///
+    /// Counters
+    ///   alloc_slowpath                  1  Allocations that had to find a slab.
+    ///   alloc_slab                      1  New slabs.
+    /// ```
+    ///
+    /// Kernel: `tools/vm/slabinfo.c`.
+    pub fn slabinfo(ctx: NativeCallContext) -> Table {
+        super::tools::all(&Bench::of(&ctx).borrow().machine)
+    }
+
+    #[rhai_fn(name = "slabinfo", return_raw)]
+    pub fn slabinfo_of(ctx: NativeCallContext, cache: Dynamic) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let id = super::named(&desk, &cache)?;
+        Ok(super::tools::one(&desk.machine, id))
+    }
+
+    /// Caches by number of objects, the largest first.
+    ///
+    /// ```vmlab
+    /// > kmalloc(8, GFP_KERNEL);
+    /// > slabtop | tail -n +7 | head -2
+    ///      0      0   0%    0.12K      0       32         0K kmalloc-128
+    ///      0      0   0%    0.09K      0       42         0K kmalloc-96
+    /// ```
+    ///
+    /// Kernel: /proc/slabinfo.
+    pub fn slabtop(ctx: NativeCallContext) -> Table {
+        super::tools::top(&Bench::of(&ctx).borrow().machine)
+    }
+}
+
+/// Takes memory of a size class.
+fn take(
+    ctx: &NativeCallContext,
+    size: u64,
+    gfp: &Dynamic,
+    more: Gfp,
+    nid: Option<i64>,
+) -> ScriptResult<OrErrno<Address>> {
+    let gfp = args::gfp(gfp)? | more;
+    let bench = Bench::of(ctx);
+    let mut desk = bench.borrow_mut();
+    args::zones_agree(&mut desk, gfp)?;
+    let node = node_of(&desk, nid)?;
+    let given = desk.machine.kmalloc_node(size, gfp, node);
+    Ok(answer(given.map(|addr| Address(addr.0))))
+}
+
+/// Takes an object, and runs the constructors of a new slab.
+fn take_object(
+    ctx: &NativeCallContext,
+    cache: &CacheRef,
+    gfp: &Dynamic,
+    nid: Option<i64>,
+) -> ScriptResult<OrErrno<Address>> {
+    let gfp = args::gfp(gfp)?;
+    let bench = Bench::of(ctx);
+    let given = {
+        let mut desk = bench.borrow_mut();
+        args::zones_agree(&mut desk, gfp)?;
+        let node = node_of(&desk, nid)?;
+        let id = cache.id(&desk)?;
+        desk.machine.kmem_cache_alloc_node(id, gfp, node)
+    };
+    construct(ctx, &bench)?;
+    Ok(answer(given.map(|addr| Address(addr.0))))
+}
+
+/// Calls the constructor of every new object, with nothing borrowed.
+fn construct(ctx: &NativeCallContext, bench: &Bench) -> ScriptResult<()> {
+    let made = std::mem::take(&mut bench.borrow_mut().machine.caches.constructed);
+    for (id, first, objects) in made {
+        let (ctor, size) = {
+            let desk = bench.borrow();
+            let Some(cache) = desk.machine.caches.all.get(id) else { continue };
+            let Some(ctor) = desk.ctors.get(&id) else { continue };
+            (ctor.clone(), u64::from(cache.size))
+        };
+        for n in 0..u64::from(objects) {
+            let _: Dynamic = ctor.call_within_context(ctx, (Address(first.0 + n * size),))?;
+        }
+    }
+    Ok(())
+}
+
+fn node_of(desk: &Desk, nid: Option<i64>) -> ScriptResult<Option<usize>> {
+    let Some(nid) = nid else { return Ok(None) };
+    Ok(desk.machine.node_index(crate::script::zone::nid(desk, nid)?))
+}
+
+fn create(
+    ctx: &NativeCallContext,
+    name: &str,
+    size: &Dynamic,
+    align: i64,
+    flags: i64,
+    ctor: Option<FnPtr>,
+) -> ScriptResult<OrErrno<CacheRef>> {
+    let size = args::size("the size", size)?;
+    let Ok(flags) = u32::try_from(flags) else {
+        return misuse(format!("{flags:#x} is no mask of SLAB_ flags"));
+    };
+    let Ok(align) = u64::try_from(align) else { return misuse(format!("the alignment is {align}")) };
+    if name.len() > 64 || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return misuse("the name of a cache is a word of at most 64 letters");
+    }
+    let bench = Bench::of(ctx);
+    let mut desk = bench.borrow_mut();
+    let args =
+        CacheArgs { name, size, align, flags: SlabFlags(flags), ctor: ctor.is_some(), usersize: false };
+    let made = desk.machine.kmem_cache_create(&args);
+    if let (Ok(id), Some(ctor)) = (made, ctor) {
+        desk.ctors.insert(id, ctor);
+    }
+    Ok(answer(made.map(|id| CacheRef::new(&desk, id, name))))
+}
+
+/// The cache with a name.
+fn find(desk: &Desk, name: &str) -> ScriptResult<CacheId> {
+    if let Some(id) = desk.machine.caches.find(name) {
+        return Ok(id);
+    }
+    let names = desk.machine.caches.order.iter().flat_map(|id| desk.machine.caches.all[*id].names.iter());
+    let near = nearest(name, names.map(String::as_str));
+    let help = near.first().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    misuse(format!("there is no cache {name:?}{help}"))
+}
+
+/// The cache that an argument means: a handle, a name, the address of its descriptor or of one of its objects.
+pub(crate) fn named(desk: &Desk, value: &Dynamic) -> ScriptResult<CacheId> {
+    if let Some(cache) = value.read_lock::<CacheRef>() {
+        return cache.id(desk);
+    }
+    if let Some(name) = value.read_lock::<ImmutableString>() {
+        let by_name = desk.machine.caches.find(&name);
+        let by_address = u64::from_str_radix(name.trim_start_matches("0x"), 16).ok();
+        return match (by_name, by_address.and_then(|at| at_address(desk, at))) {
+            (Some(id), _) | (None, Some(id)) => Ok(id),
+            _ => find(desk, &name),
+        };
+    }
+    let at = args::addr("the cache", value)?;
+    match at_address(desk, at) {
+        Some(id) => Ok(id),
+        None => misuse(format!("{at:x}: no slab of a cache holds this address")),
+    }
+}
+
+fn at_address(desk: &Desk, at: u64) -> Option<CacheId> {
+    let of_object = desk.machine.find_object(VirtAddr(at)).map(|object| object.cache);
+    desk.machine.caches.at(VirtAddr(at)).or(of_object)
+}
