@@ -18,10 +18,11 @@ mod handover;
 mod layout;
 mod slabs;
 
-use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, Pfn, ZoneId};
+use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::fs::Fs;
+use crate::mm::highmem::Highmem;
 use crate::mm::lru::Lruvec;
 use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::memblock::Memblock;
@@ -33,13 +34,15 @@ use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
-use crate::mm::pgtable::Tables;
+use crate::mm::pgtable::{Geometry, Tables};
 use crate::mm::printk::Ratelimits;
 use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, FaultRecord, Trace};
+use crate::mm::va_layout::Layout;
+use crate::mm::vmalloc::VmapAreas;
 use crate::mm::vmscan::Kswapd;
 use crate::mm::vmstat::{NodeStat, Vmstat};
 use std::collections::{BTreeMap, VecDeque};
@@ -188,7 +191,10 @@ impl Machine {
         // A hole at the end has pageblocks, too.
         let end_pfn = zones.iter().map(Zone::end_pfn).max().unwrap_or(0).max(mem_map.end_pfn());
         let first_cpu = config.nodes.iter().flat_map(|n| &n.cpus).min().copied().unwrap_or(0);
-        Machine {
+        let layout = Layout::new(&config);
+        let mut tables = Tables::new(Geometry::of(config.arch, config.la57));
+        let init_mm = tables.insert_upper(Pfn(0), tables.geometry.top());
+        let mut machine = Machine {
             pageblocks: Pageblocks::new(config.pageblock_order, end_pfn),
             mem_map,
             nodes,
@@ -211,7 +217,14 @@ impl Machine {
             log: VecDeque::new(),
             ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
-            tables: Tables::default(),
+            tables,
+            init_mm,
+            vmalloc: VmapAreas::new(&layout.vmalloc),
+            highmem: Highmem::new(((layout.pkmap.end - layout.pkmap.start) / PAGE_SIZE) as usize, cpus),
+            layout,
+            sync_kernel_mappings: false,
+            last_vmalloc_fault: None,
+            nr_vmalloc_faults: 0,
             vmas: Slots::default(),
             anon_vmas: Slots::default(),
             mms: Slots::default(),
@@ -251,7 +264,9 @@ impl Machine {
             early: None,
             origin: None,
             config,
-        }
+        };
+        machine.tables.upper_mut(init_mm).pfn = machine.kernel_table_frame();
+        machine
     }
 
     /// For every node: all nodes by distance, in each the high zones first (`build_all_zonelists`).

@@ -3,6 +3,7 @@
 //! Fidelity: ours. `check()` runs after every line of a debug session, in every test and every lab.
 
 mod files;
+mod kernel;
 mod tasks;
 mod vm;
 
@@ -80,6 +81,7 @@ impl Machine {
         self.check_page_owner()?;
         self.check_caches()?;
         self.check_vm()?;
+        self.check_kernel()?;
         self.check_tasks()?;
         Ok(census)
     }

@@ -561,6 +561,8 @@ pub struct Config {
     pub name: String,
     /// The architecture profile.
     pub arch: Arch,
+    /// x86_64 with a fifth level of page tables (`la57`).
+    pub la57: bool,
     /// The kernel whose rules and formats apply: `6.1`.
     pub kernel: String,
     /// Nodes in the order of their numbers.
@@ -613,6 +615,7 @@ impl Config {
         Config {
             name: name.into(),
             arch,
+            la57: false,
             kernel: "6.1".into(),
             nodes: Vec::new(),
             pageblock_order: arch.pageblock_order(),

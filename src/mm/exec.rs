@@ -20,13 +20,10 @@ pub mod recorded;
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::{Comm, Machine};
-use crate::mm::mmap::TASK_SIZE;
 use crate::mm::task::{Exit, MmId, Pid, Rlimits};
 use crate::mm::vma::{VmFlags, Vma, VmaName, page_align};
 use program::Program;
 
-/// Where the heap of a program without text begins.
-pub const PROGRAM_BRK: u64 = 0x5555_5555_9000;
 /// Pages of a fresh stack: 132 KiB.
 const STACK_PAGES: u64 = 33;
 /// Room that is always left for the stack above the area of mmap.
@@ -98,9 +95,14 @@ impl Machine {
     /// Where mmap begins to search, downwards: below the room that the stack may want (`arch_pick_mmap_layout`).
     pub(crate) fn arch_pick_mmap_layout(&mut self, mm: MmId, limits: &Rlimits) {
         const STACK_GUARD_GAP: u64 = 256 << PAGE_SHIFT;
-        let gap = limits.stack.saturating_add(STACK_GUARD_GAP).clamp(MIN_GAP, TASK_SIZE / 6 * 5);
-        let random = if self.randomize_va_space > 0 { self.dice.below(1 << 28) << PAGE_SHIFT } else { 0 };
-        self.mms[mm].mmap_base = (TASK_SIZE - gap - random).next_multiple_of(PAGE_SIZE);
+        let gap = limits.stack.saturating_add(STACK_GUARD_GAP).clamp(MIN_GAP, self.layout.task_size / 6 * 5);
+        let wide = self.config.arch.is_64bit();
+        let random = if self.randomize_va_space > 0 {
+            self.dice.below(if wide { 1 << 28 } else { 1 << 8 }) << PAGE_SHIFT
+        } else {
+            0
+        };
+        self.mms[mm].mmap_base = (self.layout.stack_top - gap - random).next_multiple_of(PAGE_SIZE);
     }
 
     /// The stack, and its first page with arguments and environment (`setup_arg_pages`).
@@ -108,8 +110,13 @@ impl Machine {
         let limits = self.tasks[&pid].rlimits;
         self.arch_pick_mmap_layout(mm, &limits);
         let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::GROWSDOWN).with(VmFlags::ACCOUNT);
-        let random = if self.randomize_va_space > 0 { self.dice.below(1 << 22) << PAGE_SHIFT } else { 0 };
-        let end = TASK_SIZE - random;
+        let wide = self.config.arch.is_64bit();
+        let random = if self.randomize_va_space > 0 {
+            self.dice.below(if wide { 1 << 22 } else { 1 << 11 }) << PAGE_SHIFT
+        } else {
+            0
+        };
+        let end = self.layout.stack_top - random;
         self.vm_enough_memory(STACK_PAGES)?;
         self.committed_as += STACK_PAGES;
         self.add_area(mm, end - STACK_PAGES * PAGE_SIZE..end, flags, VmaName::None, None);

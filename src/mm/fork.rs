@@ -11,10 +11,9 @@
 //! that fails half way. Absent — open files, signal handlers and namespaces: their flags are taken and share nothing.
 
 use crate::mm::errno::{Errno, Signal};
-use crate::mm::exec::PROGRAM_BRK;
 use crate::mm::machine::{Comm, Machine};
-use crate::mm::mmap::TASK_SIZE;
-use crate::mm::pgtable::TableId;
+use crate::mm::malloc::Heap;
+use crate::mm::pgtable::UpperId;
 use crate::mm::pid::{INIT_PID, KTHREADD_PID};
 use crate::mm::task::{Exit, Mm, MmId, Pid, Rlimits, State, Task, Usage};
 use crate::mm::trace::Event;
@@ -152,7 +151,9 @@ impl Machine {
     /// Memory for an empty address space and its top table (`mm_alloc`).
     pub(crate) fn mm_alloc(&mut self) -> Result<MmId, Errno> {
         let pgd = self.pgd_alloc()?;
-        Ok(self.mm_with(pgd))
+        let mm = self.mm_with(pgd);
+        self.mms[mm].pgtables_bytes = self.preallocated_bytes();
+        Ok(mm)
     }
 
     /// Gives an empty address space back: nobody uses it any more (`__mmdrop`).
@@ -164,7 +165,7 @@ impl Machine {
     }
 
     /// An empty address space above a top table (`mm_init`).
-    pub(crate) fn mm_with(&mut self, pgd: TableId) -> MmId {
+    pub(crate) fn mm_with(&mut self, pgd: UpperId) -> MmId {
         let context = self.new_context();
         let mm = Mm {
             pgd,
@@ -183,9 +184,10 @@ impl Machine {
             pgtables_bytes: 0,
             code: 0..0,
             data: 0..0,
-            start_brk: PROGRAM_BRK,
-            brk: PROGRAM_BRK,
-            start_stack: TASK_SIZE - 0x1000,
+            start_brk: self.layout.program_brk,
+            brk: self.layout.program_brk,
+            heap: Heap::default(),
+            start_stack: self.layout.stack_top - 0x1000,
             mmap_base: 0,
             def_flags: VmFlags::default(),
             context,
@@ -288,6 +290,7 @@ impl Machine {
         let mm = &mut self.mms[new];
         (mm.start_brk, mm.brk, mm.start_stack, mm.mmap_base) =
             (source.start_brk, source.brk, source.start_stack, source.mmap_base);
+        mm.heap = source.heap.clone();
         (mm.code, mm.data) = (source.code.clone(), source.data.clone());
         let areas: Vec<_> = source.vmas.values().copied().collect();
         for parent in areas {

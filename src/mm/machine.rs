@@ -7,6 +7,7 @@ use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
 use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::fs::{File, Fs};
 use crate::mm::gfp::Gfp;
+use crate::mm::highmem::Highmem;
 use crate::mm::memblock::Memblock;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
@@ -14,7 +15,7 @@ use crate::mm::page::MemMap;
 use crate::mm::page_alloc::Lane;
 use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
-use crate::mm::pgtable::Tables;
+use crate::mm::pgtable::{Tables, UpperId};
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
 use crate::mm::shm::Shm;
@@ -25,7 +26,9 @@ use crate::mm::sysctl::Sysctl;
 use crate::mm::task::{Mm, Pid, Task};
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
+use crate::mm::va_layout::Layout;
 use crate::mm::vma::{MappedFile, Vma};
+use crate::mm::vmalloc::{VmallocFault, VmapAreas};
 use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -269,8 +272,22 @@ pub struct Machine {
     pub contents: Contents,
     /// Which page handles are alive.
     pub serials: Serials,
+    /// Where kernel and user memory lie in virtual addresses.
+    pub layout: Layout,
     /// Page tables of all address spaces.
     pub tables: Tables,
+    /// The kernel's own top table (`init_mm.pgd`, `swapper_pg_dir`).
+    pub init_mm: UpperId,
+    /// Areas of vmalloc.
+    pub vmalloc: VmapAreas,
+    /// New entries of the kernel's PGD are copied to every process at once, as from 5.8 on (i386).
+    pub sync_kernel_mappings: bool,
+    /// The last fault on a kernel address that a process had no entry for.
+    pub last_vmalloc_fault: Option<VmallocFault>,
+    /// How many of them there were.
+    pub nr_vmalloc_faults: u64,
+    /// Mappings of frames that the direct map does not reach.
+    pub highmem: Highmem,
     /// Areas of all address spaces.
     pub vmas: Slots<Vma>,
     /// What ties anonymous pages to areas.

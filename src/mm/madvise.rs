@@ -95,6 +95,10 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         let end = page_align(len).and_then(|len| addr.0.checked_add(len)).ok_or(Errno::EINVAL)?;
+        let populate = matches!(advice, madv::POPULATE_READ | madv::POPULATE_WRITE);
+        if populate && self.config.kernel_since(6, 9) {
+            return self.populate_in_order(mm, addr.0, end, advice);
+        }
         self.walk_vmas(mm, addr.0, end, |m, id, start, end| m.madvise_vma(id, start, end, advice))
     }
 
@@ -189,6 +193,18 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         self.fault_in_range(id, start, end, write)
+    }
+
+    /// Since 6.9 populating ends at the first hole instead of passing over it (`faultin_page_range`).
+    fn populate_in_order(&mut self, mm: MmId, start: u64, end: u64, advice: u64) -> Result<(), Errno> {
+        let mut at = start;
+        while at < end {
+            let id = self.vma_lookup(mm, at).ok_or(Errno::ENOMEM)?;
+            let stop = self.vmas[id].end.min(end);
+            self.madvise_vma(id, at, stop, advice)?;
+            at = stop;
+        }
+        Ok(())
     }
 
     /// Makes a hole in the file behind a shared area (`madvise_remove`).

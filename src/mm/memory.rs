@@ -26,7 +26,7 @@ use crate::mm::config::ThpMode;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{LEVELS, Pte, TableId, index};
+use crate::mm::pgtable::{Pte, TableId, index};
 use crate::mm::task::{Exit, MmId, Pid, Rss};
 use crate::mm::tlb::model::Entry;
 use crate::mm::trace::{Event, FaultKind, FaultRecord};
@@ -178,7 +178,7 @@ impl Machine {
             // The model wants to see every access: nothing is remembered beside it.
             Some(model) => {
                 let entry = Entry::new(tlb.asid, addr, pte.pfn(), write && pte.has(Pte::RW));
-                model.access(entry, write, LEVELS.into());
+                model.access(entry, write, self.tables.geometry.levels().into());
             }
         }
         Some(pte.pfn())
@@ -484,7 +484,7 @@ impl Machine {
         let mut at = start;
         let mut flush = false;
         while at < end {
-            let next = (((at >> 21) + 1) << 21).min(end);
+            let mut next = (((at >> 21) + 1) << 21).min(end);
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
                 let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, at, next);
                 flush |= self.zap_table(mm, leaf, at, next, used);
@@ -492,13 +492,9 @@ impl Machine {
                     // The table that was put aside goes, too.
                     self.free_pgtables(mm, at..next, at, next);
                 }
-            } else if at & ((1 << 39) - 1) == 0
-                && next + (1 << 39) <= end
-                && self.tables.get(pgd).below[index(VirtAddr(at), 3)] == crate::mm::pgtable::NO_TABLE
-            {
-                // Half a terabyte without a table: one step over it.
-                at += 1 << 39;
-                continue;
+            } else {
+                // One step over everything that an empty entry above stands for.
+                next = next.max(at + self.tables.gap(pgd, VirtAddr(at)).min(end - at));
             }
             at = next;
         }

@@ -7,7 +7,6 @@
 use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
-use crate::mm::mmap::TASK_SIZE;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::SwapEntry;
 use crate::mm::shmem::entry_to_swap;
@@ -24,7 +23,9 @@ impl Machine {
         if !addr.is_aligned() {
             return Err(Errno::EINVAL);
         }
-        let end = page_align(len).and_then(|len| addr.0.checked_add(len)).filter(|end| *end <= TASK_SIZE);
+        let end = page_align(len)
+            .and_then(|len| addr.0.checked_add(len))
+            .filter(|end| *end <= self.layout.task_size);
         let end = end.ok_or(Errno::ENOMEM)?;
         let mut pages = Vec::new();
         let mut at = addr.0;

@@ -120,7 +120,7 @@ impl Machine {
             m.apply_mlockall_flags(mm, flags);
             if current {
                 // What cannot be had now is locked when it comes.
-                let _ = m.mm_populate(mm, 0, crate::mm::mmap::TASK_SIZE, true);
+                let _ = m.mm_populate(mm, 0, m.layout.task_size, true);
             }
         });
         self.die_if_killed(pid);

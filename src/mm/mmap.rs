@@ -12,8 +12,6 @@ use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{NewArea, VmFlags, Vma, VmaId, page_align};
 use crate::mm::vmstat::ZoneStat;
 
-/// One past the last user address with four levels of page tables.
-pub const TASK_SIZE: u64 = 0x7fff_ffff_f000;
 /// Free pages below a stack (`stack_guard_gap`).
 const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
@@ -296,18 +294,21 @@ impl Machine {
         len: u64,
         flags: u64,
     ) -> Result<u64, Errno> {
-        if len > TASK_SIZE {
+        if len > self.layout.task_size {
             return Err(Errno::ENOMEM);
         }
         let at = if flags & map::FIXED != 0 {
             hint
-        } else if hint != 0 && hint <= TASK_SIZE - len && self.is_room(mm, hint & !(PAGE_SIZE - 1), len) {
+        } else if hint != 0
+            && hint <= self.layout.task_size - len
+            && self.is_room(mm, hint & !(PAGE_SIZE - 1), len)
+        {
             hint & !(PAGE_SIZE - 1)
         } else {
             let found = self.unmapped_area_topdown(mm, len).or_else(|| self.unmapped_area(mm, len));
             found.ok_or(Errno::ENOMEM)?
         };
-        if at > TASK_SIZE - len {
+        if at > self.layout.task_size - len {
             return Err(Errno::ENOMEM);
         }
         if at & (PAGE_SIZE - 1) != 0 {
@@ -350,7 +351,7 @@ impl Machine {
 
     /// The lowest room above a third of the address space (`unmapped_area`).
     fn unmapped_area(&self, mm: MmId, len: u64) -> Option<u64> {
-        let mut at = page_align(TASK_SIZE / 3)?;
+        let mut at = page_align(self.layout.legacy_base)?;
         for id in self.mms[mm].vmas.range(..).map(|(_, id)| *id) {
             if self.vmas[id].end <= at {
                 continue;
@@ -360,7 +361,7 @@ impl Machine {
             }
             at = at.max(self.vmas[id].end);
         }
-        (TASK_SIZE - at >= len).then_some(at)
+        (self.layout.task_size - at >= len).then_some(at)
     }
 
     /// Takes a range out of a task's address space (`munmap`).
@@ -375,7 +376,10 @@ impl Machine {
 
     /// Takes a range out (`do_mas_munmap`): split the ends, unmap, free tables, forget the areas.
     pub(crate) fn do_munmap(&mut self, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
-        if start & (PAGE_SIZE - 1) != 0 || start > TASK_SIZE || len > TASK_SIZE - start {
+        if start & (PAGE_SIZE - 1) != 0
+            || start > self.layout.task_size
+            || len > self.layout.task_size - start
+        {
             return Err(Errno::EINVAL);
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;

@@ -35,6 +35,7 @@
 //! | [`shmem`] | `mm/shmem.c` | 12 |
 //! | [`shm`] | `ipc/shm.c` | 12.6 |
 //! | [`msync`] | `mm/msync.c` | 4.4 |
+//! | [`malloc`] | the C library's | |
 //! | [`mincore`] | `mm/mincore.c` | 4.4 |
 //! | [`fadvise`] | `mm/fadvise.c` | 10 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
@@ -51,6 +52,8 @@
 //! | [`rmap`] | `mm/rmap.c` | 10 |
 //! | [`lru`] | `mm/swap.c` | 10 |
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
+//! | [`vmalloc`] | `mm/vmalloc.c` | 7 |
+//! | [`highmem`] | `mm/highmem.c` | 9 |
 //! | [`va_layout`] | `arch/*/include/asm/page.h` | 2.5 |
 //! | [`compaction`] | `mm/compaction.c` | |
 //! | [`migrate`] | `mm/migrate.c` | |
@@ -83,12 +86,14 @@ pub mod filemap;
 pub mod fork;
 pub mod fs;
 pub mod gfp;
+pub mod highmem;
 pub mod huge_memory;
 pub mod khugepaged;
 pub mod kthread;
 pub mod lru;
 pub mod machine;
 pub mod madvise;
+pub mod malloc;
 pub mod memblock;
 pub mod memory;
 pub mod migrate;
@@ -128,6 +133,7 @@ pub mod truncate;
 pub mod util;
 pub mod va_layout;
 pub mod vma;
+pub mod vmalloc;
 pub mod vmscan;
 pub mod vmstat;
 pub mod xarray;

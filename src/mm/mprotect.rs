@@ -112,6 +112,12 @@ impl Machine {
                 self.committed_as += pages;
                 charged = pages;
             }
+        } else if self.config.kernel_since(6, 7)
+            && self.vmas[id].is_private_anonymous()
+            && self.vmas[id].anon_vma.is_none()
+        {
+            // Since 6.7 an area that never had a page gives its charge back; up to then it kept it for good.
+            flags = flags.without(VmFlags::ACCOUNT);
         }
         let id = match self.vma_modify_flags(id, start, end, flags) {
             Ok(id) => id,
@@ -120,6 +126,9 @@ impl Machine {
                 return Err(errno);
             }
         };
+        if old.has(VmFlags::ACCOUNT) && !flags.has(VmFlags::ACCOUNT) {
+            self.committed_as -= pages;
+        }
         self.change_protection(id, start, end);
         self.vm_stat_account(mm, old, -(pages as i64));
         self.vm_stat_account(mm, flags, pages as i64);

@@ -11,12 +11,13 @@
 //! Fidelity: faithful — order of checks, accounting, whole PTE tables moved when both ends allow it, undo when memory
 //! runs out on the way.
 
+mod batch;
 mod tables;
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
-use crate::mm::mmap::{TASK_SIZE, map};
+use crate::mm::mmap::map;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{NewArea, VmFlags, VmaId, page_align};
 
@@ -77,11 +78,17 @@ impl Machine {
     }
 
     fn do_mremap(&mut self, to: Move, new_addr: u64) -> Result<u64, Errno> {
-        let Move { mm, addr, old_len, new_len, flags, .. } = to;
-        self.vma_lookup(mm, addr).ok_or(Errno::EFAULT)?;
-        if flags & (remap::FIXED | remap::DONTUNMAP) != 0 {
-            return self.mremap_to(to, new_addr);
+        if self.config.kernel_since(6, 17) {
+            return self.do_mremap_in_batches(to, new_addr);
         }
+        self.vma_lookup(to.mm, to.addr).ok_or(Errno::EFAULT)?;
+        let named = to.flags & (remap::FIXED | remap::DONTUNMAP) != 0;
+        if named { self.mremap_to(to, new_addr) } else { self.mremap_at(to) }
+    }
+
+    /// Shrinks, grows in place, or moves where there is room (`mremap_at`).
+    fn mremap_at(&mut self, to: Move) -> Result<u64, Errno> {
+        let Move { mm, addr, old_len, new_len, flags, .. } = to;
         if old_len >= new_len {
             if old_len > new_len {
                 self.do_munmap(mm, addr + new_len, old_len - new_len)?;
@@ -105,7 +112,10 @@ impl Machine {
     fn mremap_to(&mut self, to: Move, new_addr: u64) -> Result<u64, Errno> {
         let Move { mm, addr, new_len, flags, .. } = to;
         let mut to = to;
-        if new_addr & (PAGE_SIZE - 1) != 0 || new_len > TASK_SIZE || new_addr > TASK_SIZE - new_len {
+        if new_addr & (PAGE_SIZE - 1) != 0
+            || new_len > self.layout.task_size
+            || new_addr > self.layout.task_size - new_len
+        {
             return Err(Errno::EINVAL);
         }
         if addr.saturating_add(to.old_len) > new_addr && new_addr + new_len > addr {
@@ -167,7 +177,9 @@ impl Machine {
     /// Is there room behind an area? (`vma_expandable`)
     fn vma_expandable(&self, id: VmaId, delta: u64) -> bool {
         let vma = &self.vmas[id];
-        let Some(end) = vma.end.checked_add(delta).filter(|end| *end <= TASK_SIZE) else { return false };
+        let Some(end) = vma.end.checked_add(delta).filter(|end| *end <= self.layout.task_size) else {
+            return false;
+        };
         self.find_vma_intersection(vma.mm, vma.end, end).is_none()
     }
 

@@ -1,34 +1,34 @@
-//! Page tables: trees of 512 entries whose tables are frames of the machine.
+//! Page tables: an entry, and the trees of tables that are frames of the machine.
 //!
 //! ```text
 //!   47       39 38       30 29       21 20       12 11         0
 //!   ┌──────────┬──────────┬──────────┬──────────┬────────────┐
-//!   │   PGD    │   PUD    │   PMD    │   PTE    │   offset   │
+//!   │   PGD    │   PUD    │   PMD    │   PTE    │   offset   │   four levels; geometry.rs has the other shapes
 //!   └──────────┴──────────┴──────────┴──────────┴────────────┘
 //!   an entry:  63 NX │ 51…12 frame │ 11 soft-dirty │ 8 G │ 7 PSE │ 6 D │ 5 A │ 2 US │ 1 RW │ 0 P
 //!   not present, not zero: a swap entry — type in bits 63…59, offset inverted in bits 58…9
 //! ```
 //!
 //! Gorman chapter 3. Kernel: `arch/x86/include/asm/pgtable_types.h`, `pgtable_64.h`, `mm/memory.c`.
-//! Fidelity: faithful — entry bits, swap entries, table frames, accounting. Simplified — an entry of an upper level
-//! also knows where the simulator keeps the lower table. Absent — five levels, page-table locks.
+//! Fidelity: faithful — levels by profile, entry bits, swap and migration entries, table frames, accounting.
+//! Simplified — entries are kept in the form of x86_64, other processors' are shown in their own; the 32 bytes of a
+//! PAE PGD take a page. Absent — page-table locks.
 
-use crate::mm::addr::{Order, PAGE_SHIFT, Pfn, VirtAddr};
-use crate::mm::errno::Errno;
-use crate::mm::gfp::Gfp;
-use crate::mm::machine::Machine;
-use crate::mm::page::PageType;
-use crate::mm::task::MmId;
-use crate::mm::vmstat::NodeStat;
-use std::ops::Range;
-use std::rc::Rc;
+mod encode;
+mod geometry;
+mod tables;
+mod walk;
 
-/// Entries of a table.
+pub use geometry::{Geometry, MAX_LEVELS};
+pub use tables::{Leaf, NO_TABLE, TableId, Tables, Upper, UpperId};
+pub use walk::WalkStep;
+
+use crate::mm::addr::{PAGE_SHIFT, Pfn, VirtAddr};
+
+/// Entries of a leaf.
 pub const PTRS_PER_TABLE: usize = 512;
-/// Levels of tables: PGD, PUD, PMD, PTE.
-pub const LEVELS: u8 = 4;
-/// Names of the levels, lowest first.
-pub const LEVEL_NAMES: [&str; 4] = ["PTE", "PMD", "PUD", "PGD"];
+/// The lowest bit of an address that chooses a leaf: each covers 2 MiB.
+pub const LEAF_SHIFT: u32 = 21;
 
 /// One entry of a page table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -143,7 +143,38 @@ impl Pte {
     pub fn swap_exclusive(self) -> bool {
         self.has(Pte::SWP_EXCLUSIVE)
     }
+
+    /// An entry of a page that is being moved (`make_migration_entry`): it holds the frame, who meets it waits.
+    pub fn migration(pfn: Pfn, kind: Migration) -> Pte {
+        Pte::swap(SwapEntry { area: SWP_MIGRATION + kind as u8, offset: pfn.0 }, false)
+    }
+
+    /// What a migration entry says, and of which frame (`is_migration_entry`).
+    pub fn as_migration(self) -> Option<(Pfn, Migration)> {
+        let entry = self.swap_entry();
+        let kind = match entry.area.checked_sub(SWP_MIGRATION)? {
+            0 => Migration::Read,
+            1 => Migration::ReadExclusive,
+            2 => Migration::Write,
+            _ => return None,
+        };
+        self.is_swap().then_some((Pfn(entry.offset), kind))
+    }
 }
+
+/// How a page that is being moved was mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Migration {
+    /// Write-protected, perhaps shared.
+    Read,
+    /// Write-protected, and of one process alone.
+    ReadExclusive,
+    /// Writable.
+    Write,
+}
+
+/// The first type of a swap entry that means a page being moved; the 24 below are 23 areas and poisoned frames.
+const SWP_MIGRATION: u8 = 24;
 
 /// A place in swap: which area, which slot (`swp_entry_t`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -154,341 +185,11 @@ pub struct SwapEntry {
     pub offset: u32,
 }
 
-/// Index of a table in the simulator's store.
-pub type TableId = u32;
-/// No table.
-pub const NO_TABLE: TableId = u32::MAX;
-
-/// A table: a frame, its entries, and where the tables below it are kept.
-#[derive(Clone, Debug)]
-pub struct Table {
-    /// The frame that holds it.
-    pub pfn: Pfn,
-    /// 0 for PTE tables, 3 for the PGD.
-    pub level: u8,
-    /// The entries.
-    pub entries: [u64; PTRS_PER_TABLE],
-    /// Tables below; empty for PTE tables.
-    pub below: Vec<TableId>,
-    /// A PTE table put aside: one entry of the table above maps all of it, as a huge page.
-    pub huge: bool,
-}
-
-/// Every page table of the machine; a snapshot shares them as it shares sections of the `mem_map`.
-#[derive(Clone, Default)]
-pub struct Tables {
-    /// Tables that are this machine's alone.
-    owned: Vec<Option<Box<Table>>>,
-    /// Tables that a snapshot may hold as well. The box goes back and forth: sharing copies no table.
-    #[allow(clippy::redundant_allocation)]
-    shared: Vec<Option<Rc<Box<Table>>>>,
-    free: Vec<TableId>,
-}
-
-impl Tables {
-    /// How many tables there are.
-    pub fn len(&self) -> usize {
-        self.owned.len() - self.free.len()
-    }
-
-    /// True without tables.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub(crate) fn insert(&mut self, pfn: Pfn, level: u8) -> TableId {
-        let below = if level == 0 { Vec::new() } else { vec![NO_TABLE; PTRS_PER_TABLE] };
-        let table = Some(Box::new(Table { pfn, level, entries: [0; PTRS_PER_TABLE], below, huge: false }));
-        match self.free.pop() {
-            Some(id) => {
-                self.owned[id as usize] = table;
-                id
-            }
-            None => {
-                self.owned.push(table);
-                self.shared.push(None);
-                (self.owned.len() - 1) as TableId
-            }
-        }
-    }
-
-    fn remove(&mut self, id: TableId) {
-        self.owned[id as usize] = None;
-        self.shared[id as usize] = None;
-        self.free.push(id);
-    }
-
-    /// A table.
-    ///
-    /// # Panics
-    /// When there is none of that number: a bug of the simulator.
-    #[inline(always)]
-    pub fn get(&self, id: TableId) -> &Table {
-        match &self.owned[id as usize] {
-            Some(table) => table,
-            None => self.get_shared(id),
-        }
-    }
-
-    #[inline(never)]
-    fn get_shared(&self, id: TableId) -> &Table {
-        match &self.shared[id as usize] {
-            Some(table) => table,
-            None => unreachable!("table {id} is free"),
-        }
-    }
-
-    /// A table, to be changed; it becomes this machine's own.
-    #[inline(always)]
-    pub fn get_mut(&mut self, id: TableId) -> &mut Table {
-        let Tables { owned, shared, .. } = self;
-        owned[id as usize].get_or_insert_with(|| own(shared, id))
-    }
-
-    /// Shares every table with the copy it returns.
-    pub fn snapshot(&mut self) -> Tables {
-        for (owned, shared) in self.owned.iter_mut().zip(&mut self.shared) {
-            if let Some(table) = owned.take() {
-                *shared = Some(Rc::new(table));
-            }
-        }
-        self.clone()
-    }
-
-    /// The PTE table that covers an address, if there is one.
-    #[inline]
-    pub fn leaf(&self, pgd: TableId, addr: VirtAddr) -> Option<TableId> {
-        let mut table = pgd;
-        for level in (1..LEVELS).rev() {
-            table = self.get(table).below[index(addr, level)];
-            if table == NO_TABLE {
-                return None;
-            }
-        }
-        Some(table)
-    }
-
-    /// The table whose entry leads to the PTE table of an address: its PMD, if there is one.
-    pub(crate) fn above_leaf(&self, pgd: TableId, addr: VirtAddr) -> Option<TableId> {
-        let mut table = pgd;
-        for level in (2..LEVELS).rev() {
-            table = self.get(table).below[index(addr, level)];
-            if table == NO_TABLE {
-                return None;
-            }
-        }
-        Some(table)
-    }
-
-    /// The entry for an address; nothing when no table covers it.
-    #[inline]
-    pub fn pte(&self, pgd: TableId, addr: VirtAddr) -> Pte {
-        self.leaf(pgd, addr).map_or(Pte(0), |leaf| Pte(self.get(leaf).entries[index(addr, 0)]))
-    }
-
-    /// Makes the entry above a PTE table map all of it as a huge page, or name the table again.
-    pub(crate) fn set_huge(&mut self, pgd: TableId, addr: VirtAddr, huge: Option<Pte>) {
-        let (Some(above), Some(leaf)) = (self.above_leaf(pgd, addr), self.leaf(pgd, addr)) else { return };
-        let entry = huge.unwrap_or(Pte::new(self.get(leaf).pfn, Pte::TABLE));
-        self.get_mut(leaf).huge = huge.is_some();
-        self.get_mut(above).entries[index(addr, 1)] = entry.0;
-    }
-
-    /// Changes an entry of a PTE table.
-    #[inline]
-    pub fn set(&mut self, leaf: TableId, addr: VirtAddr, pte: Pte) {
-        self.get_mut(leaf).entries[index(addr, 0)] = pte.0;
-    }
-}
-
-/// A shared table, copied unless nobody else holds it.
-#[cold]
-#[allow(clippy::redundant_allocation)]
-fn own(shared: &mut [Option<Rc<Box<Table>>>], id: TableId) -> Box<Table> {
-    match shared[id as usize].take() {
-        Some(table) => Rc::try_unwrap(table).unwrap_or_else(|shared| (*shared).clone()),
-        None => unreachable!("table {id} is free"),
-    }
-}
-
-/// The index into a table of a level.
+/// The index into a table of 512 entries, of a level; 0 is a leaf, on every machine.
 #[inline]
 pub fn index(addr: VirtAddr, level: u8) -> usize {
     (addr.0 >> (PAGE_SHIFT + 9 * u32::from(level))) as usize & (PTRS_PER_TABLE - 1)
 }
-
-/// One step of a walk, for `vtop` and `draw`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WalkStep {
-    /// 3 for the PGD, 0 for the PTE.
-    pub level: u8,
-    /// The frame of the table.
-    pub table: Pfn,
-    /// The index into it.
-    pub index: usize,
-    /// What is there.
-    pub entry: Pte,
-}
-
-impl Machine {
-    /// The walk from the PGD down, as far as there are tables.
-    pub fn walk(&self, pgd: TableId, addr: VirtAddr) -> Vec<WalkStep> {
-        let mut steps = Vec::new();
-        let mut id = pgd;
-        for level in (0..LEVELS).rev() {
-            let table = self.tables.get(id);
-            let index = index(addr, level);
-            steps.push(WalkStep { level, table: table.pfn, index, entry: Pte(table.entries[index]) });
-            let huge = level > 0 && Pte(table.entries[index]).has(Pte::PSE);
-            if level == 0 || huge || table.below[index] == NO_TABLE {
-                break;
-            }
-            id = table.below[index];
-        }
-        steps
-    }
-
-    /// Allocates the top table of an address space (`pgd_alloc`).
-    ///
-    /// A kernel that can separate user and kernel tables takes two pages, whether it does or not.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub(crate) fn pgd_alloc(&mut self) -> Result<TableId, Errno> {
-        let pfn = self.alloc_pages(PGTABLE_USER, self.pgd_order())?;
-        self.mem_map.page_mut(pfn).set_page_type(Some(PageType::Table));
-        Ok(self.tables.insert(pfn, LEVELS - 1))
-    }
-
-    fn pgd_order(&self) -> Order {
-        if self.config.arch == crate::mm::config::Arch::X86_64 {
-            Order::ZERO.up().unwrap_or_default()
-        } else {
-            Order::ZERO
-        }
-    }
-
-    /// Frees the top table; the lower ones are gone already.
-    pub(crate) fn pgd_free(&mut self, pgd: TableId) {
-        let pfn = self.tables.get(pgd).pfn;
-        self.tables.remove(pgd);
-        let order = self.pgd_order();
-        self.free_table_frame(pfn, order);
-    }
-
-    /// The PTE table that covers an address; missing tables are allocated (`pte_alloc`).
-    ///
-    /// # Errors
-    /// `ENOMEM`; upper tables that were made stay, as in the kernel.
-    pub(crate) fn pte_alloc(&mut self, mm: MmId, addr: VirtAddr) -> Result<TableId, Errno> {
-        self.pte_alloc_with(mm, addr, 1, |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
-    }
-
-    /// The PMD that covers an address; missing tables are allocated (`pmd_alloc`).
-    ///
-    /// # Errors
-    /// `ENOMEM`, as [`Machine::pte_alloc`].
-    pub(crate) fn table_above(&mut self, mm: MmId, addr: VirtAddr) -> Result<TableId, Errno> {
-        self.pte_alloc_with(mm, addr, 2, |m| m.alloc_pages(PGTABLE_USER, Order::ZERO))
-    }
-
-    /// The same, with frames that are in use already; `None` when they run out.
-    pub(crate) fn leaf_from(
-        &mut self,
-        mm: MmId,
-        addr: VirtAddr,
-        frames: &mut impl Iterator<Item = Pfn>,
-    ) -> Option<TableId> {
-        self.pte_alloc_with(mm, addr, 1, |_| frames.next().ok_or(Errno::ENOMEM)).ok()
-    }
-
-    fn pte_alloc_with(
-        &mut self,
-        mm: MmId,
-        addr: VirtAddr,
-        lowest: u8,
-        mut frame: impl FnMut(&mut Machine) -> Result<Pfn, Errno>,
-    ) -> Result<TableId, Errno> {
-        let mut id = self.mms[mm].pgd;
-        for level in (lowest..LEVELS).rev() {
-            let at = index(addr, level);
-            let mut below = self.tables.get(id).below[at];
-            if below == NO_TABLE {
-                let pfn = frame(self)?;
-                self.mem_map.page_mut(pfn).set_page_type(Some(PageType::Table));
-                below = self.tables.insert(pfn, level - 1);
-                let table = self.tables.get_mut(id);
-                table.entries[at] = Pte::new(pfn, Pte::TABLE).0;
-                table.below[at] = below;
-                self.account_table(mm, pfn, level - 1, 1);
-            }
-            id = below;
-        }
-        Ok(id)
-    }
-
-    fn account_table(&mut self, mm: MmId, pfn: Pfn, level: u8, n: i64) {
-        let bytes = &mut self.mms[mm].pgtables_bytes;
-        *bytes = bytes.wrapping_add_signed(n * 4096);
-        // PUD tables have no constructor: nr_page_table_pages does not count them.
-        if level < 2 {
-            let pgdat = self.zones[self.mem_map.page(pfn).zone().index()].pgdat;
-            self.nodes[pgdat].mod_stat(NodeStat::PageTablePages, n);
-        }
-    }
-
-    fn free_table_frame(&mut self, pfn: Pfn, order: Order) {
-        let page = self.mem_map.page_mut(pfn);
-        page.set_page_type(None);
-        page.refcount = 0;
-        self.free_unreferenced(pfn, order);
-    }
-
-    /// Frees the tables of a range that is unmapped, as far as they lie between its neighbours (`free_pgtables`).
-    ///
-    /// The tables that cover `start..end` are looked at; those are freed that lie wholly in `floor..ceiling`.
-    pub(crate) fn free_pgtables(&mut self, mm: MmId, range: Range<u64>, floor: u64, ceiling: u64) {
-        let pgd = self.mms[mm].pgd;
-        self.free_tables_below(mm, pgd, LEVELS - 1, 0, range, floor..ceiling);
-        self.mms[mm].leaf_cache = None;
-    }
-
-    fn free_tables_below(
-        &mut self,
-        mm: MmId,
-        id: TableId,
-        level: u8,
-        base: u64,
-        range: Range<u64>,
-        between: Range<u64>,
-    ) {
-        let span = 1u64 << (PAGE_SHIFT + 9 * u32::from(level));
-        let first = (range.start.saturating_sub(base) / span).min(PTRS_PER_TABLE as u64) as usize;
-        let last = range.end.saturating_sub(base).div_ceil(span).min(PTRS_PER_TABLE as u64) as usize;
-        for at in first..last {
-            let below = self.tables.get(id).below[at];
-            if below == NO_TABLE {
-                continue;
-            }
-            let start = base + at as u64 * span;
-            if level > 1 {
-                self.free_tables_below(mm, below, level - 1, start, range.clone(), between.clone());
-            }
-            if start >= between.start && start + span <= between.end {
-                let pfn = self.tables.get(below).pfn;
-                self.tables.remove(below);
-                let table = self.tables.get_mut(id);
-                table.entries[at] = 0;
-                table.below[at] = NO_TABLE;
-                self.account_table(mm, pfn, level - 1, -1);
-                self.free_table_frame(pfn, Order::ZERO);
-            }
-        }
-    }
-}
-
-/// `GFP_PGTABLE_USER`: zeroed, charged to the cgroup.
-const PGTABLE_USER: Gfp = Gfp(Gfp::KERNEL_ACCOUNT.0 | Gfp::ZERO.0);
 
 #[cfg(test)]
 mod tests {
@@ -508,9 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_four_indices() {
-        let addr = VirtAddr(0x7f21_c0a3_f123);
-        let rebuilt = (0..LEVELS).fold(0, |sum, l| sum | (index(addr, l) as u64) << (12 + 9 * u32::from(l)));
-        assert_eq!(rebuilt, addr.page().0);
+    fn a_page_on_the_move_keeps_its_frame_in_the_entry() {
+        for kind in [Migration::Read, Migration::ReadExclusive, Migration::Write] {
+            let pte = Pte::migration(Pfn(0x1f3c4), kind);
+            assert!(pte.is_swap() && !pte.is_present());
+            assert_eq!(pte.as_migration(), Some((Pfn(0x1f3c4), kind)));
+        }
+        assert_eq!(Pte::swap(SwapEntry { area: 2, offset: 7 }, true).as_migration(), None);
     }
 }

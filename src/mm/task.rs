@@ -13,7 +13,8 @@
 use crate::mm::addr::VirtAddr;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::{Comm, Machine};
-use crate::mm::pgtable::TableId;
+use crate::mm::malloc::Heap;
+use crate::mm::pgtable::{TableId, UpperId};
 use crate::mm::slots::Id;
 use crate::mm::tlb::MmContext;
 use crate::mm::vma::{VmFlags, VmaId};
@@ -45,7 +46,7 @@ pub enum Rss {
 #[derive(Clone, Debug)]
 pub struct Mm {
     /// The top page table.
-    pub pgd: TableId,
+    pub pgd: UpperId,
     /// Tasks that share it (`mm_users`).
     pub users: u32,
     /// Areas by first address.
@@ -82,6 +83,8 @@ pub struct Mm {
     pub brk: u64,
     /// Top of the stack.
     pub start_stack: u64,
+    /// What the C library keeps about the heap.
+    pub heap: Heap,
     /// Where mmap begins to search, downwards.
     pub mmap_base: u64,
     /// Flags of every new area: `mlockall(MCL_FUTURE)`.

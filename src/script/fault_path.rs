@@ -9,7 +9,6 @@
 
 use crate::mm::Machine;
 use crate::mm::memory::Access;
-use crate::mm::pgtable::LEVEL_NAMES;
 use crate::mm::trace::{FaultKind, FaultRecord};
 use crate::script::table::Table;
 
@@ -163,7 +162,7 @@ fn walk(machine: &Machine, record: &FaultRecord) -> String {
     let Some(mm) = mm else { return String::new() };
     let mut text = format!("The walk now, of {}:\n", record.addr);
     for step in machine.walk(mm.pgd, record.addr) {
-        let name = LEVEL_NAMES.get(usize::from(step.level)).copied().unwrap_or("?");
+        let name = machine.tables.geometry.name(step.level);
         let entry = if step.entry.is_none() { "empty".to_string() } else { format!("{:#x}", step.entry.0) };
         text += &format!("  {name:>3} pfn {:<8} [{:>3}] ─► {entry}\n", step.table.to_string(), step.index);
     }

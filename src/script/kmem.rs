@@ -8,9 +8,10 @@ pub mod identify;
 mod info;
 mod names;
 mod nodes;
-mod owner;
+pub(crate) mod owner;
 pub mod pages;
 mod stats;
+pub mod vmap;
 
 pub use nodes::percpu_offset;
 
@@ -104,6 +105,22 @@ pub mod functions {
     /// Kernel: `fs/proc/meminfo.c`.
     pub fn memory_usage(ctx: NativeCallContext) -> Table {
         super::info::usage(&Bench::of(&ctx).borrow().machine)
+    }
+
+    /// Areas of vmalloc: `kmem -v`.
+    ///
+    /// ```vmlab
+    /// > vmap_areas().rows.len
+    /// 0
+    /// > vmalloc(4096);
+    /// > kmem -v
+    ///    VMAP_AREA         VM_STRUCT                 ADDRESS RANGE                SIZE
+    /// ffff8880001c0000  ffff8880001c8000  ffffc90000000000 - ffffc90000002000     8192
+    /// ```
+    ///
+    /// Kernel: `vmap_area_list`, `mm/vmalloc.c`. Gorman: 7.1.
+    pub fn vmap_areas(ctx: NativeCallContext) -> Table {
+        super::vmap::areas(&Bench::of(&ctx).borrow().machine)
     }
 
     /// Nodes, zones and memory sections: `kmem -n`.

@@ -13,6 +13,7 @@
 //! function checks the script's numbers, calls the kernel's function in `mm`, and answers; a rule found here
 //! belongs in `mm`.
 
+pub mod advice;
 pub mod answer;
 pub mod args;
 pub mod bench;
@@ -27,6 +28,7 @@ pub mod fault_path;
 pub mod file;
 pub mod gfp;
 pub mod handles;
+pub mod highmem;
 pub mod imported;
 pub mod kmem;
 pub mod limits;
@@ -59,6 +61,7 @@ pub mod tlb;
 pub mod trace;
 pub mod values;
 pub mod vm;
+pub mod vmalloc;
 pub mod why;
 pub mod zone;
 
@@ -87,8 +90,11 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("compaction", exported_module!(compaction::functions)),
         Chapter::new("page_debug", exported_module!(page_debug::functions)),
         Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
+        Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
+        Chapter::new("highmem", exported_module!(highmem::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
+        Chapter::new("advice", exported_module!(advice::functions)).with(advice::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),
         Chapter::new("strace", exported_module!(strace::functions)),
         Chapter::new("tlb", exported_module!(tlb::functions)),

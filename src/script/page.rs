@@ -260,7 +260,7 @@ pub(crate) fn direct(desk: &Desk, addr: u64) -> ScriptResult<Pfn> {
     match desk.machine.virt_to_pfn(crate::mm::addr::VirtAddr(addr)) {
         Some(pfn) => Ok(pfn),
         None => {
-            let start = desk.machine.config.arch.page_offset();
+            let start = desk.machine.layout.direct.start;
             misuse(format!("{addr:#x} is no address of the kernel's direct map, which begins at {start:#x}"))
         }
     }

@@ -15,6 +15,7 @@ pub mod pagetypeinfo;
 pub mod pid;
 pub mod slabinfo;
 pub mod swaps;
+pub mod vmallocinfo;
 pub mod vmstat;
 pub mod zoneinfo;
 
@@ -178,6 +179,7 @@ const FILES: &[(&str, Reader)] = &[
     ("/proc/slabinfo", slabinfo::table),
     ("/proc/swaps", swaps::table),
     ("/proc/version", version),
+    ("/proc/vmallocinfo", vmallocinfo::table),
     ("/proc/vmstat", vmstat::table),
     ("/proc/zoneinfo", zoneinfo::table),
     ("/sys/devices/system/node/online", online),

@@ -6,8 +6,9 @@ mod free;
 mod page_types;
 mod pmap;
 
-use crate::script::answer::ScriptResult;
-use crate::script::args::Who;
+use crate::script::advice;
+use crate::script::answer::{OrErrno, ScriptResult};
+use crate::script::args::{Addr, Who};
 use crate::script::bench::Bench;
 use crate::script::ps::list;
 use crate::script::table::Table;
@@ -18,6 +19,8 @@ use rhai::plugin::*;
 pub mod functions {
     /// How much memory is used, free and available: in kB, or as `-b`, `-m`, `-g` or `-h` says.
     ///
+    /// With a task and an address it is the C library's `free`: it gives memory of `malloc` back.
+    ///
     /// ```vmlab
     /// > free()
     ///               total        used        free      shared  buff/cache   available
@@ -25,6 +28,8 @@ pub mod functions {
     /// Swap:             0           0           0
     /// > free("-m").rows[0].available
     /// 11
+    /// > let p = spawn("app");
+    /// > free(p, malloc(p, 100))
     /// ```
     ///
     /// Kernel: /proc/meminfo, `fs/proc/meminfo.c`.
@@ -36,6 +41,11 @@ pub mod functions {
     #[rhai_fn(name = "free", return_raw)]
     pub fn free_in_kilobytes(ctx: NativeCallContext) -> ScriptResult<Table> {
         free(ctx, "")
+    }
+
+    #[rhai_fn(name = "free", return_raw)]
+    pub fn free_memory(ctx: NativeCallContext, p: Who, addr: Addr) -> ScriptResult<OrErrno<()>> {
+        advice::free_memory(&ctx, &p, &addr)
     }
 
     /// The areas of a task with their size; with `-x`, what of them is in memory and dirty.

@@ -65,10 +65,11 @@ pub mod functions {
                 Ok(crate::script::imported::account(account))
             }
             "fault" => Ok(crate::script::fault_path::explain(&Bench::of(&ctx).borrow().machine)),
+            "vmalloc" => crate::script::vmalloc::explain(&Bench::of(&ctx).borrow().machine),
             "contig" => crate::script::contig::explain(&Bench::of(&ctx).borrow().machine),
             "compaction" => crate::script::compaction::explain(&Bench::of(&ctx).borrow().machine),
             other => misuse(format!(
-                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"kmalloc\", \"fault\", \"compaction\", \"contig\" or \"report\""
+                "explain({other:?}): there is `explain()`, and `explain(what)` with \"alloc\", \"kmalloc\", \"fault\", \"compaction\", \"contig\", \"report\" or \"vmalloc\""
             )),
         }
     }

@@ -46,6 +46,7 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
         }
     };
     (config.core, config.stop) = (core, stop);
+    config.la57 = five_levels(file, arch, spec.la57)?;
     if let Some(kernel) = spec.kernel {
         config.kernel = kernel.0;
     }
@@ -94,6 +95,16 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     Ok(config)
 }
 
+/// Five levels of page tables, where there can be.
+fn five_levels(file: &str, arch: Arch, la57: bool) -> Result<bool, ImportError> {
+    if la57 && arch != Arch::X86_64 {
+        let problem = format!("{} has no fifth level of page tables", arch.name());
+        let advice = "Leave `la57` out, or write `arch: x86_64`.";
+        return Err(ImportError::new(file, problem).field("la57").advise(advice));
+    }
+    Ok(la57)
+}
+
 /// A shipped machine with some things said otherwise.
 fn shipped(
     file: &str,
@@ -111,6 +122,7 @@ fn shipped(
         ("cpus", spec.cpus.is_some()),
         ("nodes", spec.nodes.is_some()),
         ("pageblock_order", spec.pageblock_order.is_some()),
+        ("la57", spec.la57),
         ("cma", spec.cma.is_some()),
     ];
     if let Some((field, _)) = said.iter().find(|(_, said)| *said) {

@@ -18,6 +18,8 @@ pub struct Spec {
     pub name: Option<Text>,
     pub arch: Option<ArchName>,
     pub kernel: Option<Text>,
+    #[serde(default)]
+    pub la57: bool,
     pub mem: Option<Size>,
     pub cpus: Option<u64>,
     pub nodes: Option<Many<NodeSpec>>,

@@ -21,6 +21,9 @@ pub fn to_yaml(config: &Config) -> String {
     if config.kernel != defaults.kernel {
         line(&mut out, 0, "kernel", &quoted(&config.kernel));
     }
+    if config.la57 {
+        line(&mut out, 0, "la57", "true");
+    }
     if config.pageblock_order != defaults.pageblock_order {
         line(&mut out, 0, "pageblock_order", &config.pageblock_order.to_string());
     }
@@ -287,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_as_the_same_machine() {
-        let spec = "name: odd \"one\"\narch: arm64\nkernel: 6.10\nmem: 1G\ncpus: 12\nnodes: 2\nswap: [1G, { name: /swap file, pages: 9, priority: 5 }]\n\
+        let spec = "name: odd \"one\"\narch: arm64\nkernel: 6.10\nmem: 1G\ncpus: 12\nnodes: 2\nla57: false\nswap: [1G, { name: /swap file, pages: 9, priority: 5 }]\n\
                     seed: 7\nfail_nth: 3\nthp: madvise\nsysctl: { vm.swappiness: 010, vm.lowmem_reserve_ratio: 256 32 0 }\n\
                     costs: { trap: 1 }\nlate_freed: [{ what: initrd, zone: DMA, pages: 4 }]\niomem: \"a : b\\n\\x07 : c\"\n";
         let config = machine("m", "m.yaml", spec).unwrap();

@@ -4,11 +4,10 @@
 //! Fidelity: ours.
 
 use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
-use crate::mm::exec::PROGRAM_BRK;
 use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageType;
-use crate::mm::pgtable::{LEVELS, Pte};
+use crate::mm::pgtable::Pte;
 use crate::mm::pid::INIT_PID;
 use crate::mm::task::Rss;
 use crate::mm::vma::{VmFlags, VmaName};
@@ -33,10 +32,11 @@ impl Machine {
             return;
         }
         let mut frames = tables.into_iter();
-        let pgd = frames.next().map_or(0, |pfn| self.tables.insert(pfn, LEVELS - 1));
+        let Some(pfn) = frames.next() else { return };
+        let pgd = self.tables.insert_upper(pfn, self.tables.geometry.top());
         let mm = self.mm_with(pgd);
         self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", Some(mm)));
-        let (start, len) = (PROGRAM_BRK, pages.len() as u64 * PAGE_SIZE);
+        let (start, len) = (self.layout.program_brk, pages.len() as u64 * PAGE_SIZE);
         let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
         self.add_area(mm, start..start + len, flags, VmaName::None, None);
         self.committed_as += pages.len() as u64;

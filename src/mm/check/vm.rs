@@ -7,7 +7,7 @@ use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{LEVELS, NO_TABLE, Pte, TableId};
+use crate::mm::pgtable::{PTRS_PER_TABLE, Pte, TableId, UpperId};
 use crate::mm::task::{MmId, Rss};
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ impl Machine {
         }
         let (mut rss, mut swap, mut tables) = (0, 0, 0);
         let mut leaves = Vec::new();
-        self.leaves(space.pgd, LEVELS - 1, 0, &mut leaves, &mut tables);
+        self.leaves(space.pgd, 0, &mut leaves, &mut tables);
         for (base, leaf) in leaves {
             self.check_huge(mm, leaf, base)?;
             for (i, entry) in self.tables.get(leaf).entries.iter().enumerate() {
@@ -90,14 +90,23 @@ impl Machine {
         Ok(())
     }
 
-    fn leaves(&self, id: TableId, level: u8, base: u64, found: &mut Vec<(u64, TableId)>, tables: &mut u64) {
-        for (i, &below) in self.tables.get(id).below.iter().enumerate().filter(|(_, b)| **b != NO_TABLE) {
-            let start = base + ((i as u64) << (12 + 9 * u32::from(level)));
-            *tables += 1;
-            if level == 1 {
-                found.push((start, below))
-            } else {
-                self.leaves(below, level - 1, start, found, tables)
+    /// The leaves below a table with their first addresses, and how many tables the kernel would have counted.
+    fn leaves(&self, id: UpperId, base: u64, found: &mut Vec<(u64, TableId)>, tables: &mut u64) {
+        let table = self.tables.upper(id);
+        let geometry = &self.tables.geometry;
+        let own = if table.level == geometry.top() {
+            self.user_pgd_entries()
+        } else {
+            geometry.entries(table.level)
+        };
+        for entry in table.occupied().take_while(|entry| *entry < own) {
+            let start = base + ((entry as u64) << geometry.shift(table.level));
+            *tables += u64::from(table.level <= 3);
+            match table.upper_below(entry) {
+                Some(below) => self.leaves(below, start, found, tables),
+                None => found.extend(
+                    (0..).map(|n| start + n * PTRS_PER_TABLE as u64 * PAGE_SIZE).zip(table.below(entry)),
+                ),
             }
         }
     }

@@ -9,15 +9,17 @@ use super::program::{LD_SO, LD_SO_CACHE, Program};
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
-use crate::mm::mmap::{TASK_SIZE, map, prot};
+use crate::mm::mmap::{map, prot};
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaName, page_align};
 
 /// The device that programs lie on: the first virtio disk.
 pub const ROOT_DEVICE: (u32, u32) = (0xfe, 0);
 
-/// Where a position-independent program lies without randomisation (`ELF_ET_DYN_BASE`).
-const ET_DYN_BASE: u64 = (TASK_SIZE / 3 * 2) & !(PAGE_SIZE - 1);
+/// Where a position-independent program lies without randomisation (`ELF_et_dyn_base(self.layout.task_size)`).
+fn et_dyn_base(task_size: u64) -> u64 {
+    task_size / 3 * 2 & !(PAGE_SIZE - 1)
+}
 
 impl Machine {
     /// Maps a program and its linker, and says where the heap begins (`load_elf_binary`).
@@ -26,7 +28,7 @@ impl Machine {
             let on = m.randomize_va_space > 0;
             if on { m.dice.below(1 << bits) << PAGE_SHIFT } else { 0 }
         };
-        let bias = if program.fixed { 0 } else { ET_DYN_BASE + random(self, 28) };
+        let bias = if program.fixed { 0 } else { et_dyn_base(self.layout.task_size) + random(self, 28) };
         let end = self.map_image(mm, program, bias)?;
         let gap = if self.randomize_va_space > 1 { random(self, 13) } else { 0 };
         let text = program.segments.iter().filter(|s| s.prot & prot::EXEC != 0);

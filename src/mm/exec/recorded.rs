@@ -6,7 +6,6 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::memory::Access;
-use crate::mm::mmap::TASK_SIZE;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaName};
 
@@ -135,7 +134,7 @@ impl Machine {
             (space.start_brk, space.brk) = (first.start, last.end);
         } else {
             // Above everything: no area is taken for a heap.
-            (space.start_brk, space.brk) = (TASK_SIZE, TASK_SIZE);
+            (space.start_brk, space.brk) = (self.layout.task_size, self.layout.task_size);
         }
         let stack = areas.iter().rfind(|a| a.name == "[stack]");
         space.start_stack = stack.map_or(0, |s| s.end - 8);
@@ -179,9 +178,8 @@ impl Machine {
     /// Lets a recorded task touch the memory without a file that it had; how many pages it got.
     pub fn touch_recorded(&mut self, pid: Pid, areas: &[RecordedArea]) -> u64 {
         let mut touched = 0;
-        for area in
-            areas.iter().filter(|a| a.anonymous > 0 && a.flags.has(VmFlags::WRITE) && a.end <= TASK_SIZE)
-        {
+        let end = self.layout.task_size;
+        for area in areas.iter().filter(|a| a.anonymous > 0 && a.flags.has(VmFlags::WRITE) && a.end <= end) {
             let len = area.anonymous.saturating_mul(PAGE_SIZE).min(area.end - area.start);
             // As much as there is room for: nobody is killed for a recording.
             let room = self.nr_free_pages().saturating_sub(self.totalreserve_pages * 2) * PAGE_SIZE;

@@ -10,11 +10,11 @@
 
 use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::machine::Machine;
-use crate::mm::pgtable::{NO_TABLE, Pte, TableId, index};
+use crate::mm::pgtable::{LEAF_SHIFT, Pte, TableId, UpperId, index};
 use crate::mm::vma::VmaId;
 
-/// Bytes that a PTE table covers.
-const PMD_SIZE: u64 = 1 << 21;
+/// Bytes that a leaf covers.
+const LEAF_SIZE: u64 = 1 << LEAF_SHIFT;
 
 impl Machine {
     /// Moves the entries of `old..old + len` to `new`; on failure, how many bytes were moved.
@@ -29,18 +29,22 @@ impl Machine {
         debug_assert_eq!(self.vmas[from].mm, self.vmas[to].mm);
         let mm = self.vmas[from].mm;
         let pgd = self.mms[mm].pgd;
+        let pmd_size = self.tables.geometry.span(1);
         self.mms[mm].leaf_cache = None;
         let (mut done, mut moved) = (0, false);
         let mut result = Ok(());
         while done < len {
             let (at, there) = (old + done, new + done);
             // No further than to the end of either table.
-            let extent = (len - done).min(PMD_SIZE - at % PMD_SIZE).min(PMD_SIZE - there % PMD_SIZE);
-            if extent < PMD_SIZE || self.tables.leaf(pgd, VirtAddr(there)).is_some() {
+            let mut extent = (len - done).min(LEAF_SIZE - at % LEAF_SIZE).min(LEAF_SIZE - there % LEAF_SIZE);
+            if extent < LEAF_SIZE || self.tables.leaf(pgd, VirtAddr(there)).is_some() {
                 self.split_huge_pmd(mm, VirtAddr(at));
             }
             if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                if extent == PMD_SIZE && self.tables.leaf(pgd, VirtAddr(there)).is_none() {
+                let whole =
+                    at.is_multiple_of(pmd_size) && there.is_multiple_of(pmd_size) && len - done >= pmd_size;
+                if whole && self.tables.leaf(pgd, VirtAddr(there)).is_none() {
+                    extent = pmd_size;
                     let Ok(above) = self.table_above(mm, VirtAddr(there)) else {
                         result = Err(done);
                         break;
@@ -65,14 +69,11 @@ impl Machine {
     }
 
     /// Hangs a PTE table below another entry of a PMD (`move_normal_pmd`).
-    fn move_table(&mut self, pgd: TableId, old: u64, above: TableId, new: u64) {
+    fn move_table(&mut self, pgd: UpperId, old: u64, above: UpperId, new: u64) {
         let Some(source) = self.tables.above_leaf(pgd, VirtAddr(old)) else { return };
-        let (i, j) = (index(VirtAddr(old), 1), index(VirtAddr(new), 1));
-        let table = self.tables.get_mut(source);
-        let (entry, below) = (table.entries[i], table.below[i]);
-        (table.entries[i], table.below[i]) = (0, NO_TABLE);
-        let table = self.tables.get_mut(above);
-        (table.entries[j], table.below[j]) = (entry, below);
+        let entry = |addr| self.tables.geometry.index(VirtAddr(addr), 1);
+        let (from, to) = (entry(old), entry(new));
+        self.tables.move_entry((source, from), (above, to));
     }
 
     /// Moves entries one by one (`move_ptes`).

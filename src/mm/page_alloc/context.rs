@@ -30,7 +30,8 @@ impl Machine {
     /// # Errors
     /// The kernel's `BUG: sleeping function called from invalid context`.
     pub fn might_alloc(&mut self, gfp: Gfp) -> Result<(), Oops> {
-        if !self.current.in_interrupt || !gfp.may_sleep() {
+        let atomic = self.current.in_interrupt || self.highmem.is_atomic(self.cpu.index());
+        if !atomic || !gfp.may_sleep() {
             return Ok(());
         }
         let line = "BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274";

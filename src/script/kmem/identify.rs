@@ -45,7 +45,7 @@ struct Known {
 /// Those that may know an address, asked in this order: the first that does speaks above the page's row.
 ///
 /// A layer that keeps objects or ranges of its own is added here, before the pages.
-const LAYERS: &[fn(&Machine, u64) -> Option<Known>] = &[image, object, slab, page];
+const LAYERS: &[fn(&Machine, u64) -> Option<Known>] = &[image, object, vmap, slab, page, room];
 
 /// The kernel's image, which is mapped a second time at the end of the addresses (`__START_KERNEL_map`).
 fn image(machine: &Machine, addr: u64) -> Option<Known> {
@@ -72,6 +72,22 @@ fn object(machine: &Machine, addr: u64) -> Option<Known> {
     let told = Table::new().line(format!("{addr:x}: {what}"));
     let told = told.note("kernel objects have made-up addresses so far").with_records(vec![record]);
     Some(Known { told, pfn: None })
+}
+
+/// An area of vmalloc.
+fn vmap(machine: &Machine, addr: u64) -> Option<Known> {
+    let told = super::vmap::area_of(machine, addr)?;
+    let pfn = machine.vmalloc_to_page(VirtAddr(addr)).filter(|pfn| machine.mem_map.contains(*pfn));
+    Some(Known { told: if pfn.is_some() { told.line("") } else { told }, pfn })
+}
+
+/// A kernel address that nothing more is known of than where it lies.
+fn room(machine: &Machine, addr: u64) -> Option<Known> {
+    let kind = machine.address_kind(VirtAddr(addr))?;
+    let pfn = machine.vmalloc_to_page(VirtAddr(addr)).filter(|pfn| machine.mem_map.contains(*pfn));
+    let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), kind.into())];
+    let told = Table::new().line(format!("{addr:x}: {kind}"));
+    Some(Known { told: if pfn.is_some() { told.line("") } else { told.with_records(vec![record]) }, pfn })
 }
 
 /// An object of a slab cache, or what else lies in a slab.

@@ -4,7 +4,7 @@ use crate::mm::Machine;
 use crate::mm::addr::Pfn;
 use crate::mm::lru::Lru;
 use crate::mm::page::{Page, PageFlags, PageType};
-use crate::mm::pgtable::{LEVEL_NAMES, LEVELS, NO_TABLE, TableId};
+use crate::mm::pgtable::UpperId;
 use crate::mm::rmap::{AnonVmaId, MAPPING_ANON};
 use crate::mm::slab_common::LARGE_KMALLOC;
 use crate::mm::task::MmId;
@@ -83,18 +83,25 @@ fn tasks_of(machine: &Machine, mm: MmId) -> String {
 fn of_table(machine: &Machine, pfn: Pfn) -> Option<String> {
     machine.mms.iter().find_map(|(id, mm)| {
         let level = level_of(machine, mm.pgd, pfn)?;
-        let name = LEVEL_NAMES[usize::from(level)];
-        let article = if level == LEVELS - 1 { "the" } else { "a" };
+        let name = machine.tables.geometry.name(level);
+        let article = if level == machine.tables.geometry.top() { "the" } else { "a" };
         Some(format!("page table: {article} {name} table of {}", tasks_of(machine, id)))
     })
 }
 
-fn level_of(machine: &Machine, id: TableId, pfn: Pfn) -> Option<u8> {
-    let table = machine.tables.get(id);
+/// The level of the table that a frame holds in an address space.
+pub fn level_of(machine: &Machine, id: UpperId, pfn: Pfn) -> Option<u8> {
+    let table = machine.tables.upper(id);
     if table.pfn == pfn {
         return Some(table.level);
     }
-    table.below.iter().filter(|below| **below != NO_TABLE).find_map(|below| level_of(machine, *below, pfn))
+    // The kernel's tables are not the task's.
+    let top = table.level == machine.tables.geometry.top();
+    let own = if top { machine.user_pgd_entries() } else { table.entries.len() };
+    table.occupied().take_while(|entry| *entry < own).find_map(|entry| match table.upper_below(entry) {
+        Some(below) => level_of(machine, below, pfn),
+        None => table.leaf_below(entry).filter(|leaf| machine.tables.get(*leaf).pfn == pfn).map(|_| 0),
+    })
 }
 
 /// `page->mapping` and `page->index` as the kernel holds them: for an anonymous page the address of its `anon_vma`

@@ -195,7 +195,7 @@ fn direct(desk: &Desk, addr: u64) -> ScriptResult<Address> {
     if machine.memblock.memory.search(base).is_some() {
         return Ok(Address(base));
     }
-    let first = machine.config.arch.page_offset();
+    let first = machine.layout.direct.start;
     misuse(format!("{addr:#x} is no address of the kernel's direct map, which begins at {first:#x}"))
 }
 

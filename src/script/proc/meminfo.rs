@@ -92,7 +92,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
         ("CommitLimit", kb(machine.vm_commit_limit(swap))),
         ("Committed_AS", kb(machine.committed_as)),
         ("VmallocTotal", Value::Kb(vmalloc_total(machine))),
-        ("VmallocUsed", kb(0)),
+        ("VmallocUsed", kb(machine.vmalloc.nr_pages)),
         ("VmallocChunk", kb(0)),
         ("Percpu", kb(0)),
     ]);
@@ -162,16 +162,8 @@ fn direct_map(machine: &Machine) -> u64 {
 
 /// The room for vmalloc, in kB.
 fn vmalloc_total(machine: &Machine) -> u64 {
-    // On 32 bit it is what the direct map leaves of the last GiB: less a gap of 8 MiB, and what kmap and the
-    // fixed mappings take at the end.
-    let rest = |fixed: u64| ((1 << 20) - fixed - 8192_u64).saturating_sub(direct_map(machine));
-    match machine.config.arch {
-        Arch::X86_64 => 34_359_738_367,
-        Arch::Arm64 => 133_143_592_960,
-        Arch::I386Pae => rest(16_392),
-        Arch::I386 | Arch::Arm => rest(20_488),
-        Arch::Uml => 533_815_280,
-    }
+    let room = &machine.layout.vmalloc;
+    (room.end - room.start) >> 10
 }
 
 /// /sys/devices/system/node/nodeN/meminfo.

@@ -7,11 +7,11 @@
 use crate::mm::Machine;
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::mm::page::{Page, PageFlags, PageType, SECTION_PAGES};
-use crate::mm::pgtable::{NO_TABLE, Pte};
+use crate::mm::pgtable::Pte;
 use crate::mm::rmap::MAPPING_ANON;
 use crate::mm::task::MmId;
 use crate::script::answer::{ScriptResult, misuse};
-use crate::script::kmem::identify::free_block;
+use crate::script::kmem::{identify::free_block, owner};
 use crate::script::ps::list::Listed;
 use crate::script::table::{Cell, Table};
 use crate::script::vm::{areas::mm_of, entries};
@@ -117,12 +117,11 @@ fn stable_page_flags(machine: &Machine, pfn: Pfn, page: &Page, free: bool) -> u6
     bits
 }
 
-/// Tables of the two upper levels have no constructor that would mark their pages.
+/// Tables above the PMD have no constructor that would mark their pages.
 fn is_upper_table(machine: &Machine, pfn: Pfn) -> bool {
     machine.mms.iter().any(|(_, mm)| {
-        let top = machine.tables.get(mm.pgd);
-        let below = top.below.iter().filter(|id| **id != NO_TABLE);
-        top.pfn == pfn || below.into_iter().any(|id| machine.tables.get(*id).pfn == pfn)
+        let level = owner::level_of(machine, mm.pgd, pfn);
+        level.is_some_and(|level| level > 1 || level == machine.tables.geometry.top())
     })
 }
 

@@ -90,7 +90,7 @@ fn task(machine: &Machine, task: &Task) -> Listed {
         State::Dead(_) => "DE",
         State::Zombie(_) => "ZO",
         State::Running if active => "RU",
-        State::Running if task.vfork_child.is_some() => "UN",
+        State::Running if task.vfork_child.is_some() || machine.highmem.is_waiting(task.pid) => "UN",
         State::Running => "IN",
     };
     let mm = task.mm.and_then(|mm| machine.mms.get(mm));

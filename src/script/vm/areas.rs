@@ -60,7 +60,7 @@ fn space(machine: &Machine, t: &Listed) -> (String, String) {
     let row = match mm_of(machine, t) {
         Some(mm) => {
             let of = &machine.mms[mm];
-            let pgd = machine.phys_to_virt(machine.tables.get(of.pgd).pfn.phys()).0;
+            let pgd = machine.phys_to_virt(machine.tables.upper(of.pgd).pfn.phys()).0;
             let (rss, total) =
                 (format!("{}k", of.resident() * 4), centred(&format!("{}k", of.total_vm * 4), 8));
             format!("{:0digits$x}  {pgd:0digits$x}  {}  {total}", objects::mm(machine, mm), centred(&rss, 6))

@@ -55,12 +55,9 @@ pub fn entries(machine: &Machine, mm: MmId, start: u64, end: u64) -> Vec<(VirtAd
                     .map(|(n, entry)| (VirtAddr(at + n as u64 * PAGE_SIZE), Pte(*entry)))
                     .filter(|(_, pte)| !pte.is_none()),
             );
-        } else if at.is_multiple_of(1 << 39)
-            && end - at >= 1 << 39
-            && machine.walk(pgd, VirtAddr(at)).len() == 1
-        {
-            // Half a terabyte without a table: one step over it.
-            at += 1 << 39;
+        } else {
+            // One step over everything that an empty entry above stands for.
+            at += machine.tables.gap(pgd, VirtAddr(at)).clamp(next - at, end - at);
             continue;
         }
         at = next;

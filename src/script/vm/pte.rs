@@ -6,15 +6,15 @@ use crate::mm::addr::{PAGE_SHIFT, PhysAddr};
 use crate::mm::pgtable::Pte;
 use crate::script::table::{Cell, Record, Table};
 
-/// An entry taken apart, in crash's columns: heading, line, and the same as data.
-pub fn translate(machine: &Machine, pte: Pte) -> ([String; 2], Record) {
-    let value = format!("{:x}", pte.0);
+/// An entry taken apart, in crash's columns: heading, line, and the same as data; `raw` is how its processor has it.
+pub fn translate(machine: &Machine, pte: Pte, raw: u64) -> ([String; 2], Record) {
+    let value = format!("{raw:x}");
     let width = value.len().max(3);
     let pte_head = {
         let right = (width - 3).div_ceil(2);
         format!("{}PTE{}", " ".repeat(width - 3 - right), " ".repeat(right))
     };
-    let mut record: Record = vec![("pte".into(), Cell::Addr(pte.0))];
+    let mut record: Record = vec![("pte".into(), Cell::Addr(raw))];
     if pte.is_swap() {
         let entry = pte.swap_entry();
         let name = swap_name(machine, entry.area);
@@ -49,7 +49,7 @@ fn names(pte: Pte) -> Vec<&'static str> {
 
 /// `pte`: an entry taken apart.
 pub fn pte(machine: &Machine, value: u64) -> Table {
-    let ([head, line], record) = translate(machine, Pte(value));
+    let ([head, line], record) = translate(machine, Pte(value), value);
     Table::new().head(head).line(line).with_records(vec![record])
 }
 

@@ -4,7 +4,6 @@
 
 use super::areas::mm_of;
 use crate::mm::Machine;
-use crate::mm::mmap::TASK_SIZE;
 pub use crate::mm::vma::names::FLAGS;
 use crate::script::objects;
 use crate::script::ps::list::Listed;
@@ -30,7 +29,7 @@ pub fn mm_struct(machine: &Machine, t: &Listed, radix: Radix) -> Table {
     let table = Table::new().head(t.header());
     let Some(id) = mm_of(machine, t) else { return table };
     let mm = &machine.mms[id];
-    let pgd = machine.phys_to_virt(machine.tables.get(mm.pgd).pfn.phys()).0;
+    let pgd = machine.phys_to_virt(machine.tables.upper(mm.pgd).pfn.phys()).0;
     let mut table = table.line("struct mm_struct {").line("  {");
     let mut record: Record = vec![("pid".into(), t.pid.into())];
     let mut field = |mut table: Table, name: &str, value: u64, form: Form| {
@@ -48,7 +47,7 @@ pub fn mm_struct(machine: &Machine, t: &Listed, radix: Radix) -> Table {
     };
     for (name, value, form) in [
         ("mmap_base", mm.mmap_base, Form::Plain),
-        ("task_size", TASK_SIZE, Form::Plain),
+        ("task_size", machine.layout.task_size, Form::Plain),
         ("pgd", pgd, Form::Pointer),
         ("mm_users", mm.users.into(), Form::Counter),
         ("pgtables_bytes", mm.pgtables_bytes, Form::Counter),

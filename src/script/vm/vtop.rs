@@ -20,8 +20,7 @@ use super::pte::translate;
 use crate::mm::Machine;
 use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::config::Arch;
-use crate::mm::mmap::TASK_SIZE;
-use crate::mm::pgtable::{LEVEL_NAMES, Pte};
+use crate::mm::pgtable::Pte;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::kmem::pages;
 use crate::script::objects::{self, SWAPPER_PG_DIR};
@@ -44,12 +43,12 @@ pub fn half(machine: &Machine, addr: u64) -> Half {
     let arch = machine.config.arch;
     let kernel = match arch {
         Arch::Uml => machine.virt_to_pfn(VirtAddr(addr)).is_some(),
-        _ if arch.is_64bit() => addr >= !0 << 47,
-        _ => (arch.page_offset()..1 << 32).contains(&addr),
+        _ if arch.is_64bit() => addr >= !0 << (machine.tables.geometry.address_bits() - 1),
+        _ => (machine.layout.task_size..1 << 32).contains(&addr),
     };
     match kernel {
         true => Half::Kernel,
-        false if addr < TASK_SIZE => Half::User,
+        false if addr < machine.layout.task_size => Half::User,
         false => Half::Neither,
     }
 }
@@ -97,10 +96,12 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
         ("physical".into(), phys.map_or(Cell::Empty, Cell::Addr)),
     ];
     for step in &steps {
-        let entry = step.table.phys().0 + step.index as u64 * 8;
-        let name = LEVEL_NAMES[usize::from(step.level)];
-        table = table.line(format!("   {name}: {entry:x} => {:x}", step.entry.0));
-        record.push((name.to_lowercase(), Cell::Addr(step.entry.0)));
+        let geometry = &machine.tables.geometry;
+        let entry = step.table.phys().0 + step.index as u64 * geometry.entry_bytes();
+        let name = geometry.name(step.level);
+        let raw = step.entry.raw(machine.config.arch, step.level);
+        table = table.line(format!("   {name}: {entry:x} => {raw:x}"));
+        record.push((name.to_lowercase(), Cell::Addr(raw)));
     }
     if let Some(pfn) = frame {
         let zero = if matches!(behind, Behind::ZeroPage(_)) { "  (ZERO PAGE)" } else { "" };
@@ -122,15 +123,15 @@ fn user(machine: &Machine, t: &Listed, addr: u64) -> ScriptResult<Table> {
         record.push(("swap".into(), name.into()));
         record.push(("offset".into(), entry.offset.into()));
     }
-    if machine.config.arch != Arch::X86_64 {
-        table = table.note(
-            "a task's page tables are those of x86_64 here, whatever the machine: four levels of 512 entries",
-        );
-    }
     Ok(with_page(machine, table, frame).with_records(vec![record]))
 }
 
 fn kernel(machine: &Machine, addr: u64) -> Table {
+    if machine.virt_to_pfn(VirtAddr(addr)).is_none()
+        && !machine.tables.pte(machine.init_mm, VirtAddr(addr)).is_none()
+    {
+        return mapped(machine, addr);
+    }
     let frame = machine.virt_to_pfn(VirtAddr(addr));
     let phys = frame.map(|pfn| pfn.phys().0 + (addr & (PAGE_SIZE - 1)));
     let width = machine.config.arch.address_digits().max(8);
@@ -158,12 +159,44 @@ fn kernel(machine: &Machine, addr: u64) -> Table {
     with_page(machine, table, frame).with_records(vec![record])
 }
 
+/// The walk of an address that the kernel's own tables map: vmalloc, PKMap, a fixed mapping.
+fn mapped(machine: &Machine, addr: u64) -> Table {
+    let geometry = &machine.tables.geometry;
+    let steps = machine.walk(machine.init_mm, VirtAddr(addr));
+    let pte = steps.last().map_or(Pte(0), |step| step.entry);
+    let frame = pte.pfn();
+    let phys = frame.phys().0 + (addr & (PAGE_SIZE - 1));
+    let width = machine.config.arch.address_digits().max(8);
+    let mut record: Record =
+        vec![("virtual".into(), Cell::Addr(addr)), ("physical".into(), Cell::Addr(phys))];
+    let mut table = head(Table::new(), width, addr, Some(phys));
+    for (n, step) in steps.iter().enumerate() {
+        let name = geometry.name(step.level);
+        let raw = step.entry.raw(machine.config.arch, step.level);
+        record.push((name.to_lowercase(), Cell::Addr(raw)));
+        table = if n == 0 {
+            let pgd = match machine.config.arch {
+                Arch::X86_64 => SWAPPER_PG_DIR,
+                _ => machine.phys_to_virt(step.table.phys()).0,
+            };
+            table.line(format!("PGD DIRECTORY: {pgd:x}")).line(format!("PAGE DIRECTORY: {raw:x}"))
+        } else {
+            let entry = step.table.phys().0 + step.index as u64 * geometry.entry_bytes();
+            table.line(format!("   {name}: {entry:x} => {raw:x}"))
+        };
+    }
+    table = table.line(format!("  PAGE: {:x}", frame.phys().0));
+    table = taken_apart(machine, table.line(""), pte);
+    let shown = Some(frame).filter(|pfn| machine.mem_map.contains(*pfn));
+    with_page(machine, table, shown).with_records(vec![record])
+}
+
 /// The lines of a direct-map walk, whose tables are made up; the entry that maps 2 MiB.
 fn direct_map(machine: &Machine, table: &mut Table, addr: u64, phys: u64) -> Pte {
     const KERNEL_LARGE: u64 =
         Pte::PRESENT | Pte::RW | Pte::ACCESSED | Pte::DIRTY | Pte::PSE | Pte::GLOBAL | Pte::NX;
     const KERNEL_TABLE: u64 = Pte::PRESENT | Pte::RW | Pte::USER | Pte::ACCESSED | Pte::DIRTY;
-    let tables = kernel_tables(machine).phys().0;
+    let tables = machine.kernel_table_frame().phys().0;
     let (pud, pmd) = (tables, tables + PAGE_SIZE * (1 + (phys >> 30)));
     let base = phys & !0x1f_ffff;
     let entry = Pte(base | KERNEL_LARGE);
@@ -179,15 +212,8 @@ fn direct_map(machine: &Machine, table: &mut Table, addr: u64, phys: u64) -> Pte
     entry
 }
 
-/// The first of the frames in which the kernel's own tables would stand: the first reserved ones above 1 MiB.
-fn kernel_tables(machine: &Machine) -> Pfn {
-    let reserved = machine.mem_map.reserved();
-    let above = reserved.iter().find(|(start, end)| *end > 0x100 && machine.mem_map.contains(Pfn(*start)));
-    Pfn(above.map_or(1, |(start, _)| (*start).max(0x100)))
-}
-
 fn taken_apart(machine: &Machine, table: Table, pte: Pte) -> Table {
-    let ([head, line], _) = translate(machine, pte);
+    let ([head, line], _) = translate(machine, pte, pte.raw(machine.config.arch, 0));
     table.head(head).line(line)
 }
 

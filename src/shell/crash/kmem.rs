@@ -27,7 +27,7 @@ use clap::Args;
 /// > kmem -x
 /// kmem: invalid option -- 'x'
 /// Usage:
-///   kmem [-f|-F|-i|-n|-z|-V|-p|-o|-h] [-s CACHE] [-S CACHE] [-g FLAGS] [ADDRESS]
+///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h] [-s CACHE] [-S CACHE] [-g FLAGS] [ADDRESS]
 /// Enter "help kmem" for details.
 /// ```
 #[derive(Args)]
@@ -45,6 +45,9 @@ pub struct Kmem {
     /// Nodes, zones and memory sections
     #[arg(short = 'n')]
     nodes: bool,
+    /// Areas of vmalloc
+    #[arg(short = 'v')]
+    vmalloc: bool,
     /// Zones: size, watermarks and counters
     #[arg(short = 'z')]
     zones: bool,
@@ -104,6 +107,7 @@ impl Spelling for Kmem {
             Kmem { free_lists: true, .. } => call("free_lists"),
             Kmem { info: true, .. } => Ok("memory_usage()".into()),
             Kmem { nodes: true, .. } => Ok("node_map()".into()),
+            Kmem { vmalloc: true, .. } => Ok("vmap_areas()".into()),
             Kmem { zones: true, .. } => Ok("zone_stats()".into()),
             Kmem { vmstat: true, .. } => Ok("vm_stat()".into()),
             Kmem { pages: true, .. } => call("mem_map"),
