@@ -55,6 +55,12 @@ labs! {
         "all-of-memory" "as-many-as-the-block" "cannot-wait" "only-compacts" "the-largest";
     "14-movable-or-not":
         "all-kernel-pages" "compaction-will-do" "ends-the-program" "everybody" "mapped-means-movable";
+    "15-pick-the-cache":
+        "one-row-for-all" "powers-of-two-only";
+    "17-find-the-leak":
+        "whoever-grew-most" "whoever-has-most";
+    "18-use-after-free":
+        "everything-is-use-after-free" "whoever-is-in-the-report-last";
     "32-copy-on-write":
         "both-copy" "fork-copies-everything" "parent-keeps-its-pages" "reads-fault-too" "sharing-ends-by-itself";
     "46-who-gets-killed":
