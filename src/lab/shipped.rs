@@ -61,6 +61,12 @@ labs! {
         "whoever-grew-most" "whoever-has-most";
     "18-use-after-free":
         "everything-is-use-after-free" "whoever-is-in-the-report-last";
+    "20-the-vmalloc-fault":
+        "a-fault-a-page" "all-tasks-alike" "an-entry-for-each-4-mib" "new-tasks";
+    "21-guard-pages":
+        "every-mistake-is-caught" "guards-are-areas" "one-page-more";
+    "22-kmap-until-it-blocks":
+        "mapped-is-taken" "pages-of-lowmem" "the-same-page" "two-users";
     "32-copy-on-write":
         "both-copy" "fork-copies-everything" "parent-keeps-its-pages" "reads-fault-too" "sharing-ends-by-itself";
     "46-who-gets-killed":

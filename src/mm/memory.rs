@@ -22,6 +22,7 @@ mod swapin;
 mod user;
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::config::Arch;
 use crate::mm::config::ThpMode;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::Machine;
@@ -194,16 +195,26 @@ impl Machine {
         {
             return Some(leaf);
         }
+        // The tables do not look at the highest bits.
+        if addr.0 >= self.layout.task_size {
+            return None;
+        }
         let leaf = self.tables.leaf(mm.pgd, addr)?;
         mm.leaf_cache = Some((key, leaf));
         Some(leaf)
+    }
+
+    /// The unused high bits of an address all equal the highest used one: to x86_64 nothing else is an address.
+    fn is_canonical(&self, addr: VirtAddr) -> bool {
+        let unused = 64 - self.tables.geometry.address_bits();
+        self.config.arch != Arch::X86_64 || ((addr.0 as i64) << unused) >> unused == addr.0 as i64
     }
 
     /// The page-fault handler (`do_user_addr_fault`).
     #[inline]
     fn fault(&mut self, pid: Pid, mm: MmId, addr: VirtAddr, access: Access) -> Result<(), Stop> {
         self.charge(self.config.costs.trap);
-        if !is_canonical(addr) {
+        if !self.is_canonical(addr) {
             return Err(self.general_protection(pid, addr, access));
         }
         let Some((vma, flags)) = self.area_of_fault(pid, mm, addr) else {
@@ -588,9 +599,4 @@ impl Machine {
         const ZEROED: Gfp = Gfp(USER_PAGE.0 | Gfp::ZERO.0);
         Ok(if zeroed { self.alloc_page(ZEROED)? } else { self.alloc_page(USER_PAGE)? })
     }
-}
-
-/// Bits 63 to 47 of an address are equal: with four levels of tables nothing else is an address.
-fn is_canonical(addr: VirtAddr) -> bool {
-    ((addr.0 as i64) << 16) >> 16 == addr.0 as i64
 }

@@ -94,3 +94,16 @@ fn user_space_ends_where_the_machine_says() {
         machine.check().expect("invariants");
     }
 }
+
+/// An address beyond what the tables translate is none, also where its lower bits name a page.
+#[test]
+fn nothing_lies_beyond_the_tables() {
+    for text in ["arch: i386\nmem: 512M\n", "arch: uml\nmem: 512M\n", "arch: x86_64\nmem: 512M\n"] {
+        let mut machine = boot(text);
+        let bits = machine.tables.geometry.address_bits();
+        let pid = machine.spawn("beyond").expect("a task");
+        map_and_touch(&mut machine, pid, 0x2000_0000, 4096);
+        assert!(machine.touch(pid, VirtAddr(0x2000_0000 + (1 << bits)), 1, Access::Read).is_err(), "{text}");
+        machine.check().expect("invariants");
+    }
+}
