@@ -150,7 +150,9 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let machine = &mut bench.borrow_mut().machine;
         if super::table_entry(machine, addr).is_some() {
-            return misuse(format!("{addr:#x} lies in a page table: its entries are changed by mmap, mprotect and faults"));
+            return misuse(format!(
+                "{addr:#x} lies in a page table: its entries are changed by mmap, mprotect and faults"
+            ));
         }
         if machine.virt_to_pfn(VirtAddr(addr)).is_some() {
             machine.kernel_write(VirtAddr(addr), &bytes);

@@ -12,8 +12,8 @@ use crate::script::args::{self, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{TaskRef, VmaRef};
 use crate::script::mmap::traced_call;
-use crate::script::takes::TaskPid;
 use crate::script::proc::pid::smaps;
+use crate::script::takes::TaskPid;
 use rhai::plugin::*;
 use rhai::{Array, FnPtr, Map};
 
