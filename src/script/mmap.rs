@@ -60,7 +60,6 @@ pub mod functions {
 
     #[allow(clippy::too_many_arguments)]
     #[rhai_fn(name = "mmap", return_raw)]
-    #[allow(clippy::too_many_arguments)] // as many as the system call has
     pub fn mmap_file(
         ctx: NativeCallContext,
         p: Who,

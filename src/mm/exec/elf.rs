@@ -18,7 +18,7 @@ pub const ROOT_DEVICE: (u32, u32) = (0xfe, 0);
 
 /// Where a position-independent program lies without randomisation (`ELF_ET_DYN_BASE`).
 fn et_dyn_base(task_size: u64) -> u64 {
-    task_size / 3 * 2 & !(PAGE_SIZE - 1)
+    (task_size / 3 * 2) & !(PAGE_SIZE - 1)
 }
 
 impl Machine {
