@@ -107,6 +107,8 @@ pub mod functions {
     /// > kread(a)
     /// 42
     /// > kread(0x1000)
+    /// BUG: unable to handle page fault for address: 0000000000001000
+    ///   it is an address of user space: the kernel reaches it by copy_from_user only; write read(p, addr)
     /// ```
     ///
     /// Kernel: `arch/x86/include/asm/page.h`, `arch/x86/mm/fault.c`.
