@@ -259,7 +259,7 @@ mod tests {
             ("pmap -x ", &["1", "3"], "4"),
             ("why ", &["1", "3"], "DMA"),
             ("kmem -f ffff8880000", &["ffff888000001000"], "1"),
-            ("kmem -", &["-f", "-F", "-i", "-n", "-z"], "3"),
+            ("kmem -", &["-f", "-F", "-i", "-n", "-v", "-z"], "3"),
             ("cat /proc/3/ma", &["/proc/3/maps"], "/proc/4/maps"),
             ("cat ", &["/proc/1/comm"], "DMA"),
             ("echo 1 > /proc/3", &["/proc/3/clear_refs", "/proc/3/oom_score_adj"], "/proc/3/maps"),
