@@ -67,8 +67,30 @@ labs! {
         "every-mistake-is-caught" "guards-are-areas" "one-page-more";
     "22-kmap-until-it-blocks":
         "mapped-is-taken" "pages-of-lowmem" "the-same-page" "two-users";
+    "23-lowmem-exhausted":
+        "a-smaller-min" "just-gives-back" "moves-everybody" "the-same-mask";
+    "24-walk-by-hand":
+        "forgets-the-offset" "keeps-the-flags" "next-level-down" "ten-bits-a-level";
+    "25-price-of-tables":
+        "a-table-a-page" "as-if-aligned" "lowest-level-only" "tables-are-for-ever";
+    "26-lazy-tlb":
+        "everybody-is-told" "laziness-never-ends" "tables-stay-loaded" "tables-tell-the-tlb";
+    "27-read-the-maps":
+        "from-the-bottom" "lower-end-of-the-hole" "the-path-of-the-program";
+    "28-split-and-merge":
+        "maps-it-anew" "neighbours-in-a-row" "one-call-one-area";
+    "29-grow-move-shrink":
+        "copies-the-words" "may-always-move" "over-the-neighbour";
+    "30-thread-or-process":
+        "all-is-shared" "every-task-its-own" "forks-copy" "tries-it-out";
+    "31-zero-page":
+        "every-read-asks" "mmap-enters-zeros" "one-fault-for-one-frame" "reading-takes-memory" "shared-zeros-too";
     "32-copy-on-write":
         "both-copy" "fork-copies-everything" "parent-keeps-its-pages" "reads-fault-too" "sharing-ends-by-itself";
+    "33-segv-or-bus":
+        "a-guard-is-a-hole" "ends-at-the-byte" "everything-is-segv";
+    "34-stack-too-far":
+        "only-the-limit" "throws-it-away" "up-to-the-neighbour";
     "46-who-gets-killed":
         "as-it-is-now" "largest-address-space" "largest-rss" "no-wishes" "swapped-out-is-safe" "whoever-allocates";
 }

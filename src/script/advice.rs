@@ -142,12 +142,7 @@ pub mod functions {
     /// > let a = mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > mlock(p, a, "16k");
     /// > find_vma(p, a).rss
-    /// error: a vma has no property rss
-    ///  --> 1:16
-    ///   |
-    /// 1 | find_vma(p, a).rss
-    ///   |                ^^^
-    ///   help: it has end, flags, pages, perms, pgoff, start
+    /// 4
     /// > setuid(p, 1000); setrlimit(p, RLIMIT_MEMLOCK, "32k");
     /// > mlock(p, a, "64k")
     /// ENOMEM (Cannot allocate memory)
@@ -167,12 +162,7 @@ pub mod functions {
     /// > let a = mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS);
     /// > mlock2(p, a, "64k", MLOCK_ONFAULT);
     /// > find_vma(p, a).rss
-    /// error: a vma has no property rss
-    ///  --> 1:16
-    ///   |
-    /// 1 | find_vma(p, a).rss
-    ///   |                ^^^
-    ///   help: it has end, flags, pages, perms, pgoff, start
+    /// 0
     /// ```
     ///
     /// Kernel: `mlock2`, `mm/mlock.c`.
@@ -211,12 +201,7 @@ pub mod functions {
     /// > let p = spawn("app");
     /// > mlockall(p, MCL_CURRENT|MCL_FUTURE);
     /// > find_vma(p, mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS)).rss
-    /// error: a vma has no property rss
-    ///  --> 1:81
-    ///   |
-    /// 1 | find_vma(p, mmap(p, 0, "64k", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS)).rss
-    ///   |                                                                                 ^^^
-    ///   help: it has end, flags, pages, perms, pgoff, start
+    /// 16
     /// > mlockall(p, 0)
     /// EINVAL (Invalid argument)
     /// ```

@@ -59,7 +59,6 @@ pub mod functions {
     }
 
     #[rhai_fn(name = "mmap", return_raw)]
-    #[allow(clippy::too_many_arguments)] // as many as the system call has
     pub fn mmap_file(
         ctx: NativeCallContext,
         p: Who,

@@ -2,16 +2,18 @@
 //!
 //! Kernel: `mm/page_owner.c`, `mm/page_poison.c`.
 
-use crate::mm::addr::VirtAddr;
+use crate::mm::Machine;
+use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::boot::kstrtobool;
+use crate::mm::errno::Oops;
 use crate::mm::page::PageType;
-use crate::script::answer::{ScriptResult, misuse};
+use crate::script::answer::{ScriptResult, misuse, oops};
 use crate::script::args::{self, Addr};
-use crate::script::bench::{Bench, Desk};
-use crate::script::page::direct;
+use crate::script::bench::Bench;
 use crate::script::proc::page_owner as file;
 use crate::script::table::Table;
 use rhai::plugin::*;
+use std::ops::Range;
 
 /// Who has a page, and who wrote where he should not have.
 #[export_module]
@@ -101,7 +103,10 @@ pub mod functions {
         Ok(())
     }
 
-    /// Reads 8 bytes at an address of the kernel's direct map, little-endian, whoever has the page.
+    /// Reads 8 bytes at an address of the kernel, little-endian, whoever has the page.
+    ///
+    /// The direct map, vmalloc areas and windows into HighMem are read as the running task's tables map them; the frame of
+    /// a page table answers its entries.
     ///
     /// ```vmlab
     /// > let a = get_zeroed_page(GFP_KERNEL);
@@ -109,21 +114,31 @@ pub mod functions {
     /// > kread(a)
     /// 42
     /// > kread(0x1000)
-    /// error: 0x1000 is no address of the kernel's direct map, which begins at 0xffff888000000000
+    /// BUG: unable to handle page fault for address: 0000000000001000
+    ///   it is an address of user space: the kernel reaches it by copy_from_user only; write read(p, addr)
     /// ```
     ///
-    /// Kernel: `arch/x86/include/asm/page.h`.
+    /// Kernel: `arch/x86/include/asm/page.h`, `arch/x86/mm/fault.c`.
     #[rhai_fn(return_raw)]
     pub fn kread(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
         let addr = args::addr("the address", &addr)?;
         let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        super::has_bytes(&desk, addr)?;
-        let bytes = desk.machine.kernel_read(VirtAddr(addr), 8);
-        Ok(i64::from_le_bytes(bytes.try_into().unwrap_or_default()))
+        let machine = &mut bench.borrow_mut().machine;
+        if let Some(entry) = super::table_entry(machine, addr) {
+            return Ok(entry as i64);
+        }
+        if machine.virt_to_pfn(VirtAddr(addr)).is_some() {
+            let bytes = machine.kernel_read(VirtAddr(addr), 8);
+            return Ok(i64::from_le_bytes(bytes.try_into().unwrap_or_default()));
+        }
+        let mut bytes = [0; 8];
+        for (pfn, offset, range) in oops(super::pieces(machine, addr, false))? {
+            machine.read_phys(pfn, offset, &mut bytes[range]);
+        }
+        Ok(i64::from_le_bytes(bytes))
     }
 
-    /// Writes 8 bytes at an address of the kernel's direct map, little-endian, whoever has the page.
+    /// Writes 8 bytes at an address of the kernel, little-endian, whoever has the page.
     ///
     /// Nothing stops the kernel from writing into a page that is free: `page_poison("on")` finds it out.
     ///
@@ -142,9 +157,19 @@ pub mod functions {
         let addr = args::addr("the address", &addr)?;
         let bytes = args::addr("the value", &value)?.to_le_bytes();
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
-        super::has_bytes(&desk, addr)?;
-        desk.machine.kernel_write(VirtAddr(addr), &bytes);
+        let machine = &mut bench.borrow_mut().machine;
+        if super::table_entry(machine, addr).is_some() {
+            return misuse(format!(
+                "{addr:#x} lies in a page table: its entries are changed by mmap, mprotect and faults"
+            ));
+        }
+        if machine.virt_to_pfn(VirtAddr(addr)).is_some() {
+            machine.kernel_write(VirtAddr(addr), &bytes);
+            return Ok(());
+        }
+        for (pfn, offset, range) in oops(super::pieces(machine, addr, true))? {
+            machine.write_phys(pfn, offset, &bytes[range]);
+        }
         Ok(())
     }
 }
@@ -157,15 +182,24 @@ fn switch(what: &str, word: &str) -> ScriptResult<bool> {
     }
 }
 
-/// Are the 8 bytes at an address the kernel's, and bytes at all?
-fn has_bytes(desk: &Desk, addr: u64) -> ScriptResult<()> {
-    for at in [addr, addr.wrapping_add(7)] {
-        let pfn = direct(desk, at)?;
-        if desk.machine.mem_map.page(pfn).page_type() == Some(PageType::Table) {
-            return misuse(format!(
-                "{at:#x} lies in a page table, which has no bytes here: vtop shows its entries"
-            ));
-        }
+/// The entry at an address of the direct map that lies in a page table.
+fn table_entry(machine: &Machine, addr: u64) -> Option<u64> {
+    let pfn = machine.virt_to_pfn(VirtAddr(addr))?;
+    if machine.mem_map.page(pfn).page_type() != Some(PageType::Table) {
+        return None;
     }
-    Ok(())
+    let bytes = machine.tables.geometry.entry_bytes();
+    machine.tables.entry_in(pfn, (VirtAddr(addr).offset() / bytes) as usize)
+}
+
+/// Where 8 bytes at an address lie: frame, offset in it, and which of the bytes.
+fn pieces(machine: &mut Machine, addr: u64, write: bool) -> Result<Vec<(Pfn, usize, Range<usize>)>, Oops> {
+    let first = (PAGE_SIZE - VirtAddr(addr).offset()).min(8) as usize;
+    let parts = [0..first, first..8].into_iter().filter(|part| !part.is_empty());
+    let mut pieces = Vec::new();
+    for part in parts {
+        let at = VirtAddr(addr.wrapping_add(part.start as u64));
+        pieces.push((machine.kernel_access(at, write)?, at.offset() as usize, part));
+    }
+    Ok(pieces)
 }

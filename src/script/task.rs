@@ -12,6 +12,7 @@ use crate::script::args::{self, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{TaskRef, VmaRef};
 use crate::script::mmap::traced_call;
+use crate::script::proc::pid::smaps;
 use crate::script::takes::TaskPid;
 use rhai::plugin::*;
 use rhai::{Array, FnPtr, Map};
@@ -556,6 +557,25 @@ pub mod functions {
     #[rhai_fn(get = "pgoff", pure, return_raw)]
     pub fn pgoff(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
         Ok(vma.of(&Bench::of(&ctx).borrow())?.pgoff as i64)
+    }
+
+    /// The path of the area's file, or `()` for anonymous memory.
+    #[rhai_fn(get = "file", pure, return_raw)]
+    pub fn vma_file(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<Dynamic> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let vma = vma.of(&desk)?;
+        let has_file = vma.file.is_some() || desk.machine.named_file(vma).is_some();
+        Ok(if has_file { desk.machine.vma_name(vma).into_owned().into() } else { Dynamic::UNIT })
+    }
+
+    /// Pages of the area that are in memory.
+    #[rhai_fn(get = "rss", pure, return_raw)]
+    pub fn vma_rss(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let vma = vma.of(&desk)?;
+        Ok(smaps::resident_pages(&desk.machine, vma) as i64)
     }
 
     /// Pages of the area.

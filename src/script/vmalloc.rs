@@ -49,7 +49,7 @@ pub mod functions {
     /// ```vmlab
     /// > let a = vzalloc(8);
     /// > kread(a)
-    /// error: 0xffffc90000000000 is no address of the kernel's direct map, which begins at 0xffff888000000000
+    /// 0
     /// ```
     ///
     /// Kernel: `vzalloc`, `mm/vmalloc.c`. Gorman: 7.2.

@@ -80,16 +80,16 @@ fn run(seed: u64, steps: u32) {
                 }
                 machine.mm_of(pid).unwrap_or_else(|e| fail(format!("the parent still sleeps: {e}")));
             }
-            0..44 => {
+            36..44 => {
                 // A leader takes its group along.
                 machine.exit_task(pid, 3).unwrap();
                 known.retain(|other, k| *other != pid && (me.tgid != pid || k.tgid != pid));
             }
-            0..48 => {
+            44..48 => {
                 machine.kill_task(pid).unwrap();
                 known.retain(|_, k| k.tgid != me.tgid);
             }
-            0..56 => {
+            48..56 => {
                 if me.tgid == pid {
                     machine.execve(pid, "/bin/cat").unwrap_or_else(|e| fail(format!("execve: {e}")));
                     spaces += 1;
@@ -97,7 +97,7 @@ fn run(seed: u64, steps: u32) {
                     known.insert(pid, Known { space: spaces, ..me });
                 }
             }
-            0..70 => {
+            56..70 => {
                 let waited = machine.wait(pid, None);
                 if let Ok(Some(child)) = waited {
                     assert!(

@@ -16,7 +16,7 @@ use crate::mm::vma::{VmFlags, VmaName, page_align};
 /// The device that programs lie on: the first virtio disk.
 pub const ROOT_DEVICE: (u32, u32) = (0xfe, 0);
 
-/// Where a position-independent program lies without randomisation (`ELF_et_dyn_base(self.layout.task_size)`).
+/// Where a position-independent program lies without randomisation (`ELF_ET_DYN_BASE`).
 fn et_dyn_base(task_size: u64) -> u64 {
     (task_size / 3 * 2) & !(PAGE_SIZE - 1)
 }

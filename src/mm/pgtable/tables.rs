@@ -96,6 +96,11 @@ impl<T: Clone> Store<T> {
         self.owned.len() - self.free.len()
     }
 
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        let both = self.owned.iter().zip(&self.shared);
+        both.filter_map(|(owned, shared)| owned.as_deref().or(shared.as_deref().map(|table| &**table)))
+    }
+
     fn insert(&mut self, table: T) -> u32 {
         let table = Some(Box::new(table));
         match self.free.pop() {
@@ -272,6 +277,22 @@ impl Tables {
     #[inline(always)]
     pub fn get_mut(&mut self, id: TableId) -> &mut Leaf {
         self.leaves.get_mut(id)
+    }
+
+    /// An entry of the table that a frame holds; `None` for a frame without one. It searches: for a reader's eyes.
+    pub fn entry_in(&self, pfn: Pfn, entry: usize) -> Option<u64> {
+        let uppers = || self.uppers.iter();
+        if let Some(upper) = uppers().find(|upper| upper.pfn == pfn) {
+            return upper.entries.get(entry).copied();
+        }
+        // Where the entries are small, two leaves lie in one frame: both hang below one entry of the table above.
+        let mut lowest = uppers().filter(|upper| upper.level == 1);
+        lowest.find_map(|upper| {
+            let mut below = (0..upper.entries.len()).map(|n| upper.below(n).collect::<Vec<_>>());
+            let ids = below.find(|ids| ids.first().is_some_and(|id| self.get(*id).pfn == pfn))?;
+            let leaf = self.get(*ids.get(entry / PTRS_PER_TABLE)?);
+            Some(leaf.entries[entry % PTRS_PER_TABLE])
+        })
     }
 
     /// An upper table.

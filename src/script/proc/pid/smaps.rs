@@ -43,6 +43,12 @@ struct Sums {
     swap_pss: u64,
 }
 
+/// Pages of an area that are in memory.
+pub fn resident_pages(machine: &Machine, vma: &Vma) -> u64 {
+    let entries = entries::entries(machine, vma.mm, vma.start, vma.end);
+    entries.iter().filter(|(_, pte)| matches!(Behind::of(*pte), Behind::Page(_))).count() as u64
+}
+
 impl Sums {
     /// Adds the pages of an area (`smap_gather_stats`).
     fn area(&mut self, machine: &Machine, vma: &Vma) {
