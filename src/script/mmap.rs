@@ -58,6 +58,7 @@ pub mod functions {
         })
     }
 
+    #[allow(clippy::too_many_arguments)]
     #[rhai_fn(name = "mmap", return_raw)]
     pub fn mmap_file(
         ctx: NativeCallContext,
