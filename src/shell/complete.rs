@@ -287,7 +287,7 @@ mod tests {
             ("zone(0, \"DMA3", &["DMA32"], "DMA"),
             ("zone(", &["0", "\"DMA\""], "vm"),
             ("let m = boot(\"ti", &["tiny"], "DMA"),
-            ("cat(\"/proc/vm", &["/proc/vmstat"], "/proc/meminfo"),
+            ("cat(\"/proc/vm", &["/proc/vmallocinfo", "/proc/vmstat"], "/proc/meminfo"),
             ("echo(1, \"/proc/sys/vm/swapp", &["/proc/sys/vm/swappiness"], "/proc/meminfo"),
             ("sysctl(\"vm.swapp", &["vm.swappiness"], "DMA"),
             ("vmstat(\"pgfa", &["pgfault"], "DMA"),
