@@ -57,10 +57,14 @@ labs! {
         "all-kernel-pages" "compaction-will-do" "ends-the-program" "everybody" "mapped-means-movable";
     "15-pick-the-cache":
         "one-row-for-all" "powers-of-two-only";
+    "16-colour":
+        "gormans-count" "in-steps-of-an-object" "lists-take-room" "no-colour";
     "17-find-the-leak":
         "whoever-grew-most" "whoever-has-most";
     "18-use-after-free":
         "everything-is-use-after-free" "whoever-is-in-the-report-last";
+    "19-slab-slub-slob":
+        "a-header-for-everybody" "bytes-only" "powers-of-two";
     "20-the-vmalloc-fault":
         "a-fault-a-page" "all-tasks-alike" "an-entry-for-each-4-mib" "new-tasks";
     "21-guard-pages":

@@ -21,6 +21,7 @@ mod slabs;
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
+use crate::mm::dcache::Dcache;
 use crate::mm::fs::Fs;
 use crate::mm::highmem::Highmem;
 use crate::mm::lru::Lruvec;
@@ -34,16 +35,18 @@ use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
 use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
+use crate::mm::percpu::Percpu;
 use crate::mm::pgtable::{Geometry, Tables};
 use crate::mm::printk::Ratelimits;
 use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
+use crate::mm::stack::Stacks;
 use crate::mm::sysctl::Sysctl;
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, FaultRecord, Trace};
 use crate::mm::va_layout::Layout;
 use crate::mm::vmalloc::VmapAreas;
-use crate::mm::vmscan::Kswapd;
+use crate::mm::vmscan::{Kswapd, shrink_slab};
 use crate::mm::vmstat::{NodeStat, Vmstat};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -98,10 +101,13 @@ impl Machine {
         machine.start_thp();
         machine.free_late_memory();
         machine.kmem_cache_init();
+        machine.proc_caches_init();
         machine.lay_out_occupancy();
         machine.adopt_shown_state();
         machine.choose_zero_page();
         machine.adopt_anonymous_pages();
+        machine.setup_per_cpu_areas();
+        machine.make_stack_tables();
         apply(&mut machine)?;
         machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();
@@ -231,6 +237,13 @@ impl Machine {
             tasks: BTreeMap::new(),
             nr_threads: 0,
             next_pid: FIRST_PID,
+            stacks: Stacks::new(cpus),
+            mempools: Slots::default(),
+            dcache: Dcache::new(config.nodes.len()),
+            shrinkers: vec![shrink_slab::super_block(config.nodes.len())],
+            kernel_caches: Default::default(),
+            objects: Default::default(),
+            percpu: Percpu::default(),
             next_ctx_id: 0,
             next_tag: 0,
             mapped_files: Vec::new(),

@@ -78,6 +78,16 @@ impl Machine {
         if let Some(what) = self.memblock.first_wrong() {
             return broken("memblock's regions are sorted, disjoint and merged", what);
         }
+        let named = [
+            ("per-CPU variables do not overlap, and every copy has a frame", self.first_wrong_percpu()),
+            ("every kernel stack has its pages and its task", self.first_wrong_stack()),
+            ("tasks and address spaces have their objects", self.first_wrong_kernel_object()),
+            ("a mempool's reserve is what its source gave", self.first_wrong_mempool()),
+            ("dentries hold their parents, and unused ones are on a list", self.first_wrong_dentry()),
+        ];
+        if let Some((invariant, Some(what))) = named.into_iter().find(|(_, wrong)| wrong.is_some()) {
+            return broken(invariant, what);
+        }
         self.check_page_owner()?;
         self.check_caches()?;
         self.check_vm()?;

@@ -119,7 +119,7 @@ impl Machine {
         let end = self.layout.stack_top - random;
         self.vm_enough_memory(STACK_PAGES)?;
         self.committed_as += STACK_PAGES;
-        self.add_area(mm, end - STACK_PAGES * PAGE_SIZE..end, flags, VmaName::None, None);
+        self.add_area(mm, end - STACK_PAGES * PAGE_SIZE..end, flags, VmaName::None, None)?;
         self.mms[mm].start_stack = end - PAGE_SIZE;
         // Arguments and environment are copied by execve itself.
         self.faultin_page(mm, VirtAddr(end - PAGE_SIZE), true)
@@ -143,14 +143,13 @@ impl Machine {
         let fixed = if self.config.arch.has_soft_dirty() { fixed.with(VmFlags::SOFTDIRTY) } else { fixed };
         let base = self.get_unmapped_area(pid, mm, 0, 0x6000, 0)?;
         let data = fixed.with(VmFlags::IO).with(VmFlags::PFNMAP);
-        self.add_area(mm, base..base + 0x4000, data, VmaName::Vvar, None);
+        self.add_area(mm, base..base + 0x4000, data, VmaName::Vvar, None)?;
         let code = fixed
             .with(VmFlags::EXEC)
             .with(VmFlags::MAYWRITE)
             .with(VmFlags::MAYEXEC)
             .without(VmFlags::DONTDUMP);
-        self.add_area(mm, base + 0x4000..base + 0x6000, code, VmaName::Vdso, None);
-        Ok(())
+        self.add_area(mm, base + 0x4000..base + 0x6000, code, VmaName::Vdso, None)
     }
 
     /// Puts an area into an address space that is being made; `file` is its first page in its file.
@@ -161,11 +160,14 @@ impl Machine {
         flags: VmFlags,
         name: VmaName,
         file: Option<u64>,
-    ) {
+    ) -> Result<(), Errno> {
         let pages = (range.end - range.start) >> PAGE_SHIFT;
         let pgoff = file.unwrap_or(range.start >> PAGE_SHIFT);
-        self.insert_vma(Vma { name, ..Vma::new(mm, range, flags, pgoff) });
+        let made = self.vm_area_alloc(Vma { name, ..Vma::new(mm, range, flags, pgoff) });
+        // It was charged before.
+        made.inspect_err(|_| self.committed_as -= if flags.has(VmFlags::ACCOUNT) { pages } else { 0 })?;
         self.vm_stat_account(mm, flags, pages as i64);
+        Ok(())
     }
 }
 

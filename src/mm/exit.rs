@@ -39,6 +39,7 @@ impl Machine {
             // A victim that ran when it was chosen gives its memory back only now.
             kill.freed += free.saturating_sub(before);
         }
+        self.exit_task_objects(pid);
         self.emit(Event::ProcessExit { pid, comm, how });
         self.exit_notify(pid);
     }

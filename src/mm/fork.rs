@@ -11,6 +11,7 @@
 //! that fails half way. Absent — open files, signal handlers and namespaces: their flags are taken and share nothing.
 
 use crate::mm::errno::{Errno, Signal};
+use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::{Comm, Machine};
 use crate::mm::malloc::Heap;
 use crate::mm::pgtable::UpperId;
@@ -61,7 +62,7 @@ impl Machine {
     /// `EAGAIN` when there are too many tasks, `ENOMEM`.
     pub fn spawn(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid(INIT_PID)?;
-        self.alloc_task_struct(pid)?;
+        self.alloc_task_struct(pid, 0)?;
         let mm = match self.mm_alloc() {
             Ok(mm) => mm,
             Err(e) => {
@@ -89,7 +90,7 @@ impl Machine {
     /// As [`Machine::spawn`].
     pub(crate) fn spawn_empty(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid(INIT_PID)?;
-        self.alloc_task_struct(pid)?;
+        self.alloc_task_struct(pid, 0)?;
         let mm = self.mm_alloc().inspect_err(|_| self.free_task_struct(pid));
         let task = self.new_task(pid, INIT_PID, comm, Some(mm?));
         self.add_task(task);
@@ -97,13 +98,15 @@ impl Machine {
         Ok(pid)
     }
 
-    /// Memory for a `task_struct` and a kernel stack (`dup_task_struct`).
-    pub(crate) fn alloc_task_struct(&mut self, _pid: Pid) -> Result<(), Errno> {
-        Ok(())
+    /// Memory for a task: `task_struct`, kernel stack, and what it does not share (`dup_task_struct`, `copy_files`, …).
+    pub(crate) fn alloc_task_struct(&mut self, pid: Pid, flags: u64) -> Result<(), Errno> {
+        self.alloc_task_objects(pid, flags)
     }
 
     /// Gives back what [`Machine::alloc_task_struct`] took (`free_task`).
-    pub(crate) fn free_task_struct(&mut self, _pid: Pid) {}
+    pub(crate) fn free_task_struct(&mut self, pid: Pid) {
+        self.free_task_objects(pid);
+    }
 
     pub(crate) fn new_task(&self, pid: Pid, parent: Pid, comm: &str, mm: Option<MmId>) -> Task {
         Task {
@@ -150,8 +153,10 @@ impl Machine {
 
     /// Memory for an empty address space and its top table (`mm_alloc`).
     pub(crate) fn mm_alloc(&mut self) -> Result<MmId, Errno> {
-        let pgd = self.pgd_alloc()?;
+        let object = self.alloc_mm_object()?;
+        let pgd = self.pgd_alloc().inspect_err(|_| self.free_kernel_object(KernelCache::MmStruct, object))?;
         let mm = self.mm_with(pgd);
+        self.set_mm_object(mm, object);
         self.mms[mm].pgtables_bytes = self.preallocated_bytes();
         Ok(mm)
     }
@@ -162,6 +167,7 @@ impl Machine {
         let pgd = self.mms[mm].pgd;
         self.pgd_free(pgd);
         self.mms.remove(mm);
+        self.free_mm_object(mm);
     }
 
     /// An empty address space above a top table (`mm_init`).
@@ -227,7 +233,7 @@ impl Machine {
         }
         let parent = self.mm_of(pid)?;
         let child = self.alloc_pid(pid)?;
-        self.alloc_task_struct(child)?;
+        self.alloc_task_struct(child, flags)?;
         let mm = if has(VM) {
             self.mms[parent].users += 1;
             Ok(parent)
@@ -276,7 +282,8 @@ impl Machine {
     /// `EAGAIN`, `ENOMEM`.
     pub fn kthread(&mut self, comm: &str) -> Result<Pid, Errno> {
         let pid = self.alloc_pid(KTHREADD_PID)?;
-        self.alloc_task_struct(pid)?;
+        // It shares directories and open files with kthreadd.
+        self.alloc_task_struct(pid, clone_flags::FS | clone_flags::FILES)?;
         let task = self.new_task(pid, KTHREADD_PID, comm, None);
         self.add_task(task);
         self.emit(Event::TaskNewtask { pid, comm: Comm::new(comm), parent: KTHREADD_PID });
@@ -313,7 +320,15 @@ impl Machine {
             if flags.has(VmFlags::ACCOUNT) {
                 self.committed_as += pages;
             }
-            let child = self.insert_vma(copy);
+            let child = match self.vm_area_alloc(copy) {
+                Ok(child) => child,
+                Err(e) => {
+                    self.committed_as -= if flags.has(VmFlags::ACCOUNT) { pages } else { 0 };
+                    self.flush_tlb_mm(old);
+                    self.mmput(new);
+                    return Err(e);
+                }
+            };
             self.vm_stat_account(new, flags, pages as i64);
             if !flags.has(VmFlags::WIPEONFORK) {
                 self.anon_vma_fork(child, parent);

@@ -5,22 +5,28 @@
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
 use crate::mm::config::{Config, ThpMode, ZoneType};
+use crate::mm::dcache::Dcache;
 use crate::mm::fs::{File, Fs};
 use crate::mm::gfp::Gfp;
 use crate::mm::highmem::Highmem;
+use crate::mm::kernel_caches::{KernelCache, KernelObjects};
 use crate::mm::memblock::Memblock;
+use crate::mm::mempool::Mempool;
 use crate::mm::mmzone::{Node, Pageblocks, Zone};
 use crate::mm::oom_kill::OomRecord;
 use crate::mm::page::MemMap;
 use crate::mm::page_alloc::Lane;
 use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
+use crate::mm::percpu::Percpu;
 use crate::mm::pgtable::{Tables, UpperId};
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
 use crate::mm::shm::Shm;
+use crate::mm::slab_common::CacheId;
 use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
+use crate::mm::stack::Stacks;
 use crate::mm::swapfile::{Io, SwapArea};
 use crate::mm::sysctl::Sysctl;
 use crate::mm::task::{Mm, Pid, Task};
@@ -29,6 +35,7 @@ use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
 use crate::mm::va_layout::Layout;
 use crate::mm::vma::{MappedFile, Vma};
 use crate::mm::vmalloc::{VmallocFault, VmapAreas};
+use crate::mm::vmscan::shrink_slab::Shrinker;
 use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -304,6 +311,20 @@ pub struct Machine {
     pub shm: Shm,
     /// Swap areas.
     pub swap: Vec<SwapArea>,
+    /// Kernel stacks of tasks.
+    pub stacks: Stacks,
+    /// Reserves for those who must not fail.
+    pub mempools: Slots<Mempool>,
+    /// Names that were looked up, and their inodes.
+    pub dcache: Dcache,
+    /// Caches that can be shrunk.
+    pub shrinkers: Vec<Shrinker>,
+    /// Caches of the kernel's own objects, by [`KernelCache`].
+    pub(crate) kernel_caches: [Option<CacheId>; KernelCache::COUNT],
+    /// Which of their objects belong to which task and address space.
+    pub objects: KernelObjects,
+    /// One copy of a variable for every CPU.
+    pub percpu: Percpu,
     /// Recent translations of each CPU.
     pub tlbs: Vec<Tlb>,
     /// The frame of zeros.

@@ -12,14 +12,22 @@
 //! | [`mm_init`] | `mm/mm_init.c` | 2, 5 |
 //! | [`boot`] | `init/main.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
+//! | [`percpu`] | `mm/percpu.c`, `mm/percpu-vm.c` | |
 //! | [`printk`] | `lib/ratelimit.c`, `lib/dump_stack.c` | |
 //! | [`page_isolation`] | `mm/page_isolation.c` | |
 //! | [`page_owner`] | `mm/page_owner.c` | |
 //! | [`page_poison`] | `mm/page_poison.c` | |
 //! | [`slab_common`] | `mm/slab_common.c`, `mm/slab.h` | 8 |
 //! | [`slub`] | `mm/slub.c` | 8 |
+//! | [`slab`] | `mm/slab.c` | 8 |
+//! | [`slob`] | `mm/slob.c` | |
 //! | [`debug`] | `mm/debug.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
+//! | [`dcache`] | `fs/dcache.c` | 10.5 |
+//! | [`inode`] | `fs/inode.c` | 10.5 |
+//! | [`kernel_caches`] | `kernel/fork.c` | 4.3, 8 |
+//! | [`mempool`] | `mm/mempool.c` | |
+//! | [`stack`] | `kernel/fork.c` | 4.2 |
 //! | [`task`] | `include/linux/sched.h` | 4 |
 //! | [`pid`] | `kernel/pid.c` | 4 |
 //! | [`fork`] | `kernel/fork.c` | 4 |
@@ -77,6 +85,7 @@ pub mod clear_refs;
 pub mod clock;
 pub mod compaction;
 pub mod config;
+pub mod dcache;
 pub mod debug;
 pub mod errno;
 pub mod exec;
@@ -88,6 +97,8 @@ pub mod fs;
 pub mod gfp;
 pub mod highmem;
 pub mod huge_memory;
+pub mod inode;
+pub mod kernel_caches;
 pub mod khugepaged;
 pub mod kthread;
 pub mod lru;
@@ -96,6 +107,7 @@ pub mod madvise;
 pub mod malloc;
 pub mod memblock;
 pub mod memory;
+pub mod mempool;
 pub mod migrate;
 pub mod mincore;
 pub mod mlock;
@@ -112,6 +124,7 @@ pub mod page_isolation;
 pub mod page_owner;
 pub mod page_poison;
 pub mod page_writeback;
+pub mod percpu;
 pub mod pgtable;
 pub mod pid;
 pub mod printk;
@@ -120,9 +133,12 @@ pub mod sched;
 pub mod shm;
 pub mod shmem;
 pub mod show_mem;
+pub mod slab;
 pub mod slab_common;
+pub mod slob;
 pub mod slots;
 pub mod slub;
+pub mod stack;
 pub mod swapfile;
 pub mod sys;
 pub mod sysctl;

@@ -20,6 +20,7 @@ mod create;
 mod flags;
 mod kmalloc;
 mod pages;
+mod work;
 
 pub use backend::{CacheCensus, SlabInfo, SlabObject};
 pub use flags::SlabFlags;
@@ -27,12 +28,13 @@ pub use kmalloc::{
     KMALLOC_MAX_CACHE_SIZE, KMALLOC_MAX_SIZE, KmallocType, ZERO_SIZE_PTR, kmalloc_index, kmalloc_name,
 };
 pub(crate) use pages::{LARGE_KMALLOC, SlabPages, UNTOLD_RECLAIMABLE};
+pub use work::AllocatorWork;
 
 use crate::mm::addr::{Order, VirtAddr};
 use crate::mm::config::Arch;
 use crate::mm::gfp::Gfp;
 use crate::mm::slots::{Id, Slots};
-use crate::mm::slub;
+use crate::mm::{slab, slob, slub};
 use std::fmt;
 use std::rc::Rc;
 
@@ -45,16 +47,22 @@ pub enum Allocator {
     /// No queues: each CPU has a slab of its own and its free list.
     #[default]
     Slub,
+    /// Queues of free objects for every CPU; slabs that are full, partial or free.
+    Slab,
+    /// One heap for everything, first fit.
+    Slob,
 }
 
 impl Allocator {
     /// Every allocator.
-    pub const ALL: &[Allocator] = &[Allocator::Slub];
+    pub const ALL: &[Allocator] = &[Allocator::Slub, Allocator::Slab, Allocator::Slob];
 
     /// The word in a machine spec: `slub`.
     pub fn name(self) -> &'static str {
         match self {
             Allocator::Slub => "slub",
+            Allocator::Slab => "slab",
+            Allocator::Slob => "slob",
         }
     }
 
@@ -174,8 +182,14 @@ pub struct Caches {
     pub order: Vec<CacheId>,
     /// The caches of `kmalloc`, by type and index.
     pub(crate) kmalloc: [[Option<CacheId>; kmalloc::CLASSES]; KmallocType::COUNT],
+    /// Bytes of the smallest class of kmalloc.
+    pub(crate) kmalloc_min: u64,
     /// SLUB's own state.
     pub slub: slub::State,
+    /// SLAB's.
+    pub slab: slab::State,
+    /// SLOB's.
+    pub slob: slob::State,
     /// The last object that was given out.
     pub last: Option<LastSlabAlloc>,
     /// Descriptors of new caches are objects themselves.
@@ -241,7 +255,10 @@ impl Caches {
             all: Slots::default(),
             order: Vec::new(),
             kmalloc: Default::default(),
+            kmalloc_min: 0,
             slub: slub::State::default(),
+            slab: slab::State::default(),
+            slob: slob::State::default(),
             last: None,
             booted: false,
             constructed: Vec::new(),

@@ -39,7 +39,7 @@ use crate::mm::addr::{Pfn, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::page::List;
-use crate::mm::slab_common::{CacheId, SlabFlags, SlabObject};
+use crate::mm::slab_common::{Allocator, CacheId, SlabFlags, SlabObject};
 use slabs::{END, Slabs, TAKEN};
 use std::collections::BTreeMap;
 
@@ -157,7 +157,8 @@ impl Machine {
     /// The slab that begins at a frame.
     pub fn slab_at(&self, head: Pfn) -> Option<SlabNr> {
         let page = self.mem_map.page(head);
-        if !page.is(crate::mm::page::PageFlags::SLAB) {
+        let slub = self.caches.allocator == Allocator::Slub;
+        if !slub || !page.is(crate::mm::page::PageFlags::SLAB) {
             return None;
         }
         SlabNr::of_mapping(page.mapping)

@@ -28,6 +28,7 @@ use crate::mm::memory::Access;
 use crate::mm::page::PageFlags;
 use crate::mm::task::{Exit, Pid};
 use crate::mm::tlb::FlushReason;
+use crate::mm::vmscan::shrink_slab::ShrinkWork;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -149,6 +150,14 @@ pub enum Event {
         nr_reclaimed: u64,
         priority: u8,
     },
+    ShrinkSlab {
+        name: &'static str,
+        nid: Nid,
+        priority: u8,
+        work: ShrinkWork,
+        scanned: u64,
+        freed: u64,
+    },
     LruShrinkInactive {
         nid: Nid,
         scanned: u64,
@@ -215,6 +224,7 @@ impl Event {
             | Event::DirectReclaimBegin { .. }
             | Event::DirectReclaimEnd { .. }
             | Event::LruIsolate { .. }
+            | Event::ShrinkSlab { .. }
             | Event::LruShrinkInactive { .. } => "vmscan",
             Event::Compaction(_) => "compaction",
             Event::TestPagesIsolated { .. } | Event::AllocContigRange { .. } => "page_isolation",
@@ -251,6 +261,7 @@ impl Event {
             Event::KswapdSleep { .. } => "mm_vmscan_kswapd_sleep",
             Event::DirectReclaimBegin { .. } => "mm_vmscan_direct_reclaim_begin",
             Event::DirectReclaimEnd { .. } => "mm_vmscan_direct_reclaim_end",
+            Event::ShrinkSlab { .. } => "mm_shrink_slab_end",
             Event::LruShrinkInactive { .. } => "mm_vmscan_lru_shrink_inactive",
             Event::LruIsolate { .. } => "mm_vmscan_lru_isolate",
             Event::MarkVictim { .. } => "mark_victim",
@@ -353,6 +364,13 @@ impl Event {
                     "It looked at {nr_scanned} pages down to priority {priority} and freed {nr_reclaimed}."
                 )
             }
+            Event::ShrinkSlab { name, nid, priority, work, scanned, freed } => format!(
+                "{name} had {} objects on node {nid} that could go, and {} put off before; at priority {priority} that makes {} to look at: {scanned} were, {freed} freed, {} put off.",
+                work.freeable,
+                work.deferred,
+                work.total_scan,
+                work.left(*scanned)
+            ),
             Event::LruShrinkInactive { nid, scanned, reclaimed, priority, file } => format!(
                 "{scanned} inactive {} pages of node {nid} were looked at (priority {priority}), {reclaimed} freed.",
                 if *file { "file" } else { "anonymous" }
@@ -449,6 +467,15 @@ impl fmt::Display for Event {
             Event::DirectReclaimEnd { nr_scanned, nr_reclaimed, priority } => {
                 write!(f, "nr_reclaimed={nr_reclaimed} nr_scanned={nr_scanned} priority={priority}")
             }
+            Event::ShrinkSlab { name, nid, priority, work, scanned, freed } => write!(
+                f,
+                "{name}: nid={nid} objects to shrink {} cache items {} delta {} total_scan {} priority {priority} scanned {scanned} last shrinker return val {freed} new scan count {}",
+                work.deferred,
+                work.freeable,
+                work.delta,
+                work.total_scan,
+                work.left(*scanned)
+            ),
             Event::LruShrinkInactive { nid, scanned, reclaimed, priority, file } => write!(
                 f,
                 "nid={nid} nr_scanned={scanned} nr_reclaimed={reclaimed} priority={priority} flags={}",

@@ -9,6 +9,7 @@ pub mod names;
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::fs::FileId;
+use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::Machine;
 use crate::mm::pgtable::Pte;
 use crate::mm::rmap::AnonVmaId;
@@ -171,6 +172,8 @@ pub struct Vma {
     pub name: VmaName,
     /// Swap readahead: last address, window and hits.
     pub swap_ra: SwapRa,
+    /// Its `vm_area_struct`; those of the boot have none of their own.
+    pub object: Option<VirtAddr>,
 }
 
 /// What swap readahead remembers of an area (`swap_readahead_info`).
@@ -206,6 +209,7 @@ impl Vma {
             writenotify: false,
             name: VmaName::None,
             swap_ra: SwapRa::default(),
+            object: None,
         }
     }
 
@@ -366,7 +370,8 @@ impl Machine {
     /// # Errors
     /// `ENOMEM` without memory for the structure.
     pub(crate) fn vm_area_alloc(&mut self, vma: Vma) -> Result<VmaId, Errno> {
-        Ok(self.insert_vma(vma))
+        let object = Some(self.kernel_object(KernelCache::VmArea)?);
+        Ok(self.insert_vma(Vma { object, ..vma }))
     }
 
     /// Adds an area; nothing may be there.
@@ -388,6 +393,9 @@ impl Machine {
             mm.vmas.remove(&vma.start);
             if mm.vma_cache == Some(id) {
                 mm.vma_cache = None;
+            }
+            if let Some(object) = vma.object {
+                self.free_kernel_object(KernelCache::VmArea, object);
             }
             if let Some(file) = vma.file {
                 self.files[file].i_mmap.remove(&(vma.pgoff, id));

@@ -36,7 +36,7 @@ impl Machine {
     /// `ENOMEM` for size 0, for more than all memory, when no room or no page is left; the kernel's BUG in an interrupt.
     pub fn vmalloc(&mut self, size: u64, gfp: Gfp) -> Result<Result<VirtAddr, Errno>, Oops> {
         self.may_make_area()?;
-        Ok(self.vmalloc_node_range(size, gfp, "vmalloc"))
+        Ok(self.vmalloc_node_range(size, gfp, PAGE_SIZE, "vmalloc"))
     }
 
     /// The mask of `vmalloc_32`: pages that 32 bits of an address reach.
@@ -47,14 +47,21 @@ impl Machine {
         }
     }
 
-    fn vmalloc_node_range(&mut self, size: u64, gfp: Gfp, caller: &'static str) -> Result<VirtAddr, Errno> {
+    /// The same at an alignment, for callers inside the kernel (`__vmalloc_node_range`).
+    pub(crate) fn vmalloc_node_range(
+        &mut self,
+        size: u64,
+        gfp: Gfp,
+        align: u64,
+        caller: &'static str,
+    ) -> Result<VirtAddr, Errno> {
         let pages = size.div_ceil(PAGE_SIZE);
         if pages == 0 || pages > self.totalram_pages() {
             let why = if pages == 0 { "" } else { ", exceeds total pages" };
             self.warn_alloc_vmalloc(gfp, format!("vmalloc error: size {size}{why}"));
             return Err(Errno::ENOMEM);
         }
-        let start = self.get_vm_area(size, AreaFlags::ALLOC, PAGE_SIZE, caller)?;
+        let start = self.get_vm_area(size, AreaFlags::ALLOC, align, caller)?;
         match self.vmalloc_area_node(start, pages, gfp) {
             Ok(()) => {
                 self.vmalloc.clear_uninitialized(start);
@@ -74,6 +81,7 @@ impl Machine {
             let place = self.vmalloc_node_range(
                 array,
                 Gfp(gfp.0 & !Gfp::DMA32.0 | Gfp::ZERO.0),
+                PAGE_SIZE,
                 "__vmalloc_area_node",
             );
             let Ok(place) = place else {
@@ -157,7 +165,7 @@ impl Machine {
     }
 
     /// Unmaps an area and frees its pages; its addresses come back with the next purge (`__vunmap`).
-    fn vunmap_area(&mut self, start: u64) {
+    pub(crate) fn vunmap_area(&mut self, start: u64) {
         let Some(area) = self.remove_vm_area(start) else { return };
         if area.flags.has(AreaFlags::ALLOC) || area.flags.has(AreaFlags::MAP_PUT_PAGES) {
             for pfn in area.pages {

@@ -10,12 +10,13 @@
 //!
 //! Gorman chapter 10. Kernel: `mm/vmscan.c`.
 //! Fidelity: faithful — balance of anonymous against file pages, list ageing, references, writing before freeing.
-//! Simplified — interleaving of kswapd with the foreground follows one rule of time. Absent — MGLRU, cgroups, shrinkers.
+//! Simplified — interleaving of kswapd with the foreground follows one rule of time. Absent — MGLRU, cgroups.
 
 mod kswapd;
 mod lumpy;
 mod scan;
 mod shrink;
+pub mod shrink_slab;
 
 pub use kswapd::Kswapd;
 pub(crate) use scan::ScanControl;

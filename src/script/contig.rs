@@ -39,8 +39,8 @@ pub mod functions {
     /// > alloc_contig_range(0x400, 0x600, GFP_KERNEL)
     /// EBUSY (Device or resource busy)
     /// > explain("contig")
-    /// Frames 0x400 to 0x5ff were asked for: EBUSY. Frame 0x400 decided, it is a page table; 0 pages were moved away and 0 dropped.
-    ///   Frame 0x400: refcount 1, mapcount 0, flags (). Who has it: whatis(0x400000).
+    /// Frames 0x400 to 0x5ff were asked for: EBUSY. Frame 0x400 decided, the kernel has it, and nobody could be told that it moved; 0 pages were moved away and 0 dropped.
+    ///   Frame 0x400: refcount 1, mapcount 0, flags (slab,head). Who has it: whatis(0x400000).
     /// Kernel: alloc_contig_range, start_isolate_page_range, has_unmovable_pages. Next: events("page_isolation:*")
     /// > alloc_contig_range(0x900, 0x800, GFP_KERNEL)
     /// error: frames 0x900 to 0x800: the end must lie behind the start

@@ -13,8 +13,6 @@ pub mod pages;
 mod stats;
 pub mod vmap;
 
-pub use nodes::percpu_offset;
-
 use crate::script::answer::ScriptResult;
 use crate::script::args::{self, Addr};
 use crate::script::bench::Bench;
@@ -198,7 +196,7 @@ pub mod functions {
     /// ```vmlab
     /// > percpu_offsets()
     /// PER-CPU OFFSET VALUES:
-    ///   CPU 0: ffff888000400000
+    ///   CPU 0: ffff888000200000
     /// ```
     ///
     /// Kernel: `__per_cpu_offset`, `mm/percpu.c`.

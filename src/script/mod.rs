@@ -14,6 +14,7 @@
 //! belongs in `mm`.
 
 pub mod advice;
+pub mod allocators;
 pub mod answer;
 pub mod args;
 pub mod bench;
@@ -22,6 +23,7 @@ pub mod compaction;
 pub mod complaint;
 pub mod constants;
 pub mod contig;
+pub mod dcache;
 pub mod draw;
 pub mod fault;
 pub mod fault_path;
@@ -35,6 +37,7 @@ pub mod limits;
 pub mod machine;
 pub mod mapped;
 pub mod memblock;
+pub mod mempool;
 pub mod mmap;
 pub mod modules;
 pub mod objects;
@@ -42,6 +45,7 @@ pub mod out;
 pub mod page;
 pub mod page_alloc;
 pub mod page_debug;
+pub mod percpu;
 pub mod proc;
 pub mod procps;
 pub mod program;
@@ -50,6 +54,7 @@ pub mod shm;
 pub mod slab;
 pub mod snapshot;
 pub mod snapshots;
+pub mod stack;
 pub mod strace;
 pub mod suggest;
 pub mod swap;
@@ -89,6 +94,11 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("contig", exported_module!(contig::functions)),
         Chapter::new("compaction", exported_module!(compaction::functions)),
         Chapter::new("page_debug", exported_module!(page_debug::functions)),
+        Chapter::new("percpu", exported_module!(percpu::functions)),
+        Chapter::new("allocators", exported_module!(allocators::functions)),
+        Chapter::new("mempool", exported_module!(mempool::functions)),
+        Chapter::new("stack", exported_module!(stack::functions)),
+        Chapter::new("dcache", exported_module!(dcache::functions)),
         Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
         Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
         Chapter::new("highmem", exported_module!(highmem::functions)),
@@ -149,6 +159,7 @@ pub fn engine(bench: &Bench) -> Engine {
         .register_type_with_name::<handles::PageRef>("page")
         .register_type_with_name::<handles::CacheRef>("kmem_cache")
         .register_type_with_name::<handles::TaskRef>("task")
+        .register_type_with_name::<mempool::MempoolRef>("mempool")
         .register_type_with_name::<handles::VmaRef>("vma")
         .register_type_with_name::<handles::FileRef>("file");
     for chapter in chapters() {

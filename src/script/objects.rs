@@ -1,6 +1,7 @@
-//! Addresses of kernel objects that have no memory of their own here: tasks, address spaces, areas.
+//! Addresses of kernel objects: tasks, address spaces, areas.
 //!
-//! The simulator keeps these objects beside the machine, not in its slabs, so their addresses are made up: the same
+//! Tasks, address spaces and areas that were made since the boot are objects of their caches. The others the simulator keeps
+//! beside the machine, not in its slabs, so their addresses are made up: the same
 //! number always has the same address, and [`find`] goes back from the address to the object. They lie in the direct
 //! map of the largest range of frames that the kernel kept at boot, laid out as slabs of the real sizes would be:
 //!
@@ -21,7 +22,7 @@
 //! Fidelity: made up — until the objects live in slabs, an address means the object and nothing else.
 
 use crate::mm::Machine;
-use crate::mm::addr::{Cpu, PAGE_SHIFT, Pfn, PhysAddr};
+use crate::mm::addr::{Cpu, PAGE_SHIFT, Pfn, PhysAddr, VirtAddr};
 use crate::mm::config::{Arch, ZoneType};
 use crate::mm::rmap::AnonVmaId;
 use crate::mm::slots::{Id, Slots};
@@ -172,7 +173,8 @@ fn last_cpu(machine: &Machine) -> u64 {
 
 /// The address of a task's `task_struct`.
 pub fn task(machine: &Machine, pid: Pid) -> u64 {
-    address(machine, 0, last_cpu(machine) + u64::from(pid))
+    let own = machine.objects.task_struct(pid).map(|object| object.0);
+    own.unwrap_or_else(|| address(machine, 0, last_cpu(machine) + u64::from(pid)))
 }
 
 /// The address of the idle task of a CPU: they all have pid 0.
@@ -185,21 +187,26 @@ pub fn idle(machine: &Machine, cpu: u16) -> u64 {
     }
 }
 
-/// Where a task's kernel stack stands: 16 KiB and a guard page each, in the area of vmalloc.
-pub fn kernel_stack(pid: Pid, cpu: u16) -> u64 {
-    // The idle tasks stand first. A sleeper has used a few hundred bytes below the top.
+/// The stack pointer of a task in the kernel: a sleeper has used a few hundred bytes below the top.
+pub fn kernel_stack(machine: &Machine, pid: Pid, cpu: u16) -> u64 {
+    let size = machine.config.arch.thread_size();
+    // Those of the boot are made up: far behind the others, the idle tasks first.
     let place = if pid == 0 { u64::from(cpu) } else { 64 + u64::from(pid) };
-    0xffff_c900_0000_0000 + place * 0x5000 + 0x3c40
+    let room = &machine.layout.vmalloc;
+    let made_up = room.start + ((1 << 30) + place * 2 * size) % (room.end - room.start).max(1);
+    machine.stacks.get(pid).map_or(made_up, |stack| stack.base.0) + size - 0x3c0
 }
 
 /// The address of an `mm_struct`.
 pub fn mm(machine: &Machine, id: MmId) -> u64 {
-    address(machine, 1, id.index().into())
+    let own = machine.objects.mm_struct(id).map(|object| object.0);
+    own.unwrap_or_else(|| address(machine, 1, id.index().into()))
 }
 
 /// The address of a `vm_area_struct`.
 pub fn vma(machine: &Machine, id: VmaId) -> u64 {
-    address(machine, 2, id.index().into())
+    let own = machine.vmas.get(id).and_then(|vma| vma.object).map(|object| object.0);
+    own.unwrap_or_else(|| address(machine, 2, id.index().into()))
 }
 
 /// The address of an `anon_vma`.
@@ -214,6 +221,13 @@ pub fn swap(machine: &Machine, place: usize) -> u64 {
 
 /// The object that an address lies in, if it is alive.
 pub fn find(machine: &Machine, addr: u64) -> Option<Object> {
+    if let Some(object) = machine.find_object(VirtAddr(addr)).filter(|object| object.allocated) {
+        let task = machine.objects.task_at(object.start).map(Object::Task);
+        let vma = || machine.vmas.iter().find(|(_, vma)| vma.object == Some(object.start)).map(|(id, _)| id);
+        return task
+            .or_else(|| machine.objects.mm_at(object.start).map(Object::Mm))
+            .or_else(|| vma().map(Object::Vma));
+    }
     let (kind, index) = Layout::of(machine).find(addr)?;
     fn live<T>(slots: &Slots<T>, index: u32) -> Option<Id<T>> {
         slots.at(index)
@@ -231,11 +245,13 @@ pub fn find(machine: &Machine, addr: u64) -> Option<Object> {
             Some(pid) => {
                 let pid = pid as Pid;
                 let known = machine.tasks.contains_key(&pid) || machine.is_kthread_pid(pid);
-                known.then_some(Object::Task(pid))
+                // One that was made since the boot has a place of its own.
+                let made_up = machine.objects.task_struct(pid).is_none();
+                (known && made_up).then_some(Object::Task(pid))
             }
         },
-        1 => live(&machine.mms, index).map(Object::Mm),
-        2 => live(&machine.vmas, index).map(Object::Vma),
+        1 => live(&machine.mms, index).filter(|id| machine.objects.mm_struct(*id).is_none()).map(Object::Mm),
+        2 => live(&machine.vmas, index).filter(|id| machine.vmas[*id].object.is_none()).map(Object::Vma),
         3 => live(&machine.anon_vmas, index).map(Object::AnonVma),
         _ => {
             let place = index as usize;

@@ -299,6 +299,10 @@ pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> 
                 return Ok(());
             }
             "compact_memory" => return misuse(format!("{path}: EINVAL (Invalid argument): it takes 1")),
+            "drop_caches" if text == "2" => {
+                machine.drop_slab();
+                return Ok(());
+            }
             "drop_caches" => return misuse(format!("{path}: not simulated yet")),
             _ => {}
         }

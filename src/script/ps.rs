@@ -28,7 +28,7 @@ pub mod functions {
     ///         0       0   0  ffffffff82a1aa40  RU   0.0        0        0  [swapper/0]
     ///         1       0   0  ffff888000109840  IN   0.0        0        0  init
     ///         2       0   0  ffff88800010b080  IN   0.0        0        0  [kthreadd]
-    ///         3       1   0  ffff88800010c8c0  IN   0.0      156        4  hog
+    ///         3       1   0  ffff888000400000  IN   0.0      156        4  hog
     /// >      24       2   0  ffff88800012e100  RU   0.0        0        0  [script]
     ///        33       2   0  ffff88800013c8c0  IN   0.0        0        0  [kcompactd0]
     ///        43       2   0  ffff88800014c8c0  IN   0.0        0        0  [kswapd0]
@@ -65,7 +65,7 @@ pub mod functions {
     /// > set_context(p)
     ///     PID: 3
     /// COMMAND: "hog"
-    ///    TASK: ffff88800010c8c0  [THREAD_INFO: ffff88800010c8c0]
+    ///    TASK: ffff888000400000  [THREAD_INFO: ffff888000400000]
     ///     CPU: 0
     ///   STATE: TASK_INTERRUPTIBLE
     /// > vm().rows.len
@@ -95,7 +95,7 @@ pub mod functions {
     /// > task_struct(p).rows[0].comm
     /// hog
     /// > task 3 | head -4
-    /// PID: 3        TASK: ffff88800010c8c0  CPU: 0    COMMAND: "hog"
+    /// PID: 3        TASK: ffff888000400000  CPU: 0    COMMAND: "hog"
     /// struct task_struct {
     ///   __state = 1,
     ///   on_cpu = 0,
@@ -119,13 +119,13 @@ pub mod functions {
     /// > foreach("a b set")
     ///     PID: 3
     /// COMMAND: "a"
-    ///    TASK: ffff88800010c8c0  [THREAD_INFO: ffff88800010c8c0]
+    ///    TASK: ffff888000400000  [THREAD_INFO: ffff888000400000]
     ///     CPU: 0
     ///   STATE: TASK_INTERRUPTIBLE
     ///
     ///     PID: 4
     /// COMMAND: "b"
-    ///    TASK: ffff88800010e100  [THREAD_INFO: ffff88800010e100]
+    ///    TASK: ffff888000401840  [THREAD_INFO: ffff888000401840]
     ///     CPU: 0
     ///   STATE: TASK_INTERRUPTIBLE
     ///

@@ -27,7 +27,7 @@ pub mod functions {
     /// > touch(p, a, "1M"); touch(p, a, "1M"); touch(p, a, "64k");
     /// > tlb()
     /// CPU  TASK  LOADED MM         LAZY  PCID  SWITCHES  FLUSH ALL  FLUSH PAGE  IPI SENT  RECEIVED  SPARED
-    ///   0     3  ffff888000248000  yes      1         1          0           0         0         0       0
+    ///   0     3  ffff888000420000  yes      1         1          0           0         0         0       0
     ///
     /// level 1: 64 entries, 4 ways, 0.5 ns; level 2: 1536 entries, 12 ways, 3.5 ns; memory: 80.0 ns; 6 PCIDs
     /// CPU    ACCESSES     LEVEL 1     LEVEL 2       WALKS  HIT RATIO  EFFECTIVE ACCESS TIME

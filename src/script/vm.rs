@@ -31,13 +31,13 @@ pub mod functions {
     /// ```vmlab
     /// > let p = spawn("hog");
     /// > vm(p)
-    /// PID: 3        TASK: ffff88800010c8c0  CPU: 0    COMMAND: "hog"
+    /// PID: 3        TASK: ffff888000400000  CPU: 0    COMMAND: "hog"
     ///        MM               PGD          RSS    TOTAL_VM
-    /// ffff888000248000  ffff888000400000    4k      156k
+    /// ffff888000420000  ffff888000424000    4k      156k
     ///       VMA           START       END     FLAGS FILE
-    /// ffff888000270098 7ffff7ff9000 7ffff7ffd000 c044411
-    /// ffff888000270130 7ffff7ffd000 7ffff7fff000 8040075
-    /// ffff888000270000 7ffffffde000 7ffffffff000 100173
+    /// ffff888000426098 7ffff7ff9000 7ffff7ffd000 c044411
+    /// ffff888000426130 7ffff7ffd000 7ffff7fff000 8040075
+    /// ffff888000426000 7ffffffde000 7ffffffff000 100173
     /// > vm(p, "-p").rows.filter(|page| page.pfn != ()).len
     /// 1
     /// > vm(99)
@@ -92,17 +92,17 @@ pub mod functions {
     /// VIRTUAL       PHYSICAL
     /// 7ffff7ff7000  801000
     ///
-    ///    PGD: 4007f8 => 402067
-    ///    PUD: 402ff8 => 403067
-    ///    PMD: 403df8 => 405067
-    ///    PTE: 405fb8 => 8000000000801867
+    ///    PGD: 4247f8 => 427067
+    ///    PUD: 427ff8 => 428067
+    ///    PMD: 428df8 => 42a067
+    ///    PTE: 42afb8 => 8000000000801867
     ///   PAGE: 801000
     ///
     ///       PTE         PHYSICAL  FLAGS
     /// 8000000000801867    801000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)
     ///
     ///       VMA           START       END     FLAGS FILE
-    /// ffff8880002701c8 7ffff7ff7000 7ffff7ff9000 8100073
+    /// ffff8880004261c8 7ffff7ff7000 7ffff7ff9000 8100073
     ///
     ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
     /// ffffea0000020040   801000 ffff888000310069 7ffff7ff7  1 7ffffc00a0014 uptodate,lru,anon_exclusive,swapbacked

@@ -168,7 +168,7 @@ fn run(seed: u64, steps: u32, met: &mut Met) {
     machine.sleep_for(5_000_000_000);
     // Pages that were being written when their task ended are left in the swap cache.
     while machine.reclaim_node(0, 10_000) > 0 {}
-    machine.drain_all_pages(None);
+    machine.shrink_all_caches();
     let after = machine.check().unwrap_or_else(|e| panic!("seed {seed} end: {e}"));
     assert_eq!((after.used, after.isolated), (before.used, 0), "seed {seed}: a page was lost");
 }

@@ -1,11 +1,13 @@
 //! Property tests: the simulator against models too simple to be wrong.
 
+mod allocators;
 mod bad_page;
 mod buddy;
 mod compact;
 mod failures;
 mod files;
 mod gfp;
+mod kernel_memory;
 mod levels;
 mod machines;
 mod memblock;

@@ -16,7 +16,7 @@ const THREAD: u64 = clone_flags::VM | clone_flags::SIGHAND | clone_flags::THREAD
 
 /// What a machine holds: pages in use, tables, areas, address spaces, promises.
 fn held(machine: &mut Machine) -> (u64, usize, usize, usize, u64) {
-    machine.drain_all_pages(None);
+    machine.shrink_all_caches();
     let used = machine.check().unwrap_or_else(|e| panic!("{e}")).used;
     (used, machine.tables.len(), machine.vmas.len(), machine.mms.len(), machine.committed_as)
 }
@@ -223,7 +223,8 @@ fn every_allocation_of_fork_and_spawn_may_fail() {
         let over = machine.fail_nth_left().is_some();
         machine.set_fail_nth(0);
         machine.check().unwrap_or_else(|e| panic!("allocation {n}: {e}"));
-        assert_eq!(over, child.is_ok() && pid.is_ok() && thread.is_ok(), "allocation {n}");
+        // A slab that finds no large block takes a small one.
+        assert!(!over || child.is_ok() && pid.is_ok() && thread.is_ok(), "allocation {n}");
         if let Ok(pid) = pid {
             machine.kill_task(pid).unwrap();
             assert!(thread.is_err() || !machine.tasks[&thread.unwrap()].is_alive());

@@ -98,7 +98,7 @@ fn run(seed: u64, steps: u32) {
     }
     machine.sleep_for(1_000_000_000);
     machine.reclaim_node(0, 10_000);
-    machine.drain_all_pages(None);
+    machine.shrink_all_caches();
     let after = machine.check().unwrap_or_else(|e| panic!("seed {seed} end: {e}"));
     assert_eq!(
         (after.used, machine.contents.len(), machine.committed_as),
@@ -121,10 +121,13 @@ fn a_failed_allocation_leaves_nothing_behind() {
         let parent = machine.spawn("parent").unwrap();
         let base = machine.mmap(parent, VirtAddr(0), 16 << 20, RW, ANON).unwrap();
         machine.touch(parent, base, 16 << 20, Access::Write).unwrap();
+        machine.shrink_all_caches();
         let before = machine.check().unwrap();
         machine.set_fail_nth(n);
         let forked = machine.fork(parent);
         machine.set_fail_nth(0);
+        machine.check().unwrap_or_else(|e| panic!("n = {n}: {e}"));
+        machine.shrink_all_caches();
         let after = machine.check().unwrap_or_else(|e| panic!("n = {n}: {e}"));
         match forked {
             Ok(child) => {

@@ -4,7 +4,7 @@
 
 use super::form::{ImageSpec, LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, ZoneSpec};
 use super::many::{Many, OrSize};
-use super::values::{self, Cpus, Free, Size, Text, Thp};
+use super::values::{self, AllocatorName, Cpus, Free, Size, Thp};
 use crate::import::generic::{self, PlainNode};
 use crate::import::{ImportError, check, nearest, nodes, profile, slabs};
 use crate::mm::addr::{Nid, Order};
@@ -13,7 +13,6 @@ use crate::mm::config::{
     ZoneType,
 };
 use crate::mm::mm_init::Core;
-use crate::mm::slab_common::Allocator;
 
 /// Makes the machine; `name` is its name when the spec has none.
 pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportError> {
@@ -66,12 +65,8 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     if let Some(iomem) = spec.iomem {
         config.iomem = iomem.lines().map(str::to_string).collect();
     }
-    if let Some(Text(word)) = spec.slab {
-        config.slab = Allocator::from_name(&word).ok_or_else(|| {
-            let known: Vec<&str> = Allocator::ALL.iter().map(|a| a.name()).collect();
-            ImportError::new(file, format!("{word:?} is no allocator; there are {}", known.join(", ")))
-                .field("slab")
-        })?;
+    if let Some(AllocatorName(allocator)) = spec.slab {
+        config.slab = allocator;
     }
     config.caches = match spec.slabs {
         Some(text) => slabs::from_lines(&text).map_err(|line| {
@@ -141,6 +136,9 @@ fn shipped(
     }
     if let Some(Thp(mode)) = spec.thp {
         config.thp = mode;
+    }
+    if let Some(AllocatorName(allocator)) = spec.slab {
+        config.slab = allocator;
     }
     config.sysctl.extend(spec.sysctl.0);
     if spec.swap.is_some() {

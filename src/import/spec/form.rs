@@ -4,7 +4,8 @@
 
 use super::many::Many;
 use super::values::{
-    Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text, Thp,
+    AllocatorName, Amount, ArchName, ByType, Cpus, Debug, Free, Hole, Number, Settings, Size, StopName, Text,
+    Thp,
 };
 use crate::mm::config::{Costs, LruPages, Owners};
 use crate::mm::tlb::model::TlbSpec;
@@ -27,6 +28,7 @@ pub struct Spec {
     pub pageblock_order: Option<u8>,
     pub cma: Option<bool>,
     pub thp: Option<Thp>,
+    pub slab: Option<AllocatorName>,
     pub cmdline: Option<String>,
     #[serde(default)]
     pub late_freed: Vec<LateSpec>,
@@ -37,7 +39,6 @@ pub struct Spec {
     #[serde(default)]
     pub tlb: TlbForm,
     pub iomem: Option<String>,
-    pub slab: Option<Text>,
     pub slabs: Option<String>,
     pub seed: Option<u64>,
     pub fail_nth: Option<u64>,

@@ -7,6 +7,7 @@ use crate::import::{layout, nearest};
 use crate::mm::addr::{Order, PAGE_SIZE};
 use crate::mm::config::{Arch, FreeBlocks, MigrateType, Stop, ThpMode, ZoneConfig};
 use crate::mm::mm_init::CoreSize;
+use crate::mm::slab_common::Allocator;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -203,6 +204,13 @@ word!(
     "place to stop a boot",
     |text| (text == "memblock").then_some(Stop::Memblock),
     vec!["memblock"]
+);
+word!(
+    AllocatorName,
+    Allocator,
+    "allocator of slab caches",
+    Allocator::from_name,
+    Allocator::ALL.iter().map(|a| a.name()).collect()
 );
 word!(Debug, bool, "mode of memblock", |text| (text == "debug").then_some(true), vec!["debug"]);
 

@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_as_the_same_machine() {
         let spec = "name: odd \"one\"\narch: arm64\nkernel: 6.10\nmem: 1G\ncpus: 12\nnodes: 2\nla57: false\nswap: [1G, { name: /swap file, pages: 9, priority: 5 }]\n\
-                    seed: 7\nfail_nth: 3\nthp: madvise\nsysctl: { vm.swappiness: 010, vm.lowmem_reserve_ratio: 256 32 0 }\n\
+                    seed: 7\nfail_nth: 3\nthp: madvise\nslab: slob\nsysctl: { vm.swappiness: 010, vm.lowmem_reserve_ratio: 256 32 0 }\n\
                     costs: { trap: 1 }\nlate_freed: [{ what: initrd, zone: DMA, pages: 4 }]\niomem: \"a : b\\n\\x07 : c\"\n";
         let config = machine("m", "m.yaml", spec).unwrap();
         assert_eq!(config.costs.trap, 1);

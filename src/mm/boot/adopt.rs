@@ -3,14 +3,14 @@
 //! Kernel: none; a captured machine had run for a while.
 //! Fidelity: ours.
 
-use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageType;
 use crate::mm::pgtable::Pte;
 use crate::mm::pid::INIT_PID;
 use crate::mm::task::Rss;
-use crate::mm::vma::{VmFlags, VmaName};
+use crate::mm::vma::{VmFlags, Vma};
 use crate::mm::vmstat::NodeStat;
 
 /// The lists of anonymous pages.
@@ -38,7 +38,9 @@ impl Machine {
         self.tasks.insert(INIT_PID, self.new_task(INIT_PID, 0, "init", Some(mm)));
         let (start, len) = (self.layout.program_brk, pages.len() as u64 * PAGE_SIZE);
         let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
-        self.add_area(mm, start..start + len, flags, VmaName::None, None);
+        // Its structure is one of those that the spec counted.
+        self.insert_vma(Vma::new(mm, start..start + len, flags, start >> PAGE_SHIFT));
+        self.vm_stat_account(mm, flags, (len >> PAGE_SHIFT) as i64);
         self.committed_as += pages.len() as u64;
         self.mms[mm].brk = start + len;
         let vma = self.mms[mm].vmas[&start];

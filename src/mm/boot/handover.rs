@@ -129,7 +129,9 @@ impl Machine {
         self.free_reserved_areas(&spec);
         self.choose_zero_page();
         self.adopt_anonymous_pages();
+        self.setup_per_cpu_areas();
         self.kmem_cache_init();
+        self.proc_caches_init();
         self.settle_descriptors();
         apply(self)?;
         Ok(total)

@@ -12,7 +12,9 @@ use super::layout::UsedPages;
 use crate::mm::addr::{Order, Pfn};
 use crate::mm::config::CacheConfig;
 use crate::mm::machine::Machine;
-use crate::mm::slab_common::{CacheArgs, CacheId, LARGE_KMALLOC, SlabFlags, SlabPages, UNTOLD_RECLAIMABLE};
+use crate::mm::slab_common::{
+    Allocator, CacheArgs, CacheId, LARGE_KMALLOC, SlabFlags, SlabPages, UNTOLD_RECLAIMABLE,
+};
 use crate::mm::vmstat::NodeStat;
 
 /// Slabs of one cache that are still to be laid out.
@@ -44,6 +46,9 @@ impl Machine {
         }
         self.create_kmalloc_caches();
         let (cpus, nodes) = (self.caches.cpus, self.nodes.len());
+        if self.caches.allocator != Allocator::Slub {
+            return;
+        }
         self.printk(format!("SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs={cpus}, Nodes={nodes}"));
     }
 
@@ -51,6 +56,13 @@ impl Machine {
     fn boot_cache(&mut self, spec: &CacheConfig) {
         let Some(name) = spec.names.first() else { return };
         let kmalloc = ["kmalloc-", "dma-kmalloc-"].iter().any(|prefix| name.starts_with(prefix));
+        // The captured kernels have SLUB: SLAB lacks its smallest classes, SLOB has no classes at all.
+        let small = name.ends_with("-8") || name.ends_with("-16");
+        match self.caches.allocator {
+            Allocator::Slab if kmalloc && small => return,
+            Allocator::Slob if kmalloc => return,
+            _ => {}
+        }
         let kind = if kmalloc { SlabFlags::KMALLOC } else { SlabFlags::NONE };
         let args = CacheArgs {
             name,
@@ -62,7 +74,8 @@ impl Machine {
         };
         let Ok(id) = self.insert_cache(&args) else { return };
         let mut cache = self.caches.all[id].clone();
-        if !cache.is_debug() && cache.size != spec.size && spec.size >= cache.object_size {
+        let slub = self.caches.allocator == Allocator::Slub;
+        if slub && !cache.is_debug() && cache.size != spec.size && spec.size >= cache.object_size {
             // What made it larger, a constructor say, is not known; the sizes are.
             self.set_size(&mut cache, spec.size);
         }

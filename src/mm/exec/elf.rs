@@ -60,7 +60,7 @@ impl Machine {
         let (path, len, inode) = LD_SO_CACHE;
         let cache = self.get_unmapped_area(pid, mm, 0, len, 0)?;
         let name = self.file_name(path, ROOT_DEVICE, inode);
-        self.add_area(mm, cache..cache + len, self.file_flags(prot::READ), name, Some(0));
+        self.add_area(mm, cache..cache + len, self.file_flags(prot::READ), name, Some(0))?;
         for library in needed.iter().filter_map(|path| Program::library(path)) {
             let at = self.room_for(pid, mm, library)?;
             self.map_image(mm, library, at)?;
@@ -85,7 +85,7 @@ impl Machine {
             let range = pages_of(start, segment.filesz);
             let flags = self.file_flags(segment.prot);
             self.charge_area(flags, range.end - range.start)?;
-            self.add_area(mm, range.clone(), flags, name, Some(segment.offset >> PAGE_SHIFT));
+            self.add_area(mm, range.clone(), flags, name, Some(segment.offset >> PAGE_SHIFT))?;
             end = range.end;
             if segment.memsz > segment.filesz {
                 end = self.map_bss(mm, start + segment.filesz, start + segment.memsz)?;
@@ -101,7 +101,7 @@ impl Machine {
             let flags = VmFlags(prot::READ | prot::WRITE).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
             let flags = self.soft_dirty(flags);
             self.charge_area(flags, range.end - range.start)?;
-            self.add_area(mm, range.clone(), flags, VmaName::None, None);
+            self.add_area(mm, range.clone(), flags, VmaName::None, None)?;
         }
         if start & (PAGE_SIZE - 1) != 0 {
             self.faultin_page(mm, VirtAddr(start), true)?;

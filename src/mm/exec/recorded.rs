@@ -122,8 +122,7 @@ impl Machine {
             flags = flags.with(VmFlags::GROWSDOWN);
         }
         let file = matches!(name, VmaName::File(_)).then_some(area.offset >> PAGE_SHIFT);
-        self.add_area(mm, area.start..area.end, flags, name, file);
-        Ok(())
+        self.add_area(mm, area.start..area.end, flags, name, file)
     }
 
     /// Where the heap, the stack and the area of mmap lie, as the names of areas tell.

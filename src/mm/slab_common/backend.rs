@@ -71,6 +71,8 @@ impl Machine {
     pub(crate) fn calculate_sizes(&self, cache: &mut KmemCache) -> Option<()> {
         match self.caches.allocator {
             Allocator::Slub => self.slub_calculate_sizes(cache),
+            Allocator::Slab => self.slab_calculate_sizes(cache),
+            Allocator::Slob => self.slob_calculate_sizes(cache),
         }
     }
 
@@ -78,6 +80,8 @@ impl Machine {
     pub(crate) fn kmem_cache_flags(&self, name: &str, flags: SlabFlags) -> SlabFlags {
         match self.caches.allocator {
             Allocator::Slub => self.slub_cache_flags(name, flags),
+            // Built without debugging.
+            Allocator::Slab | Allocator::Slob => flags.with(SlabFlags::DEBUG_FLAGS, false),
         }
     }
 
@@ -85,6 +89,8 @@ impl Machine {
     pub(crate) fn cache_created(&mut self, id: CacheId) -> Result<(), Errno> {
         match self.caches.allocator {
             Allocator::Slub => self.slub_cache_created(id),
+            Allocator::Slab => self.slab_cache_created(id),
+            Allocator::Slob => Ok(()),
         }
     }
 
@@ -92,6 +98,8 @@ impl Machine {
     pub(crate) fn cache_gone(&mut self, id: CacheId) {
         match self.caches.allocator {
             Allocator::Slub => self.slub_cache_gone(id),
+            Allocator::Slab => self.slab_cache_gone(id),
+            Allocator::Slob => {}
         }
     }
 
@@ -107,6 +115,8 @@ impl Machine {
     ) -> Result<VirtAddr, Errno> {
         match self.caches.allocator {
             Allocator::Slub => self.slub_alloc(id, gfp, node, requested),
+            Allocator::Slab => self.slab_alloc_object(id, gfp, node, requested),
+            Allocator::Slob => self.slob_alloc_object(id, gfp, node),
         }
     }
 
@@ -115,6 +125,8 @@ impl Machine {
     pub(crate) fn slab_free_fast(&mut self, addr: VirtAddr) -> bool {
         match self.caches.allocator {
             Allocator::Slub => self.slub_free_fast(addr),
+            Allocator::Slab => self.slab_free_object_fast(addr),
+            Allocator::Slob => false,
         }
     }
 
@@ -122,6 +134,8 @@ impl Machine {
     pub(crate) fn slab_free(&mut self, addr: VirtAddr) -> Result<(), Oops> {
         match self.caches.allocator {
             Allocator::Slub => self.slub_free(None, addr),
+            Allocator::Slab => self.slab_free_object(None, addr),
+            Allocator::Slob => self.slob_free(None, addr),
         }
     }
 
@@ -156,6 +170,8 @@ impl Machine {
     pub fn kmem_cache_free(&mut self, id: CacheId, addr: VirtAddr) -> Result<(), Oops> {
         match self.caches.allocator {
             Allocator::Slub => self.slub_free(Some(id), addr),
+            Allocator::Slab => self.slab_free_object(Some(id), addr),
+            Allocator::Slob => self.slob_free(Some(id), addr),
         }
     }
 
@@ -163,6 +179,9 @@ impl Machine {
     pub(crate) fn shrink_cache(&mut self, id: CacheId) -> bool {
         match self.caches.allocator {
             Allocator::Slub => self.slub_shrink(id),
+            Allocator::Slab => self.slab_shrink(id),
+            // It keeps nothing that it could give back.
+            Allocator::Slob => self.slob_shutdown(id),
         }
     }
 
@@ -170,6 +189,8 @@ impl Machine {
     pub(crate) fn shutdown_cache(&mut self, id: CacheId) -> bool {
         match self.caches.allocator {
             Allocator::Slub => self.slub_shutdown(id),
+            Allocator::Slab => self.slab_shutdown(id),
+            Allocator::Slob => self.slob_shutdown(id),
         }
     }
 
@@ -177,6 +198,8 @@ impl Machine {
     pub fn find_object(&self, addr: VirtAddr) -> Option<SlabObject> {
         match self.caches.allocator {
             Allocator::Slub => self.slub_find_object(addr),
+            Allocator::Slab => self.slab_object(addr),
+            Allocator::Slob => self.slob_find_object(addr),
         }
     }
 
@@ -184,6 +207,8 @@ impl Machine {
     pub fn slabinfo(&self, id: CacheId) -> SlabInfo {
         match self.caches.allocator {
             Allocator::Slub => self.slub_slabinfo(id),
+            Allocator::Slab => self.slab_slabinfo(id),
+            Allocator::Slob => self.slob_slabinfo(id),
         }
     }
 
@@ -191,6 +216,8 @@ impl Machine {
     pub fn cache_census(&self, id: CacheId) -> CacheCensus {
         match self.caches.allocator {
             Allocator::Slub => self.slub_census(id),
+            Allocator::Slab => self.slab_census(id),
+            Allocator::Slob => self.slob_census(id),
         }
     }
 
@@ -198,6 +225,8 @@ impl Machine {
     pub(crate) fn check_caches(&self) -> Result<(), Broken> {
         match self.caches.allocator {
             Allocator::Slub => self.slub_check(),
+            Allocator::Slab => self.slab_check(),
+            Allocator::Slob => self.slob_check(),
         }
     }
 
@@ -205,6 +234,8 @@ impl Machine {
     pub(crate) fn adopt_slab(&mut self, id: CacheId, pfn: Pfn, block: SlabPages, used: u32) {
         match self.caches.allocator {
             Allocator::Slub => self.slub_adopt(id, pfn, block, used),
+            Allocator::Slab => self.slab_adopt(id, pfn, block, used),
+            Allocator::Slob => self.slob_adopt(id, pfn, block, used),
         }
     }
 }

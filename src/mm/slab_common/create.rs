@@ -133,6 +133,8 @@ impl Machine {
         let align = calculate_alignment(self.config.arch, args.flags, args.align, size);
         let size = size.next_multiple_of(align);
         let same = |flags: SlabFlags| flags.0 & SlabFlags::MERGE_SAME.0;
+        // Its objects begin at a colour, which only the cache's own alignment respects.
+        let slab = self.caches.allocator == Allocator::Slab;
         self.caches.order.iter().rev().copied().find(|id| {
             let cache = &self.caches.all[*id];
             let theirs = u64::from(cache.size);
@@ -140,6 +142,7 @@ impl Machine {
                 && size <= theirs
                 && same(flags) == same(cache.flags)
                 && theirs.is_multiple_of(align)
+                && !(slab && args.align > u64::from(cache.align))
                 && theirs - size < word
         })
     }
@@ -148,7 +151,10 @@ impl Machine {
     fn merges_caches(&self) -> bool {
         let words = ["slab_nomerge", "slub_nomerge"];
         match self.caches.allocator {
-            Allocator::Slub => !self.config.cmdline.split_whitespace().any(|word| words.contains(&word)),
+            Allocator::Slub | Allocator::Slab => {
+                !self.config.cmdline.split_whitespace().any(|word| words.contains(&word))
+            }
+            Allocator::Slob => false,
         }
     }
 

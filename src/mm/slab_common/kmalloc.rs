@@ -8,7 +8,7 @@
 //! Gorman 8.4. Kernel: `mm/slab_common.c`, `include/linux/slab.h`.
 //! Fidelity: faithful — classes and types of 6.1, large kmallocs by order of pages, `ksize`, `krealloc` in place or moved.
 
-use super::{CacheArgs, CacheId, LastSlabAlloc, SlabFlags, SlabPath};
+use super::{Allocator, CacheArgs, CacheId, LastSlabAlloc, SlabFlags, SlabPath};
 use crate::mm::addr::{Order, PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::config::{Arch, ZoneType};
 use crate::mm::errno::{Errno, Oops};
@@ -133,7 +133,14 @@ impl Machine {
     /// Makes the caches of kmalloc that are not there yet (`create_kmalloc_caches`).
     pub(crate) fn create_kmalloc_caches(&mut self) {
         let arch = self.config.arch;
-        let low = arch.kmalloc_min_size().trailing_zeros() as usize;
+        // SLOB has one heap, no classes; SLAB's smallest class is 32 (KMALLOC_SHIFT_LOW).
+        let least = match self.caches.allocator {
+            Allocator::Slub => arch.kmalloc_min_size(),
+            Allocator::Slab => arch.kmalloc_min_size().max(32),
+            Allocator::Slob => return,
+        };
+        self.caches.kmalloc_min = u64::from(least);
+        let low = least.trailing_zeros() as usize;
         for kind in KmallocType::ALL.into_iter().filter(|kind| kind.exists(arch)) {
             for index in low..CLASSES {
                 self.new_kmalloc_cache(kind, index);
@@ -186,6 +193,7 @@ impl Machine {
         if size == 0 || size > KMALLOC_MAX_CACHE_SIZE {
             return None;
         }
+        let size = size.max(self.caches.kmalloc_min);
         let (kind, index) = (KmallocType::of(gfp), kmalloc_index(self.config.arch, size));
         // Without a zone for DMA or without memory cgroups these types are the normal one.
         self.caches
@@ -229,6 +237,9 @@ impl Machine {
     /// A block of pages, for sizes above the caches (`__kmalloc_large_node`).
     #[cold]
     fn kmalloc_large(&mut self, size: u64, gfp: Gfp, node: Option<usize>) -> Result<VirtAddr, Errno> {
+        if self.caches.allocator == Allocator::Slob {
+            return self.slob_kmalloc(size, gfp, node);
+        }
         let Some(order) = Order::holding(size.div_ceil(PAGE_SIZE)) else {
             return Err(Errno::ENOMEM);
         };
@@ -356,6 +367,11 @@ impl Machine {
             if page.mapping == LARGE && page.refcount > 0 && Some(addr) == self.page_address(head) {
                 return Ok(u64::from(page.order().pages()) << PAGE_SHIFT);
             }
+        }
+        if let Some(bytes) =
+            (self.caches.allocator == Allocator::Slob).then(|| self.slob_ksize(addr)).flatten()
+        {
+            return Ok(bytes);
         }
         match self.find_object(addr).filter(|object| object.start == addr && object.allocated) {
             Some(object) => Ok(self.usable_bytes(object.cache)),

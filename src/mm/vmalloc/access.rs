@@ -58,6 +58,10 @@ impl Machine {
         if let Some(pfn) = self.virt_to_pfn(addr) {
             return Ok(pfn);
         }
+        // Chunks of per-CPU data keep their own account of what is mapped.
+        if let Some((pfn, _)) = self.percpu.page_of(addr) {
+            return Ok(pfn);
+        }
         if !self.is_kernel_mapped(addr) {
             return Err(self.bad_kernel_access(addr, write));
         }

@@ -117,7 +117,7 @@ impl Machine {
     }
 
     /// Tables of the kernel have no owner that is charged, and nr_page_table_pages does not count them.
-    fn make_kernel_tables(
+    pub(crate) fn make_kernel_tables(
         &mut self,
         addr: VirtAddr,
         mut frame: impl FnMut(&mut Machine) -> Result<Pfn, Errno>,

@@ -138,6 +138,7 @@ impl Machine {
         if self.can_swap(sc) && self.inactive_is_low(node, Lru::InactiveAnon) {
             self.shrink_active_list(node, SWAP_CLUSTER_MAX, sc, Lru::ActiveAnon);
         }
+        sc.nr_reclaimed += self.shrink_slab_of_pass(node, sc.gfp, sc.priority);
         Phase::Done
     }
 

@@ -126,24 +126,14 @@ fn has_memory(machine: &Machine, start: u32, end: u32) -> bool {
     machine.zones.iter().any(|z| z.is_populated() && z.zone_start_pfn < end && start < z.end_pfn())
 }
 
-/// Where each CPU's own data lies: a mebibyte each, some way below the end of memory.
-pub fn percpu_offset(machine: &Machine, cpu: u16) -> u64 {
-    let high = crate::mm::config::ZoneType::HighMem;
-    let low = machine.zones.iter().filter(|z| z.is_populated() && z.kind != high);
-    let end = low.map(|z| z.end_pfn()).max().unwrap_or(0);
-    let base = ((u64::from(end) << 12) & !0x1f_ffff).saturating_sub(12 << 20);
-    machine.phys_to_virt(PhysAddr(base + (u64::from(cpu) << 20))).0
-}
-
-/// The offsets of all CPUs.
+/// Where each CPU's own data lies.
 pub fn percpu_offsets(machine: &Machine) -> Table {
     let digits = machine.config.arch.address_digits();
     let mut table = Table::new().head("PER-CPU OFFSET VALUES:");
     let mut records = Vec::new();
-    for cpu in machine.nodes.iter().flat_map(|n| &n.cpus) {
-        let offset = percpu_offset(machine, *cpu);
+    for (cpu, offset) in machine.percpu.offsets() {
         table = table.line(format!("  CPU {cpu}: {offset:0digits$x}"));
-        records.push(vec![("cpu".to_string(), (*cpu).into()), ("offset".to_string(), Cell::Addr(offset))]);
+        records.push(vec![("cpu".to_string(), cpu.into()), ("offset".to_string(), Cell::Addr(offset))]);
     }
     table.with_records(records)
 }

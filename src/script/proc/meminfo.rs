@@ -94,7 +94,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
         ("VmallocTotal", Value::Kb(vmalloc_total(machine))),
         ("VmallocUsed", kb(machine.vmalloc.nr_pages)),
         ("VmallocChunk", kb(0)),
-        ("Percpu", kb(0)),
+        ("Percpu", kb(machine.percpu.nr_pages())),
     ]);
     if arch != Arch::Uml {
         lines.push(("HardwareCorrupted", kb(0)));

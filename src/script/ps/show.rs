@@ -110,7 +110,7 @@ fn table(machine: &Machine, tasks: &[Listed], stack: bool) -> Table {
             t.pid,
             t.ppid,
             t.cpu,
-            if stack { objects::kernel_stack(t.pid, t.cpu) } else { t.task },
+            if stack { objects::kernel_stack(machine, t.pid, t.cpu) } else { t.task },
             t.st,
             t.vsz,
             t.rss,

@@ -75,6 +75,19 @@ pub fn explain(machine: &Machine) -> String {
             cache.flags
         );
     }
+    if let Some(stats) = last.cache.and_then(|id| machine.caches.slab.cache(id)).map(|cache| cache.stats) {
+        let (hits, misses, grown) = (stats.allochit, stats.allocmiss, stats.grown);
+        let _ = writeln!(
+            text,
+            "  so far: {hits} from the CPU's queue, {misses} that filled it, {grown} new slabs."
+        );
+        let _ = writeln!(
+            text,
+            "Kernel: ____cache_alloc, cache_alloc_refill, cache_grow_begin.\n  Next: slabs({:?})",
+            cache.name()
+        );
+        return text;
+    }
     let (fast, slow) = (cache.stat.get(Stat::AllocFastpath), cache.stat.get(Stat::AllocSlowpath));
     let _ =
         writeln!(text, "  so far: {fast} fast, {slow} slow, {} new slabs.", cache.stat.get(Stat::AllocSlab));
@@ -84,6 +97,13 @@ pub fn explain(machine: &Machine) -> String {
 }
 
 fn large(last: LastSlabAlloc) -> String {
+    if let SlabPath::Other(heap) = last.path {
+        return format!(
+            "kmalloc({}, {}) got {} from {heap}: the first free block that holds it and 8 bytes for its size.\n\
+             Kernel: slob_alloc, slob_page_alloc.\n  Next: slob()\n",
+            last.requested, last.gfp, last.addr
+        );
+    }
     let SlabPath::Large { order } = last.path else {
         return "The cache of the last object is gone.\n".into();
     };

@@ -2,7 +2,7 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::VirtAddr;
-use crate::mm::slab_common::CacheId;
+use crate::mm::slab_common::{Allocator, CacheId};
 use crate::mm::slub::{Place, SlabNr};
 use crate::script::table::{Cell, Record, Table};
 
@@ -107,12 +107,15 @@ fn list(mut table: Table, machine: &Machine, title: String, slabs: &[SlabNr]) ->
 pub fn slabs(machine: &Machine, id: CacheId) -> Table {
     let (line, record) = row(machine, id);
     let mut table = Table::new().head(head(machine)).line(line);
+    if machine.caches.allocator != Allocator::Slub {
+        return crate::script::allocators::slab_lists(table, machine, id);
+    }
     let mut per_cpu = vec![0u64; machine.nodes.len()];
     let place = u64::from(id.index()) * 0x20;
     for cpu in machine.nodes.iter().flat_map(|n| &n.cpus) {
         let cpu_index = usize::from(*cpu);
         let c = *machine.kmem_cache_cpu(id, cpu_index);
-        let offset = crate::script::kmem::percpu_offset(machine, *cpu) + 0x3_0000 + place;
+        let offset = machine.percpu.offset(*cpu).unwrap_or(0) + 0x3_0000 + place;
         table = table.line(format!("CPU {cpu} KMEM_CACHE_CPU:")).line(format!("  {}", hex(machine, offset)));
         let own: Vec<SlabNr> = c.slab.some().into_iter().collect();
         let partial: Vec<SlabNr> = machine.cpu_partial_slabs(id, cpu_index).collect();
