@@ -74,7 +74,7 @@ impl Workload {
         machine.set_oom_score_adj(parent, -1000).unwrap();
         let mut hogs = Vec::new();
         for &(adj, rate) in self.hogs {
-            let pid = machine.spawn("wl").unwrap();
+            let pid = machine.fork(parent).unwrap();
             machine.set_oom_score_adj(pid, adj).unwrap();
             let base = machine.mmap(pid, VirtAddr(0), 2 << 30, prot::READ | prot::WRITE, FLAGS).unwrap();
             hogs.push((pid, base.0, rate << 12));

@@ -181,6 +181,7 @@ fn run(seed: u64, steps: u32) {
     }
     machine.sleep_for(1_000_000_000);
     machine.reclaim_node(0, 10_000);
+    machine.shrink_all_caches();
     machine.drain_all_pages(None);
     let after = machine.check().unwrap_or_else(|e| panic!("seed {seed} end: {e}"));
     let left = (after.used, machine.contents.len(), machine.committed_as, machine.files.len());

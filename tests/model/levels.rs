@@ -72,6 +72,7 @@ fn fork_copies_the_wide_tables_of_i386() {
     assert_eq!(walk(parent)[1].index, 0x323, "an index of ten bits");
     machine.kill_task(child).expect("alive");
     machine.kill_task(parent).expect("alive");
+    machine.shrink_all_caches();
     machine.check().expect("invariants");
     assert_eq!(machine.nr_free_and_pcp_pages(), before, "everything came back");
 }
