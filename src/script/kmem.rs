@@ -6,6 +6,7 @@
 mod free;
 pub mod identify;
 mod info;
+mod members;
 mod names;
 mod nodes;
 pub(crate) mod owner;
@@ -164,6 +165,33 @@ pub mod functions {
             args::within("the number of pages", n, 1 << 20)?,
         );
         Ok(super::pages::some(&Bench::of(&ctx).borrow().machine, pfn, n))
+    }
+
+    /// Chosen members of `struct page`, of all pages or of the one at an address: `kmem -m`.
+    ///
+    /// The members are parted by commas; a wrong name is answered with all of them. `lru` is next and previous.
+    ///
+    /// ```vmlab
+    /// > page_members("flags,_refcount") | head -3
+    ///       PAGE        flags  _refcount
+    /// ffffea0000000040  0007ffffc0001000  00000001
+    /// ffffea0000000080  0007ffffc0001000  00000001
+    /// > let p = alloc_pages(GFP_KERNEL|__GFP_COMP, 1);
+    /// > page_members("compound_head", page_address(p) + PAGE_SIZE)
+    ///       PAGE        compound_head
+    /// ffffea0000010040  ffffea0000010001
+    /// ```
+    ///
+    /// Kernel: `struct page`, `include/linux/mm_types.h`. Gorman: 2.3.
+    #[rhai_fn(return_raw)]
+    pub fn page_members(ctx: NativeCallContext, members: &str) -> ScriptResult<Table> {
+        super::members::of_pages(&Bench::of(&ctx).borrow().machine, members, None)
+    }
+
+    #[rhai_fn(name = "page_members", return_raw)]
+    pub fn page_members_of(ctx: NativeCallContext, members: &str, addr: Addr) -> ScriptResult<Table> {
+        let at = args::addr("the address", &addr)?;
+        super::members::of_pages(&Bench::of(&ctx).borrow().machine, members, Some(at))
     }
 
     /// Bits of page flags: `kmem -g`; or the names of the bits in a value, in hexadecimal.

@@ -115,7 +115,7 @@ fn kilobytes(order: Order) -> String {
 }
 
 /// The address of one free list in the zone's structure.
-fn list_address(machine: &Machine, zone: &Zone, order: Order, mt: MigrateType) -> u64 {
+pub(super) fn list_address(machine: &Machine, zone: &Zone, order: Order, mt: MigrateType) -> u64 {
     let types = types(&machine.config);
     let place = types.iter().position(|&t| t == mt).unwrap_or(0) as u64;
     // Each list head is two pointers; the count of blocks stands after the lists.

@@ -6,13 +6,18 @@ use crate::script::answer::{ScriptResult, misuse};
 use crate::script::table::{Align, Cell, Column, Style, Table};
 
 /// Rows that are shown at once: a million lines help nobody.
-const SHOWN: u32 = 8192;
+pub(super) const SHOWN: u32 = 8192;
 
 /// All pages, or the first of them.
 pub fn all(machine: &Machine) -> Table {
     let start =
         machine.zones.iter().filter(|z| z.is_populated()).map(|z| z.zone_start_pfn).min().unwrap_or(0);
     let table = some(machine, start, SHOWN);
+    told_if_cut(table, machine)
+}
+
+/// Says so when not all pages are shown.
+pub(super) fn told_if_cut(table: Table, machine: &Machine) -> Table {
     let present: u64 = machine.zones.iter().map(|z| z.spanned_pages).sum();
     let shown = table.records().len() as u64;
     if shown < present {

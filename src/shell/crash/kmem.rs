@@ -27,7 +27,7 @@ use clap::Args;
 /// > kmem -x
 /// kmem: invalid option -- 'x'
 /// Usage:
-///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h] [-s CACHE] [-S CACHE] [-g FLAGS] [ADDRESS]
+///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h] [-m MEMBERS] [-s CACHE] [-S CACHE] [-g FLAGS] [ADDRESS]
 /// Enter "help kmem" for details.
 /// ```
 #[derive(Args)]
@@ -57,6 +57,9 @@ pub struct Kmem {
     /// Page structures of the whole machine
     #[arg(short = 'p')]
     pages: bool,
+    /// Chosen members of page structures, parted by commas: flags,_refcount,lru,…
+    #[arg(short = 'm', value_name = "MEMBERS")]
+    members: Option<String>,
     /// Offset of each CPU's own data
     #[arg(short = 'o')]
     offsets: bool,
@@ -92,6 +95,10 @@ impl Spelling for Kmem {
                     Err(_) => Err(format!("{bits:?} is not a hexadecimal number")),
                 },
             };
+        }
+        if let Some(members) = &self.members {
+            let at = at.map(|at| format!(", {at}")).unwrap_or_default();
+            return Ok(format!("page_members({}{at})", quoted(members)));
         }
         if let Some(name) = &self.slab {
             return Ok(match name.as_str() {
