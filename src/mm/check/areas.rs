@@ -14,13 +14,16 @@ use crate::mm::task::{Mm, MmId};
 use crate::mm::vma::{VmFlags, Vma};
 use std::collections::BTreeMap;
 
-/// What an address space counts by flags, and the areas' own sums.
-const SUMS: [(&str, fn(&Mm) -> u64, fn(&Vma) -> bool); 5] = [
+/// An invariant of a counter: its name, the counter, and which areas it counts.
+type Sum = (&'static str, fn(&Mm) -> u64, fn(VmFlags) -> bool);
+
+/// What an address space counts of its areas.
+const SUMS: [Sum; 5] = [
     ("total_vm is the sum of areas", |mm| mm.total_vm, |_| true),
-    ("locked_vm is the sum of locked areas", |mm| mm.locked_vm, |vma| vma.flags.has(VmFlags::LOCKED)),
-    ("data_vm is the sum of private writable areas", |mm| mm.data_vm, |vma| vma.flags.is_data()),
-    ("stack_vm is the sum of areas that grow down", |mm| mm.stack_vm, |vma| vma.flags.is_stack()),
-    ("exec_vm is the sum of areas of code", |mm| mm.exec_vm, |vma| vma.flags.is_exec()),
+    ("locked_vm is the sum of locked areas", |mm| mm.locked_vm, |flags| flags.has(VmFlags::LOCKED)),
+    ("data_vm is the sum of private writable areas", |mm| mm.data_vm, VmFlags::is_data),
+    ("stack_vm is the sum of areas that grow down", |mm| mm.stack_vm, VmFlags::is_stack),
+    ("exec_vm is the sum of areas of code", |mm| mm.exec_vm, VmFlags::is_exec),
 ];
 
 impl Machine {
@@ -42,7 +45,7 @@ impl Machine {
             end = area.end;
         }
         for (invariant, counted, belongs) in SUMS {
-            let areas = self.areas(mm).map(|(_, vma)| vma).filter(|vma| belongs(vma));
+            let areas = self.areas(mm).map(|(_, vma)| vma).filter(|vma| belongs(vma.flags));
             let (sum, counted) = (areas.map(Vma::pages).sum::<u64>(), counted(space));
             if sum != counted {
                 return broken(invariant, format!("{mm:?}: {sum} pages, {counted} counted"));
