@@ -9,8 +9,12 @@ use truth::{recordings, truth};
 use vmlab::import::{folder, numbers};
 use vmlab::mm::addr::Order;
 use vmlab::mm::config::MigrateType;
+use vmlab::mm::gfp::Gfp;
 use vmlab::mm::machine::Machine;
+use vmlab::mm::trace::Event;
 use vmlab::mm::vmstat::ZoneStat;
+use vmlab::script::proc;
+use vmlab::shell::render;
 
 #[test]
 fn every_captured_boot_is_recomputed() {
@@ -71,4 +75,52 @@ fn misplaced(path: &std::path::Path, name: &str) -> Option<String> {
         }
     }
     machine.check().err().map(|broken| format!("{broken:?}"))
+}
+
+/// A block is taken and given back, of every order and every mobility: buddyinfo and pagetypeinfo read as before.
+#[test]
+fn lists_are_the_same_after_a_round_trip() {
+    let boot = truth().join("boot");
+    let mut report = truth::Report::default();
+    for name in recordings(&boot) {
+        report.on(&name, moved(&boot.join(&name), &name));
+    }
+    report.finish("round trips");
+}
+
+fn moved(path: &std::path::Path, name: &str) -> Option<String> {
+    let captures = folder::Captures::read(path).unwrap_or_else(|e| panic!("{e}"));
+    let config = folder::machine(name, &captures).unwrap_or_else(|e| panic!("{e}"));
+    let mut booted = Machine::boot(config).unwrap_or_else(|e| panic!("{name}: {e}"));
+    // What waits on the per-CPU lists is not free yet: a drain may merge it with its buddies.
+    booted.drain_all_pages(None);
+    let before = lists(&mut booted);
+    let mut compared = 0;
+    for gfp in [Gfp::KERNEL, Gfp::HIGHUSER_MOVABLE, Gfp::KERNEL | Gfp::RECLAIMABLE] {
+        for order in Order::all() {
+            let mut machine = booted.snapshot();
+            let Ok(pfn) = machine.alloc_pages(gfp | Gfp::NORETRY | Gfp::NOWARN, order) else { continue };
+            machine.free_pages(pfn, order).unwrap_or_else(|e| panic!("{name}: {e}"));
+            machine.drain_all_pages(None);
+            if let Some(broken) = machine.check().err() {
+                return Some(format!("{broken:?}"));
+            }
+            // Who stole a block of another type keeps its pageblock.
+            if machine.trace.events().any(|record| matches!(record.event, Event::Extfrag { .. })) {
+                continue;
+            }
+            compared += 1;
+            let after = lists(&mut machine);
+            if let Some((old, new)) = before.lines().zip(after.lines()).find(|(old, new)| old != new) {
+                return Some(format!("{gfp:?} of order {order}: was {old:?}, is {new:?}"));
+            }
+        }
+    }
+    (compared < 11).then(|| format!("{compared} round trips without stealing"))
+}
+
+fn lists(machine: &mut Machine) -> String {
+    ["/proc/buddyinfo", "/proc/pagetypeinfo"]
+        .map(|file| render::plain(&proc::read(machine, file).unwrap()))
+        .concat()
 }

@@ -117,6 +117,25 @@ pub fn machine(name_or_path: &str) -> Result<Config, ImportError> {
     load(name_or_path)
 }
 
+/// The same machine with words on the kernel's command line.
+///
+/// # Errors
+/// As [`machine`]; and when a word is a field of the spec and the machine is none.
+pub fn machine_with_cmdline(name_or_path: &str, cmdline: &str) -> Result<Config, ImportError> {
+    if shipped::text(name_or_path).is_some() {
+        let spec = format!("machine: {name_or_path:?}");
+        return spec::machine_with_cmdline(name_or_path, name_or_path, &spec, cmdline);
+    }
+    let mut config = machine(name_or_path)?;
+    if let Some(word) = spec::fields_of_cmdline(cmdline).next() {
+        let problem = format!("{word}: of a machine that lies in a file, the file says it");
+        return Err(ImportError::new(name_or_path, problem)
+            .advise("Write it into the spec, as a field or as `cmdline`."));
+    }
+    config.cmdline = cmdline.into();
+    Ok(config)
+}
+
 /// Where a machine booted from a folder of captures differs from them; nothing for any other source.
 pub fn differences(name_or_path: &str, machine: &Machine) -> Result<Vec<numbers::Difference>, ImportError> {
     let path = Path::new(name_or_path);

@@ -12,11 +12,13 @@
 
 mod brackets;
 mod build;
+mod cmdline;
 mod form;
 mod many;
 mod values;
 mod write;
 
+pub use cmdline::fields_of_cmdline;
 pub use values::{size, size_text};
 pub use write::to_yaml;
 
@@ -29,6 +31,23 @@ pub const MAX_BYTES: u64 = 4 << 20;
 /// Makes a machine of a spec; `name` is its name when the spec has none, `file` is named in errors.
 pub fn machine(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
     let spec: form::Spec = serde_yaml::from_str(text).map_err(|error| not_a_spec(file, text, &error))?;
+    machine_of(name, file, text, spec)
+}
+
+/// The same with words on the kernel's command line, behind those that the spec has.
+pub fn machine_with_cmdline(
+    name: &str,
+    file: &str,
+    text: &str,
+    cmdline: &str,
+) -> Result<Config, ImportError> {
+    let mut spec: form::Spec = serde_yaml::from_str(text).map_err(|error| not_a_spec(file, text, &error))?;
+    spec.cmdline = Some([spec.cmdline.as_deref().unwrap_or_default(), cmdline].join(" ").trim().to_string());
+    machine_of(name, file, text, spec)
+}
+
+fn machine_of(name: &str, file: &str, text: &str, mut spec: form::Spec) -> Result<Config, ImportError> {
+    cmdline::obey(file, &mut spec)?;
     build::machine(name, file, spec).map_err(|error| located(error, file, text))
 }
 

@@ -16,7 +16,9 @@ pub mod adopt;
 mod early;
 mod handover;
 mod layout;
+mod pageblocks;
 mod slabs;
+mod used;
 
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
 use crate::mm::compaction::Kcompactd;
@@ -172,7 +174,7 @@ impl Machine {
                 let id = ZoneId(zones.len() as u16);
                 zones.push(assemble_zone(zone, id, node, pgdat, cpus));
                 spans.extend(present_spans(zone, id));
-                reserved.extend(layout::reserved_ranges(zone));
+                reserved.extend(used::reserved_ranges(zone));
             }
             nodes.push(Node {
                 nid: node.nid,
@@ -441,6 +443,9 @@ impl Machine {
             let switch: fn(&mut Machine, bool) = match name {
                 "page_owner" => Machine::set_page_owner,
                 "page_poison" => Machine::set_page_poison,
+                // Others read these when they begin.
+                "kernelcore" | "movablecore" | "movable_node" | "transparent_hugepage" => continue,
+                "slub_debug" | "slab_nomerge" | "slub_nomerge" => continue,
                 _ => {
                     unknown.push(word);
                     continue;

@@ -172,7 +172,7 @@ pub mod functions {
     /// The members are parted by commas; a wrong name is answered with all of them. `lru` is next and previous.
     ///
     /// ```vmlab
-    /// > page_members("flags,_refcount") | head -3
+    /// > kmem -m flags,_refcount | head -3
     ///       PAGE        flags  _refcount
     /// ffffea0000000040  0007ffffc0001000  00000001
     /// ffffea0000000080  0007ffffc0001000  00000001

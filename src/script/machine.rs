@@ -25,13 +25,21 @@ const PATIENCE: u32 = 1_000_000;
 pub mod functions {
     /// Boots another machine: a shipped one by its name, a file, or a description; with a kernel command line, if given.
     ///
-    /// Handles and snapshots of the old machine are stale afterwards. Of the command line, `page_owner=on` and
-    /// `page_poison=1` have an effect.
+    /// Handles and snapshots of the old machine are stale afterwards. Of the command line, `kernelcore=`,
+    /// `movablecore=`, `movable_node`, `transparent_hugepage=`, `slub_debug`, `slab_nomerge`, `page_owner=on` and `page_poison=1`
+    /// have an effect; the log names the others.
     ///
     /// ```vmlab
     /// > boot("tiny", "page_owner=on");
     /// > cat /proc/cmdline
     /// page_owner=on
+    /// > boot(#{ mem: "64M" }, "movablecore=25%"); zone("Movable").managed > 0
+    /// error: a zone has no property managed
+    ///  --> 1:59
+    ///   |
+    /// 1 | boot(#{ mem: "64M" }, "movablecore=25%"); zone("Movable").managed > 0
+    ///   |                                                           ^^^^^^^
+    ///   help: it has boost, free, free_area, high, low, managed_pages, min, name, node, pageset, pcp, present_pages, protection, spanned_pages, zone_end_pfn, zone_start_pfn
     /// > boot("x86_64-numa2")
     /// machine x86_64-numa2: x86_64, kernel 6.1
     ///   MEMORY: 2047 MB (2017048 kB managed)  NODES: 2  CPUS: 2  SEED: 1
@@ -61,8 +69,7 @@ pub mod functions {
     pub fn boot_with(ctx: NativeCallContext, machine: Dynamic, cmdline: &str) -> ScriptResult<MachineRef> {
         let bench = Bench::of(&ctx);
         let host = bench.borrow().limits.host;
-        let mut config = super::config(&machine, host)?;
-        config.cmdline = cmdline.into();
+        let config = super::config_with_cmdline(&machine, cmdline, host)?;
         super::put(&bench, config)
     }
 
@@ -475,6 +482,22 @@ fn config(machine: &Dynamic, host: bool) -> ScriptResult<Config> {
         import::parse("custom", "boot(#{…})", &spec)
     } else {
         return misuse(format!("boot takes a name, a file or a map, not {}", args::describe(machine)));
+    };
+    config.or_else(|why| misuse(why.to_string()))
+}
+
+/// The same with words on the kernel's command line.
+fn config_with_cmdline(machine: &Dynamic, cmdline: &str, host: bool) -> ScriptResult<Config> {
+    let config = if let Some(name) = machine.read_lock::<ImmutableString>() {
+        if !host && import::shipped::text(&name).is_none() {
+            return config(machine, host);
+        }
+        import::machine_with_cmdline(&name, cmdline)
+    } else if let Some(map) = machine.read_lock::<Map>() {
+        let spec = rhai::format_map_as_json(&map);
+        import::spec::machine_with_cmdline("custom", "boot(#{…})", &spec, cmdline)
+    } else {
+        return config(machine, host);
     };
     config.or_else(|why| misuse(why.to_string()))
 }

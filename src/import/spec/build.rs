@@ -140,6 +140,10 @@ fn shipped(
     if let Some(AllocatorName(allocator)) = spec.slab {
         config.slab = allocator;
     }
+    if let Some(cmdline) = spec.cmdline {
+        config.cmdline = cmdline;
+    }
+    (config.costs, config.tlb) = (spec.costs.into(), spec.tlb.into());
     config.sysctl.extend(spec.sysctl.0);
     if spec.swap.is_some() {
         config.swap = swap_areas(file, spec.swap)?;

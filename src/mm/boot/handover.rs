@@ -13,7 +13,7 @@
 //! `free_area_init` runs, zones are shown as firmware's memory makes them.
 
 use super::early::{self, Step};
-use super::layout::aligned_chunks;
+use super::used::aligned_chunks;
 use super::{BootError, apply};
 use crate::mm::addr::{Nid, Order, PAGE_SHIFT, PAGE_SIZE, Pfn};
 use crate::mm::config::{Arch, Config, MigrateType, ZoneType};

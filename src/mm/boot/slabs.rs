@@ -8,7 +8,7 @@
 //! Fidelity: imported — which caches, how many objects. Simplified — a slab
 //! goes to the node that has the most left of what it counted; what the nodes counted beyond slabs are large kmallocs.
 
-use super::layout::UsedPages;
+use super::used::UsedPages;
 use crate::mm::addr::{Order, Pfn};
 use crate::mm::config::CacheConfig;
 use crate::mm::machine::Machine;
