@@ -2,6 +2,7 @@
 //!
 //! Fidelity: ours. `check()` runs after every line of a debug session, in every test and every lab.
 
+mod areas;
 mod files;
 mod kernel;
 mod tasks;

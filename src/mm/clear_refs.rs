@@ -52,7 +52,7 @@ impl Machine {
             self.mms[mm].hiwater_rss = self.mms[mm].resident();
             return Ok(());
         }
-        let areas: Vec<VmaId> = self.mms[mm].vmas.values().copied().collect();
+        let areas: Vec<VmaId> = self.mms[mm].vmas.iter().map(|area| area.id).collect();
         for id in areas {
             let vma = &mut self.vmas[id];
             if what == ClearRefs::SoftDirty {

@@ -70,7 +70,7 @@ impl Machine {
 
     /// Empties an address space: pages, tables, areas (`exit_mmap`).
     pub(crate) fn exit_mmap(&mut self, mm: MmId) {
-        let areas: Vec<_> = self.mms[mm].vmas.values().copied().collect();
+        let areas: Vec<_> = self.mms[mm].vmas.iter().map(|area| area.id).collect();
         for &id in &areas {
             self.zap_range(id, self.vmas[id].start, self.vmas[id].end);
         }

@@ -10,6 +10,7 @@
 //! Fidelity: faithful — which flags go together, whose child it is, copying of areas and page tables, undoing a fork
 //! that fails half way. Absent — open files, signal handlers and namespaces: their flags are taken and share nothing.
 
+use crate::mm::augmented::MapleTree;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::{Comm, Machine};
@@ -19,7 +20,7 @@ use crate::mm::pid::{INIT_PID, KTHREADD_PID};
 use crate::mm::task::{Exit, Mm, MmId, Pid, Rlimits, State, Task, Usage};
 use crate::mm::trace::Event;
 use crate::mm::vma::{SwapRa, VmFlags};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Flags of `clone` that say what is shared.
 pub mod clone_flags {
@@ -176,7 +177,7 @@ impl Machine {
         let mm = Mm {
             pgd,
             users: 1,
-            vmas: BTreeMap::new(),
+            vmas: MapleTree::default(),
             vma_cache: None,
             leaf_cache: None,
             rss: [0; 4],
@@ -299,7 +300,7 @@ impl Machine {
             (source.start_brk, source.brk, source.start_stack, source.mmap_base);
         mm.heap = source.heap.clone();
         (mm.code, mm.data) = (source.code.clone(), source.data.clone());
-        let areas: Vec<_> = source.vmas.values().copied().collect();
+        let areas: Vec<_> = source.vmas.iter().map(|area| area.id).collect();
         for parent in areas {
             let vma = &self.vmas[parent];
             if vma.flags.has(VmFlags::DONTCOPY) {

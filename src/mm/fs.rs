@@ -11,13 +11,13 @@
 //! descriptor. Absent — permissions, times, directories, journals.
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE};
+use crate::mm::augmented::IntervalTree;
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::shmem::Shmem;
 use crate::mm::slots::Id;
-use crate::mm::vma::VmaId;
 use crate::mm::xarray::{Mark, XArray};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Number of a file.
@@ -176,8 +176,8 @@ pub struct File {
     pub pages: XArray,
     /// How many of them are in memory (`nrpages`).
     pub nrpages: u64,
-    /// Areas that map it, by the first page they show (`i_mmap`).
-    pub i_mmap: BTreeSet<(u64, VmaId)>,
+    /// Areas that map it, by the pages they show (`i_mmap`).
+    pub i_mmap: IntervalTree,
     /// Where pages go.
     pub backing: Backing,
 }
@@ -270,7 +270,7 @@ impl Machine {
             opens: 0,
             pages: XArray::default(),
             nrpages: 0,
-            i_mmap: BTreeSet::new(),
+            i_mmap: IntervalTree::default(),
             backing,
         })
     }

@@ -257,7 +257,7 @@ impl Machine {
                 .is_some();
         }
         let pages = (end - start) >> PAGE_SHIFT;
-        let next = self.mms[mm].vmas.get(&end).copied();
+        let next = self.mms[mm].vmas.get(end);
         let next = next.filter(|n| self.can_merge_before(*n, flags, None, file, pgoff + pages));
         let anon = next.and_then(|n| self.vmas[n].anon_vma);
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
@@ -336,32 +336,32 @@ impl Machine {
         if self.sysctl.legacy_va_layout == 1 {
             return None;
         }
-        let base = self.mms[mm].mmap_base;
-        let mut top = base;
-        for id in self.mms[mm].vmas.range(..base).rev().map(|(_, id)| *id) {
-            let vma = &self.vmas[id];
-            if vma.end <= top && top - vma.end >= len {
-                return Some(top - len);
-            }
-            top = top.min(self.gap_start(id));
-        }
+        let areas = &self.mms[mm].vmas;
         // Page 0 is never found, only asked for.
-        (top >= PAGE_SIZE && top - PAGE_SIZE >= len).then(|| top - len)
+        let low = self.sysctl.mmap_min_addr.max(PAGE_SIZE);
+        let mut high = self.mms[mm].mmap_base;
+        loop {
+            let at = areas.highest_gap(len, low..high)?;
+            match areas.from(at + len).map(|next| self.gap_start(next.id)) {
+                // A stack above needs some of it: look below its guard gap.
+                Some(end) if end < at + len => high = end,
+                _ => return Some(at),
+            }
+        }
     }
 
     /// The lowest room above a third of the address space (`unmapped_area`).
     fn unmapped_area(&self, mm: MmId, len: u64) -> Option<u64> {
-        let mut at = page_align(self.layout.legacy_base)?;
-        for id in self.mms[mm].vmas.range(..).map(|(_, id)| *id) {
-            if self.vmas[id].end <= at {
-                continue;
+        let areas = &self.mms[mm].vmas;
+        let mut low = page_align(self.layout.legacy_base)?;
+        loop {
+            let at = areas.lowest_gap(len, low..self.layout.task_size)?;
+            match areas.from(at + len) {
+                // A stack keeps its guard gap: look above it.
+                Some(next) if self.gap_start(next.id) < at + len => low = next.end,
+                _ => return Some(at),
             }
-            if self.gap_start(id) >= at && self.gap_start(id) - at >= len {
-                return Some(at);
-            }
-            at = at.max(self.vmas[id].end);
         }
-        (self.layout.task_size - at >= len).then_some(at)
     }
 
     /// Takes a range out of a task's address space (`munmap`).
@@ -404,7 +404,7 @@ impl Machine {
             self.zap_range(*id, self.vmas[*id].start, self.vmas[*id].end);
         }
         let floor = self.find_vma_prev(mm, start).map_or(0, |p| self.vmas[p].end);
-        let ceiling = self.mms[mm].vmas.range(end..).next().map_or(u64::MAX, |(s, _)| *s);
+        let ceiling = self.mms[mm].vmas.from(end).map_or(u64::MAX, |area| area.start);
         self.free_pgtables(mm, start..end, floor, ceiling);
         for id in areas {
             self.forget_area(id);
@@ -505,7 +505,7 @@ impl Machine {
         let limits = &self.tasks[&pid].rlimits;
         let mm = &self.mms[mm];
         let fits = |have: u64, limit: u64| limit == u64::MAX || have + pages <= limit >> PAGE_SHIFT;
-        fits(mm.total_vm, limits.address_space) && (!is_data_mapping(flags) || fits(mm.data_vm, limits.data))
+        fits(mm.total_vm, limits.address_space) && (!flags.is_data() || fits(mm.data_vm, limits.data))
     }
 
     /// Counts pages of an area by what it is for (`vm_stat_account`).
@@ -513,11 +513,11 @@ impl Machine {
         let mm = &mut self.mms[mm];
         mm.total_vm = mm.total_vm.wrapping_add_signed(pages);
         mm.hiwater_vm = mm.hiwater_vm.max(mm.total_vm);
-        if flags.has(VmFlags::EXEC) && !flags.any(VmFlags(VmFlags::WRITE.0 | VmFlags::GROWSDOWN.0)) {
+        if flags.is_exec() {
             mm.exec_vm = mm.exec_vm.wrapping_add_signed(pages);
-        } else if flags.has(VmFlags::GROWSDOWN) {
+        } else if flags.is_stack() {
             mm.stack_vm = mm.stack_vm.wrapping_add_signed(pages);
-        } else if is_data_mapping(flags) {
+        } else if flags.is_data() {
             mm.data_vm = mm.data_vm.wrapping_add_signed(pages);
         }
     }
@@ -526,11 +526,6 @@ impl Machine {
     pub fn zone_stat(&self, item: ZoneStat) -> u64 {
         self.zones.iter().map(|z| z.stat(item)).sum()
     }
-}
-
-/// Private, writable, and no stack (`is_data_mapping`).
-fn is_data_mapping(flags: VmFlags) -> bool {
-    flags.has(VmFlags::WRITE) && !flags.any(VmFlags(VmFlags::SHARED.0 | VmFlags::GROWSDOWN.0))
 }
 
 /// Is the mapping counted as committed? (`accountable_mapping`)

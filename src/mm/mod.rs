@@ -46,6 +46,7 @@
 //! | [`malloc`] | the C library's | |
 //! | [`mincore`] | `mm/mincore.c` | 4.4 |
 //! | [`fadvise`] | `mm/fadvise.c` | 10 |
+//! | [`augmented`] | `lib/maple_tree.c`, `mm/interval_tree.c` | 4.4.2 |
 //! | [`vma`] | `mm/mmap.c` | 4 |
 //! | [`mmap`] | `mm/mmap.c` | 4 |
 //! | [`mprotect`] | `mm/mprotect.c` | 4 |
@@ -79,6 +80,7 @@
 //! | [`check`] | proves the invariants | |
 
 pub mod addr;
+pub mod augmented;
 pub mod boot;
 pub mod check;
 pub mod clear_refs;

@@ -277,9 +277,9 @@ impl Machine {
     /// have become part of the new one, and the new area.
     fn copy_vma(&mut self, id: VmaId, addr: u64, new_addr: u64, len: u64) -> Result<(VmaId, VmaId), Errno> {
         let old = &self.vmas[id];
-        let (mm, flags, anon) = (old.mm, old.flags, old.anon_vma);
+        let (mm, flags) = (old.mm, old.flags);
         let mut pgoff = old.pgoff + ((addr - old.start) >> PAGE_SHIFT);
-        if old.is_private_anonymous() && anon.is_none() {
+        if old.is_private_anonymous() && old.anon_vma.is_none() {
             // Nothing was faulted in yet: the offset of the new place merges better.
             pgoff = new_addr >> PAGE_SHIFT;
         }
@@ -294,8 +294,7 @@ impl Machine {
         (copy.start, copy.end, copy.pgoff) = (new_addr, new_addr + len, pgoff);
         (copy.anon_vma, copy.chain) = (None, Vec::new());
         let new = self.vm_area_alloc(copy)?;
-        self.anon_vma_clone(new, id);
-        self.vmas[new].anon_vma = anon;
+        self.anon_vma_inherit(new, id);
         Ok((id, new))
     }
 }

@@ -10,6 +10,7 @@
 //! Fidelity: faithful — anon_vma chains, fork, reuse of an anon_vma nobody else uses, map counts.
 
 use crate::mm::addr::{Pfn, VirtAddr};
+use crate::mm::augmented::IntervalTree;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, TableId};
@@ -27,14 +28,26 @@ pub const MAPPING_ANON: u32 = 1 << 31;
 /// What ties anonymous pages to the areas that map them (`struct anon_vma`).
 #[derive(Clone, Debug, Default)]
 pub struct AnonVma {
-    /// Areas whose chain names it.
-    pub vmas: Vec<VmaId>,
+    /// Areas whose chain names it, by the pages they may map (`rb_root`).
+    pub vmas: IntervalTree,
     /// The anon_vma it was forked from.
     pub parent: Option<AnonVmaId>,
     /// anon_vmas forked from it, itself counted when it is a root.
     pub num_children: u32,
     /// Areas that put new pages here.
     pub num_active_vmas: u32,
+}
+
+impl AnonVma {
+    /// The areas that may map a page of this index (`anon_vma_interval_tree_foreach`).
+    fn areas_of(&self, index: u32) -> Vec<VmaId> {
+        let index = u64::from(index);
+        let mut areas = self.vmas.overlapping(index, index);
+        // Of an area that lies across the point where page indices begin again, the upper part.
+        let again = index + (1 << 32);
+        areas.extend(self.vmas.overlapping(again, again));
+        areas
+    }
 }
 
 impl Machine {
@@ -52,7 +65,8 @@ impl Machine {
         let anon = self
             .find_mergeable_anon_vma(id)
             .unwrap_or_else(|| self.anon_vmas.insert(AnonVma { num_children: 1, ..AnonVma::default() }));
-        self.anon_vmas[anon].vmas.push(id);
+        let interval = self.vmas[id].anon_interval(id);
+        self.anon_vmas[anon].vmas.insert(interval);
         self.anon_vmas[anon].num_active_vmas += 1;
         let vma = &mut self.vmas[id];
         vma.anon_vma = Some(anon);
@@ -63,7 +77,7 @@ impl Machine {
     /// A neighbour's anon_vma, if the two could become one area later (`find_mergeable_anon_vma`).
     fn find_mergeable_anon_vma(&self, id: VmaId) -> Option<AnonVmaId> {
         let vma = &self.vmas[id];
-        let next = self.mms[vma.mm].vmas.get(&vma.end).copied();
+        let next = self.mms[vma.mm].vmas.get(vma.end);
         let prev = self.find_vma_prev(vma.mm, vma.start).filter(|p| self.vmas[*p].end == vma.start);
         next.and_then(|n| self.reusable_anon_vma(id, n, n))
             .or_else(|| prev.and_then(|p| self.reusable_anon_vma(p, id, p)))
@@ -82,9 +96,10 @@ impl Machine {
     }
 
     /// Ties an area to everything another one is tied to (`anon_vma_clone`).
-    pub(crate) fn anon_vma_clone(&mut self, to: VmaId, from: VmaId) {
+    fn anon_vma_clone(&mut self, to: VmaId, from: VmaId) {
+        let interval = self.vmas[to].anon_interval(to);
         for anon in self.vmas[from].chain.clone() {
-            self.anon_vmas[anon].vmas.push(to);
+            self.anon_vmas[anon].vmas.insert(interval);
             self.vmas[to].chain.push(anon);
             // A child that nobody uses any more may be used again.
             let a = &self.anon_vmas[anon];
@@ -93,15 +108,15 @@ impl Machine {
                 self.vmas[to].anon_vma = Some(anon);
             }
         }
-        if let Some(anon) =
-            self.vmas[to].anon_vma.or(self.vmas[from].anon_vma.filter(|_| self.same_mm(to, from)))
-        {
+        if let Some(anon) = self.vmas[to].anon_vma {
             self.anon_vmas[anon].num_active_vmas += 1;
         }
     }
 
-    fn same_mm(&self, a: VmaId, b: VmaId) -> bool {
-        self.vmas[a].mm == self.vmas[b].mm
+    /// An area goes on where another one of the same address space put its pages, and is tied to all it is tied to.
+    pub(crate) fn anon_vma_inherit(&mut self, to: VmaId, from: VmaId) {
+        self.vmas[to].anon_vma = self.vmas[from].anon_vma;
+        self.anon_vma_clone(to, from);
     }
 
     /// Ties a child's area to its parent's pages, and gives it an anon_vma of its own (`anon_vma_fork`).
@@ -112,7 +127,8 @@ impl Machine {
         if self.vmas[child].anon_vma.is_some() {
             return;
         }
-        let anon = AnonVma { vmas: vec![child], parent: Some(parents), num_children: 0, num_active_vmas: 1 };
+        let mut anon = AnonVma { parent: Some(parents), num_active_vmas: 1, ..AnonVma::default() };
+        anon.vmas.insert(self.vmas[child].anon_interval(child));
         let anon = self.anon_vmas.insert(anon);
         self.anon_vmas[parents].num_children += 1;
         let vma = &mut self.vmas[child];
@@ -123,17 +139,16 @@ impl Machine {
     /// Unties an area; an anon_vma without areas goes (`unlink_anon_vmas`).
     pub(crate) fn unlink_anon_vmas(&mut self, id: VmaId) {
         let vma = &mut self.vmas[id];
+        let interval = vma.anon_interval(id);
         let own = vma.anon_vma.take();
         let chain = std::mem::take(&mut vma.chain);
         if let Some(own) = own {
-            self.anon_vmas[own].num_active_vmas = self.anon_vmas[own].num_active_vmas.saturating_sub(1);
+            self.anon_vmas[own].num_active_vmas -= 1;
         }
         for anon in chain {
-            let list = &mut self.anon_vmas[anon].vmas;
-            if let Some(at) = list.iter().position(|v| *v == id) {
-                list.remove(at);
-            }
-            if list.is_empty() {
+            let areas = &mut self.anon_vmas[anon].vmas;
+            areas.remove(interval);
+            if areas.is_empty() {
                 if let Some(parent) = self.anon_vmas[anon].parent.filter(|p| self.anon_vmas.get(*p).is_some())
                 {
                     self.anon_vmas[parent].num_children =
@@ -152,17 +167,13 @@ impl Machine {
         }
         if page.mapping & MAPPING_ANON != 0 {
             let Some(anon) = self.anon_vmas.at((page.mapping & !MAPPING_ANON) - 1) else { return Vec::new() };
-            return self.anon_vmas[anon]
-                .vmas
-                .iter()
-                .filter_map(|id| self.entry_of(*id, pfn, page.index))
-                .collect();
+            let areas = self.anon_vmas[anon].areas_of(page.index).into_iter();
+            return areas.filter_map(|id| self.entry_of(id, pfn, page.index)).collect();
         }
         let Some(file) = self.file_of(pfn) else { return Vec::new() };
-        // Areas that begin behind the page cannot show it.
-        let last = (u64::from(page.index), VmaId::LAST);
-        let areas = self.files[file].i_mmap.range(..=last);
-        areas.filter_map(|(_, id)| self.entry_of(*id, pfn, page.index)).collect()
+        let index = u64::from(page.index);
+        let areas = self.files[file].i_mmap.overlapping(index, index).into_iter();
+        areas.filter_map(|id| self.entry_of(id, pfn, page.index)).collect()
     }
 
     /// Where an area would map a page of this index, if it does.

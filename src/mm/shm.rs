@@ -169,7 +169,7 @@ impl Machine {
             if mine {
                 self.as_task(pid, |m| m.do_munmap(mm, start, vma_end - start))?;
             }
-            next = self.mms[mm].vmas.range(vma_end..).next().map(|(_, id)| *id);
+            next = self.mms[mm].vmas.from(vma_end).map(|area| area.id);
             if self.files.get(file).is_none() {
                 break;
             }
@@ -179,11 +179,17 @@ impl Machine {
 
     /// The first area at an address or above it that shows a segment as if it had been mapped at the address.
     fn attached_from(&self, mm: MmId, addr: u64) -> Option<(VmaId, FileId)> {
-        self.mms[mm].vmas.range(addr..).find_map(|(start, id)| {
-            let vma = &self.vmas[*id];
-            let file = vma.file.filter(|file| self.closes_with_area(*file))?;
-            is_part(*start, vma.pgoff, addr).then_some((*id, file))
-        })
+        let mut next = self.mms[mm].vmas.from(addr);
+        while let Some(area) = next {
+            let vma = &self.vmas[area.id];
+            if let Some(file) = vma.file.filter(|file| self.closes_with_area(*file))
+                && is_part(area.start, vma.pgoff, addr)
+            {
+                return Some((area.id, file));
+            }
+            next = self.mms[mm].vmas.from(area.end);
+        }
+        None
     }
 
     /// Marks a segment to go with its last area (`shmctl(IPC_RMID)`).

@@ -13,9 +13,6 @@ pub struct Id<T> {
 }
 
 impl<T> Id<T> {
-    /// Not less than any number: the end of a range.
-    pub const LAST: Id<T> = Id { index: u32::MAX, generation: u32::MAX, of: PhantomData };
-
     /// The place.
     #[inline]
     pub fn index(self) -> u32 {

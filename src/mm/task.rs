@@ -11,6 +11,7 @@
 //! while a script acts for it; one that was reaped stays listed, so that a script may ask how it ended.
 
 use crate::mm::addr::VirtAddr;
+use crate::mm::augmented::MapleTree;
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::machine::{Comm, Machine};
 use crate::mm::malloc::Heap;
@@ -18,7 +19,7 @@ use crate::mm::pgtable::{TableId, UpperId};
 use crate::mm::slots::Id;
 use crate::mm::tlb::MmContext;
 use crate::mm::vma::{VmFlags, VmaId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Number of a task.
@@ -50,7 +51,7 @@ pub struct Mm {
     /// Tasks that share it (`mm_users`).
     pub users: u32,
     /// Areas by first address.
-    pub vmas: BTreeMap<u64, VmaId>,
+    pub vmas: MapleTree,
     /// The area found last.
     pub vma_cache: Option<VmaId>,
     /// The PTE table used last: address in 2 MiB units, and the table.

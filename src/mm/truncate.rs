@@ -31,14 +31,9 @@ impl Machine {
 
     /// Takes pages `first..=last` of a file out of every page table; with `even_cows`, private copies as well.
     pub(crate) fn unmap_mapping_range(&mut self, file: FileId, first: u64, last: u64, even_cows: bool) {
-        let mapped: Vec<_> =
-            self.files[file].i_mmap.range(..=(last, crate::mm::slots::Id::LAST)).copied().collect();
-        for (pgoff, id) in mapped {
+        for id in self.files[file].i_mmap.overlapping(first, last) {
             let vma = &self.vmas[id];
-            let end = pgoff + vma.pages();
-            if end <= first {
-                continue;
-            }
+            let (pgoff, end) = (vma.pgoff, vma.pgoff + vma.pages());
             let at = |page: u64| vma.start + (page - pgoff) * PAGE_SIZE;
             let range = at(first.max(pgoff))..at(end.min(last.saturating_add(1)));
             self.zap_file_range(id, range, even_cows);

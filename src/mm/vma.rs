@@ -7,6 +7,7 @@
 pub mod names;
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::augmented::{Area, Interval};
 use crate::mm::errno::Errno;
 use crate::mm::fs::FileId;
 use crate::mm::kernel_caches::KernelCache;
@@ -84,6 +85,24 @@ impl VmFlags {
     #[inline]
     pub const fn without(self, other: VmFlags) -> VmFlags {
         VmFlags(self.0 & !other.0)
+    }
+
+    /// Private, writable, and no stack (`is_data_mapping`).
+    #[inline]
+    pub const fn is_data(self) -> bool {
+        self.has(VmFlags::WRITE) && !self.any(VmFlags(VmFlags::SHARED.0 | VmFlags::GROWSDOWN.0))
+    }
+
+    /// It grows down (`is_stack_mapping`).
+    #[inline]
+    pub const fn is_stack(self) -> bool {
+        self.has(VmFlags::GROWSDOWN)
+    }
+
+    /// Executable, not writable, and no stack (`is_exec_mapping`).
+    #[inline]
+    pub const fn is_exec(self) -> bool {
+        self.has(VmFlags::EXEC) && !self.any(VmFlags(VmFlags::WRITE.0 | VmFlags::GROWSDOWN.0))
     }
 
     /// A private mapping that may become writable (`is_cow_mapping`).
@@ -243,6 +262,17 @@ impl Vma {
         (offset < self.pages()).then(|| VirtAddr(self.start + (offset << PAGE_SHIFT)))
     }
 
+    /// The pages of its file that it shows, for the file's tree.
+    pub fn interval(&self, id: VmaId) -> Interval {
+        Interval { first: self.pgoff, last: self.pgoff + self.pages() - 1, id }
+    }
+
+    /// The pages that it may map, for the trees of its chain: by page index, which has 32 bits.
+    pub fn anon_interval(&self, id: VmaId) -> Interval {
+        let first = u64::from(self.pgoff as u32);
+        Interval { first, last: first + self.pages() - 1, id }
+    }
+
     /// No file behind it (`vma_is_anonymous`).
     #[inline]
     pub fn is_anonymous(&self) -> bool {
@@ -325,12 +355,7 @@ impl Machine {
         {
             return Some(id);
         }
-        if let Some((_, id)) = mm.vmas.range(..=addr.0).next_back()
-            && addr.0 < self.vmas[*id].end
-        {
-            return Some(*id);
-        }
-        mm.vmas.range(addr.0..).next().map(|(_, id)| *id)
+        mm.vmas.find(addr.0).map(|area| area.id)
     }
 
     /// The first area that touches `start..end` (`find_vma_intersection`).
@@ -340,22 +365,21 @@ impl Machine {
 
     /// The area below an address that does not contain it.
     pub fn find_vma_prev(&self, mm: MmId, addr: u64) -> Option<VmaId> {
-        self.mms[mm].vmas.range(..addr).next_back().map(|(_, id)| *id).filter(|id| self.vmas[*id].end <= addr)
+        self.mms[mm].vmas.below(addr).filter(|area| area.end <= addr).map(|area| area.id)
     }
 
     /// Areas of an address space, lowest first.
     pub fn areas(&self, mm: MmId) -> impl DoubleEndedIterator<Item = (VmaId, &Vma)> {
-        self.mms[mm].vmas.values().map(|id| (*id, &self.vmas[*id]))
+        self.mms[mm].vmas.iter().map(|area| (area.id, &self.vmas[area.id]))
     }
 
     /// Areas that touch `start..end`, lowest first.
     pub(crate) fn areas_in(&self, mm: MmId, start: u64, end: u64) -> Vec<VmaId> {
         let mut found = Vec::new();
-        let mut next = self.find_vma(mm, VirtAddr(start));
-        while let Some(id) = next.filter(|id| self.vmas[*id].start < end) {
-            found.push(id);
-            let after = self.vmas[id].end;
-            next = self.mms[mm].vmas.range(after..).next().map(|(_, id)| *id);
+        let mut next = self.mms[mm].vmas.find(start);
+        while let Some(area) = next.filter(|area| area.start < end) {
+            found.push(area.id);
+            next = self.mms[mm].vmas.from(area.end);
         }
         found
     }
@@ -376,11 +400,11 @@ impl Machine {
 
     /// Adds an area; nothing may be there.
     pub(crate) fn insert_vma(&mut self, vma: Vma) -> VmaId {
-        let (mm, start, file, pgoff) = (vma.mm, vma.start, vma.file, vma.pgoff);
+        let (mm, start, end, file) = (vma.mm, vma.start, vma.end, vma.file);
         let id = self.vmas.insert(vma);
-        self.mms[mm].vmas.insert(start, id);
+        self.mms[mm].vmas.insert(Area { start, end, id });
         if let Some(file) = file {
-            self.files[file].i_mmap.insert((pgoff, id));
+            self.files[file].i_mmap.insert(self.vmas[id].interval(id));
         }
         id
     }
@@ -390,7 +414,7 @@ impl Machine {
         self.unlink_anon_vmas(id);
         if let Some(vma) = self.vmas.remove(id) {
             let mm = &mut self.mms[vma.mm];
-            mm.vmas.remove(&vma.start);
+            mm.vmas.remove(vma.start);
             if mm.vma_cache == Some(id) {
                 mm.vma_cache = None;
             }
@@ -398,7 +422,7 @@ impl Machine {
                 self.free_kernel_object(KernelCache::VmArea, object);
             }
             if let Some(file) = vma.file {
-                self.files[file].i_mmap.remove(&(vma.pgoff, id));
+                self.files[file].i_mmap.remove(vma.interval(id));
                 self.iput(file);
             }
         }
@@ -407,16 +431,14 @@ impl Machine {
     /// Changes an area's borders (`__vma_adjust`).
     pub(crate) fn adjust_vma(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
-        let (mm, old, old_pgoff, file) = (vma.mm, vma.start, vma.pgoff, vma.file);
+        let (old_start, shown, mapped) = (vma.start, vma.interval(id), vma.anon_interval(id));
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
-        if let Some(file) = file.filter(|_| old_pgoff != pgoff) {
-            let i_mmap = &mut self.files[file].i_mmap;
-            i_mmap.remove(&(old_pgoff, id));
-            i_mmap.insert((pgoff, id));
+        self.mms[vma.mm].vmas.resize(old_start, start..end);
+        if let Some(file) = vma.file {
+            self.files[file].i_mmap.replace(shown, vma.interval(id));
         }
-        if old != start {
-            self.mms[mm].vmas.remove(&old);
-            self.mms[mm].vmas.insert(start, id);
+        for anon in &vma.chain {
+            self.anon_vmas[*anon].vmas.replace(mapped, vma.anon_interval(id));
         }
     }
 
@@ -454,8 +476,7 @@ impl Machine {
                 return Err(errno);
             }
         };
-        self.anon_vma_clone(new, id);
-        self.vmas[new].anon_vma = self.vmas[id].anon_vma;
+        self.anon_vma_inherit(new, id);
         Ok(new)
     }
 
@@ -526,7 +547,7 @@ impl Machine {
         let prev = prev.filter(|p| {
             *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff)
         });
-        let next = self.mms[mm].vmas.get(&end).copied();
+        let next = self.mms[mm].vmas.get(end);
         let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         let whole = self.vmas[mid].start == start && self.vmas[mid].end == end;
         match (prev, next) {
@@ -591,7 +612,7 @@ impl Machine {
         let pages = (end - start) >> PAGE_SHIFT;
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
         let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
-        let next = self.mms[mm].vmas.get(&end).copied();
+        let next = self.mms[mm].vmas.get(end);
         let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         match (prev, next) {
             (Some(prev), next) => {
@@ -643,8 +664,7 @@ impl Machine {
             return;
         }
         if let Some(&from) = others.iter().find(|o| self.vmas[**o].anon_vma.is_some()) {
-            self.anon_vma_clone(id, from);
-            self.vmas[id].anon_vma = self.vmas[from].anon_vma;
+            self.anon_vma_inherit(id, from);
         }
     }
 }

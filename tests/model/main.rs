@@ -4,6 +4,7 @@ mod allocators;
 mod bad_page;
 mod buddy;
 mod compact;
+mod damage;
 mod failures;
 mod files;
 mod gfp;

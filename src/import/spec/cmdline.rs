@@ -41,7 +41,7 @@ fn set<T: DeserializeOwned>(
 ) -> Result<(), ImportError> {
     if field.is_none() {
         let wrong = |why: serde_yaml::Error| {
-            ImportError::new(file, why.to_string()).field(&format!("cmdline: {name}"))
+            ImportError::new(file, why.to_string()).field(format!("cmdline: {name}"))
         };
         *field = Some(serde_yaml::from_str(&format!("{value:?}")).map_err(wrong)?);
     }

@@ -39,11 +39,10 @@ impl Machine {
         let (start, len) = (self.layout.program_brk, pages.len() as u64 * PAGE_SIZE);
         let flags = VmFlags(3).with(VmFlags::MAY_ALL).with(VmFlags::ACCOUNT);
         // Its structure is one of those that the spec counted.
-        self.insert_vma(Vma::new(mm, start..start + len, flags, start >> PAGE_SHIFT));
+        let vma = self.insert_vma(Vma::new(mm, start..start + len, flags, start >> PAGE_SHIFT));
         self.vm_stat_account(mm, flags, (len >> PAGE_SHIFT) as i64);
         self.committed_as += pages.len() as u64;
         self.mms[mm].brk = start + len;
-        let vma = self.mms[mm].vmas[&start];
         let anon = self.anon_vma_prepare(vma);
         let counted: Vec<_> = self.nodes.iter().map(|n| n.stat).collect();
         for (n, pfn) in pages.iter().enumerate() {

@@ -94,12 +94,15 @@ impl Machine {
             );
             return broken("a file counts its pages", what);
         }
-        for &(pgoff, vma) in &file.i_mmap {
-            if self.vmas.get(vma).is_none_or(|vma| vma.file != Some(id) || vma.pgoff != pgoff) {
-                return broken(
-                    "areas and files are tied both ways",
-                    format!("{}: {vma:?} at {pgoff}", file.name),
-                );
+        if let Some(what) = file.i_mmap.first_wrong() {
+            return broken(
+                "the tree of a file's areas knows its last pages",
+                format!("{}: {what}", file.name),
+            );
+        }
+        for tie in file.i_mmap.iter() {
+            if self.vmas.get(tie.id).is_none_or(|vma| vma.file != Some(id) || vma.interval(tie.id) != *tie) {
+                return broken("areas and files are tied both ways", format!("{}: {tie:?}", file.name));
             }
         }
         if file.nlink == 0 && file.opens == 0 && file.i_mmap.is_empty() {

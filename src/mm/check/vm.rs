@@ -25,6 +25,7 @@ impl Machine {
         for (mm, _) in self.mms.iter() {
             self.check_mm(mm, &mut tally)?;
         }
+        self.check_anon_vmas()?;
         self.check_files(&mut tally.slots)?;
         self.check_mapcounts(&tally)?;
         self.check_slots(&tally)?;
@@ -33,24 +34,7 @@ impl Machine {
 
     fn check_mm(&self, mm: MmId, tally: &mut Tally) -> Result<(), Broken> {
         let space = &self.mms[mm];
-        let (mut end, mut total) = (0, 0);
-        for (id, vma) in self.areas(mm) {
-            if vma.start >= vma.end
-                || vma.start < end
-                || vma.mm != mm
-                || space.vmas.get(&vma.start) != Some(&id)
-            {
-                return broken("areas are ordered and apart", format!("{mm:?} {vma}"));
-            }
-            end = vma.end;
-            total += vma.pages();
-        }
-        if total != space.total_vm {
-            return broken(
-                "total_vm is the sum of areas",
-                format!("{mm:?}: {total} pages, {} counted", space.total_vm),
-            );
-        }
+        self.check_areas(mm)?;
         let (mut rss, mut swap, mut tables) = (0, 0, 0);
         let mut leaves = Vec::new();
         self.leaves(space.pgd, 0, &mut leaves, &mut tables);

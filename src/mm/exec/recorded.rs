@@ -143,7 +143,7 @@ impl Machine {
         }
         // Areas that the rules of names would call otherwise keep the name that was recorded.
         for area in areas.iter().filter(|a| matches!(a.name.as_str(), "" | "[heap]" | "[stack]")) {
-            let Some(id) = self.mms[mm].vmas.get(&area.start).copied() else { continue };
+            let Some(id) = self.mms[mm].vmas.get(area.start) else { continue };
             if self.vmas[id].name == VmaName::None && self.vma_name(&self.vmas[id]) != area.name {
                 self.vmas[id].name = self.file_name(&area.name, area.device, area.inode);
             }

@@ -1,0 +1,262 @@
+//! The areas of an address space, with the largest gap below each branch.
+//!
+//! Gorman 4.4.2. Kernel: `lib/maple_tree.c` (`mas_empty_area`, `mas_empty_area_rev`).
+//! Fidelity: faithful — room is found without looking at every area.
+
+use super::{Entry, Iter, Node, Tree};
+use crate::mm::vma::VmaId;
+use std::ops::Range;
+
+/// An area as the tree knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Area {
+    /// First address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+    /// Which it is.
+    pub id: VmaId,
+}
+
+/// What a run of areas covers, and the largest gap between two of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    start: u64,
+    end: u64,
+    gap: u64,
+}
+
+impl Entry for Area {
+    type Key = u64;
+    type Sum = Span;
+
+    #[inline]
+    fn key(&self) -> u64 {
+        self.start
+    }
+
+    #[inline]
+    fn sum(&self) -> Span {
+        Span { start: self.start, end: self.end, gap: 0 }
+    }
+
+    #[inline]
+    fn join(low: Span, high: Span) -> Span {
+        let between = high.start.saturating_sub(low.end);
+        Span { start: low.start, end: high.end, gap: low.gap.max(high.gap).max(between) }
+    }
+}
+
+/// The areas of an address space by address (`mm->mm_mt`).
+#[derive(Clone, Debug, Default)]
+pub struct MapleTree(Tree<Area>);
+
+impl MapleTree {
+    /// How many areas there are (`map_count`).
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The area that begins at an address.
+    pub fn get(&self, start: u64) -> Option<VmaId> {
+        self.0.get(start).map(|area| area.id)
+    }
+
+    /// The first area that ends above an address (`mt_find`).
+    #[inline]
+    pub fn find(&self, addr: u64) -> Option<Area> {
+        let below = self.0.last_before(|start| start <= addr);
+        below.filter(|area| addr < area.end).copied().or_else(|| self.from(addr))
+    }
+
+    /// The first area that begins at an address or above it.
+    #[inline]
+    pub fn from(&self, addr: u64) -> Option<Area> {
+        self.0.first_from(|start| start < addr).copied()
+    }
+
+    /// The last area that begins below an address.
+    #[inline]
+    pub fn below(&self, addr: u64) -> Option<Area> {
+        self.0.last_before(|start| start < addr).copied()
+    }
+
+    /// All areas, lowest first.
+    pub fn iter(&self) -> Iter<'_, Area> {
+        self.0.iter()
+    }
+
+    /// Adds an area; nothing may be there.
+    pub fn insert(&mut self, area: Area) {
+        debug_assert!(self.find(area.start).is_none_or(|next| area.end <= next.start), "{area:?}");
+        self.0.insert(area);
+    }
+
+    /// Takes out the area that begins at an address.
+    pub fn remove(&mut self, start: u64) -> Option<Area> {
+        self.0.remove(start)
+    }
+
+    /// Gives the area that begins at `start` other borders; it stays between its neighbours.
+    pub fn resize(&mut self, start: u64, to: Range<u64>) {
+        self.0.change(start, |area| (area.start, area.end) = (to.start, to.end));
+    }
+
+    /// The lowest address in `within` from which on `len` bytes are free (`mas_empty_area`).
+    pub fn lowest_gap(&self, len: u64, within: Range<u64>) -> Option<u64> {
+        let fit = |gap: Range<u64>| {
+            let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
+            (end > start && end - start >= len).then_some(start)
+        };
+        let all = self.0.root.sum();
+        let (first, last) = all.map_or((u64::MAX, u64::MAX), |all| (all.start, all.end));
+        fit(0..first)
+            .or_else(|| lowest_inside(&self.0.root, len, &within, &fit))
+            .or_else(|| fit(last..u64::MAX))
+    }
+
+    /// The highest address in `within` from which on `len` bytes are free (`mas_empty_area_rev`).
+    pub fn highest_gap(&self, len: u64, within: Range<u64>) -> Option<u64> {
+        let fit = |gap: Range<u64>| {
+            let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
+            (end > start && end - start >= len).then(|| end - len)
+        };
+        let all = self.0.root.sum();
+        let (first, last) = all.map_or((u64::MAX, u64::MAX), |all| (all.start, all.end));
+        fit(last..u64::MAX)
+            .or_else(|| highest_inside(&self.0.root, len, &within, &fit))
+            .or_else(|| fit(0..first))
+    }
+
+    /// What is wrong with the tree, if anything is.
+    pub fn first_wrong(&self) -> Option<String> {
+        self.0.first_wrong()
+    }
+}
+
+/// A branch whose largest gap is too small, or which lies outside, is not entered.
+fn worth_entering(span: Span, len: u64, within: &Range<u64>) -> bool {
+    span.gap >= len && span.start < within.end && within.start < span.end
+}
+
+fn lowest_inside(
+    node: &Node<Area>,
+    len: u64,
+    within: &Range<u64>,
+    fit: &impl Fn(Range<u64>) -> Option<u64>,
+) -> Option<u64> {
+    let mut below = None;
+    for n in 0..node.len() {
+        let (span, inner) = node.slot(n);
+        if let Some(found) = below.and_then(|end| fit(end..span.start)) {
+            return Some(found);
+        }
+        if let Some(inner) = inner.filter(|_| worth_entering(span, len, within))
+            && let Some(found) = lowest_inside(inner, len, within, fit)
+        {
+            return Some(found);
+        }
+        below = Some(span.end);
+    }
+    None
+}
+
+fn highest_inside(
+    node: &Node<Area>,
+    len: u64,
+    within: &Range<u64>,
+    fit: &impl Fn(Range<u64>) -> Option<u64>,
+) -> Option<u64> {
+    let mut above = None;
+    for n in (0..node.len()).rev() {
+        let (span, inner) = node.slot(n);
+        if let Some(found) = above.and_then(|start| fit(span.end..start)) {
+            return Some(found);
+        }
+        if let Some(inner) = inner.filter(|_| worth_entering(span, len, within))
+            && let Some(found) = highest_inside(inner, len, within, fit)
+        {
+            return Some(found);
+        }
+        above = Some(span.start);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::machine::Dice;
+    use crate::mm::slots::Id;
+
+    /// The lowest and the highest place, found by looking at every area.
+    fn by_hand(areas: &[Range<u64>], len: u64, within: &Range<u64>) -> Option<(u64, u64)> {
+        let starts = std::iter::once(0).chain(areas.iter().map(|area| area.end));
+        let ends = areas.iter().map(|area| area.start).chain([u64::MAX]);
+        let gaps = starts.zip(ends).map(|(start, end)| (start.max(within.start), end.min(within.end)));
+        let fits: Vec<_> = gaps.filter(|(start, end)| end > start && end - start >= len).collect();
+        Some((fits.first()?.0, fits.last()?.1 - len))
+    }
+
+    #[test]
+    fn room_is_found_where_a_look_at_every_area_finds_it() {
+        for seed in 0..60 {
+            let mut dice = Dice::new(seed);
+            let (mut tree, mut areas) = (MapleTree::default(), Vec::<Range<u64>>::new());
+            let most = [3, 40, 600][seed as usize % 3];
+            for step in 0..2 * most {
+                let at = dice.below(4 * most);
+                let size = 1 + dice.below(3);
+                let found = areas.iter().position(|area| area.start < at + size && at < area.end);
+                match found {
+                    None => {
+                        tree.insert(Area { start: at, end: at + size, id: Id::dangling() });
+                        areas.push(at..at + size);
+                        areas.sort_by_key(|area| area.start);
+                    }
+                    Some(n) if dice.below(2) == 0 => {
+                        let gone = areas.remove(n);
+                        assert_eq!(tree.remove(gone.start).map(|area| area.end), Some(gone.end));
+                    }
+                    Some(n) => {
+                        // One border moves, as far as the neighbour at most.
+                        let next = areas.get(n + 1).map_or(u64::MAX, |next| next.start);
+                        let to = areas[n].start..(areas[n].end + dice.below(3)).min(next);
+                        tree.resize(areas[n].start, to.clone());
+                        areas[n] = to;
+                    }
+                }
+                assert_eq!(tree.first_wrong(), None, "seed {seed} step {step}");
+                let low = dice.below(4 * most);
+                let within = low..low + dice.below(4 * most);
+                for within in [within, 0..4 * most, 0..u64::MAX] {
+                    let len = 1 + dice.below(6);
+                    let found = (tree.lowest_gap(len, within.clone()), tree.highest_gap(len, within.clone()));
+                    let want = by_hand(&areas, len, &within).unzip();
+                    assert_eq!(found, want, "seed {seed} step {step}: {len} in {within:?} beside {areas:?}");
+                }
+                let first = areas.iter().find(|area| at < area.end).map(|area| area.start);
+                assert_eq!(tree.find(at).map(|area| area.start), first, "seed {seed} step {step}");
+                let last = areas.iter().rfind(|area| area.start < at).map(|area| area.start);
+                assert_eq!(tree.below(at).map(|area| area.start), last, "seed {seed} step {step}");
+            }
+            let starts: Vec<u64> = areas.iter().map(|area| area.start).collect();
+            assert!(tree.iter().map(|area| area.start).eq(starts.iter().copied()));
+            assert!(tree.iter().rev().map(|area| area.start).eq(starts.iter().rev().copied()));
+            // From both ends, until they meet.
+            let mut ends = tree.iter();
+            let mut met = 0;
+            while ends.next().is_some() {
+                met += 1 + usize::from(ends.next_back().is_some());
+            }
+            assert_eq!(met, starts.len());
+        }
+    }
+}
