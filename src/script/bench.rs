@@ -45,6 +45,8 @@ pub struct Desk {
     pub limits: Limits,
     /// How many machines stood here: a handle of an earlier one is stale.
     pub boots: u32,
+    /// How often somebody worked with what lies here: a line that does may have changed the machine.
+    pub changes: u64,
     /// What `events()` shows: patterns such as `kmem:*`.
     pub traced: Vec<String>,
     /// System calls are printed as strace prints them.
@@ -81,6 +83,7 @@ impl Bench {
             draw_svg: |_| String::new(),
             limits,
             boots: 0,
+            changes: 0,
             traced: vec!["*".into()],
             strace: false,
             context: SCRIPT_PID,
@@ -126,6 +129,13 @@ impl Bench {
 
     /// What lies on the bench, to work with.
     pub fn borrow_mut(&self) -> RefMut<'_, Desk> {
+        let mut desk = self.desk.borrow_mut();
+        desk.changes += 1;
+        desk
+    }
+
+    /// The same for who only looks, or changes nothing but the session: nothing of it wants to be undone.
+    pub fn borrow_to_look(&self) -> RefMut<'_, Desk> {
         self.desk.borrow_mut()
     }
 

@@ -168,7 +168,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn ksize(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
         let addr = args::addr("the address", &addr)?;
-        let bytes = oops(Bench::of(&ctx).borrow_mut().machine.ksize(VirtAddr(addr)))?;
+        let bytes = oops(Bench::of(&ctx).borrow_to_look().machine.ksize(VirtAddr(addr)))?;
         Ok(bytes as i64)
     }
 
@@ -634,6 +634,7 @@ fn take(
     args::zones_agree(&mut desk, gfp)?;
     let node = node_of(&desk, nid)?;
     let given = desk.machine.kmalloc_node(size, gfp, node);
+    crate::script::task::alive(&desk)?;
     Ok(answer(given.map(|addr| Address(addr.0))))
 }
 
@@ -651,7 +652,9 @@ fn take_object(
         args::zones_agree(&mut desk, gfp)?;
         let node = node_of(&desk, nid)?;
         let id = cache.id(&desk)?;
-        desk.machine.kmem_cache_alloc_node(id, gfp, node)
+        let given = desk.machine.kmem_cache_alloc_node(id, gfp, node);
+        crate::script::task::alive(&desk)?;
+        given
     };
     construct(ctx, &bench)?;
     Ok(answer(given.map(|addr| Address(addr.0))))

@@ -90,7 +90,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn trace(ctx: NativeCallContext, pattern: &str) -> ScriptResult<()> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let words: Vec<String> =
             pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
         let off = matches!(pattern.trim(), "off" | "");

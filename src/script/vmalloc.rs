@@ -187,7 +187,7 @@ pub mod functions {
     pub fn vmalloc_to_page(ctx: NativeCallContext, addr: Addr) -> ScriptResult<PageRef> {
         let addr = args::addr("the address", &addr)?;
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let found: Option<Pfn> = desk.machine.vmalloc_to_page(VirtAddr(addr));
         match found.filter(|pfn| desk.machine.mem_map.contains(*pfn)) {
             Some(pfn) => Ok(PageRef::new(&mut desk, pfn)),

@@ -1,7 +1,5 @@
 //! One line in, one answer out: the session behind the prompt, `-e`, pipes, transcripts and labs.
 
-use crate::mm::Machine;
-use crate::mm::vmstat::VmEvent;
 use crate::script::bench::Bench;
 use crate::script::complaint::{Complaint, Kind};
 use crate::script::suggest::nearest;
@@ -72,16 +70,6 @@ pub struct Session {
     undo: bool,
 }
 
-/// Numbers that change when a line changes the machine.
-type Fingerprint = (u64, u64, usize, u64, u64, u16);
-
-fn fingerprint(machine: &Machine) -> Fingerprint {
-    let events = VmEvent::ALL.iter().map(|&event| machine.vmstat.get(event)).sum();
-    // The dice as well: their next throw tells where they stand.
-    let dice = machine.dice.clone().next_u64();
-    (machine.clock, machine.trace.total, machine.log().len(), events, dice, machine.cpu.0)
-}
-
 /// `983,744`.
 fn thousands(n: u64) -> String {
     let digits = n.to_string();
@@ -94,7 +82,7 @@ impl Session {
     /// A session at this bench.
     pub fn new(bench: Bench, manners: Manners) -> Session {
         {
-            let mut desk = bench.borrow_mut();
+            let mut desk = bench.borrow_to_look();
             (desk.draw, desk.draw_ascii, desk.draw_svg) = (render::plain, render::ascii, svg::svg);
         }
         let mut interpreter = Interpreter::new(&bench);
@@ -149,14 +137,14 @@ impl Session {
             return self.obey(line);
         }
         let before = {
-            let mut desk = self.bench.borrow_mut();
+            let mut desk = self.bench.borrow_to_look();
             let desk = &mut *desk;
             desk.snapshots.before_line(&mut desk.machine, line);
-            fingerprint(&desk.machine)
+            desk.changes
         };
         let outcome = self.obey(line);
-        let mut desk = self.bench.borrow_mut();
-        let changed = fingerprint(&desk.machine) != before;
+        let mut desk = self.bench.borrow_to_look();
+        let changed = desk.changes != before;
         desk.snapshots.after_line(changed);
         outcome
     }
