@@ -9,6 +9,7 @@ mod failures;
 mod files;
 mod gfp;
 mod kernel_memory;
+mod lazyfree;
 mod levels;
 mod machines;
 mod memblock;
