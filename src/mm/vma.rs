@@ -1,8 +1,7 @@
 //! Areas of an address space: find, insert, merge, split.
 //!
 //! Gorman chapter 4. Kernel: `mm/mmap.c`, `include/linux/mm.h`.
-//! Fidelity: faithful — flags, merge rules with anon_vma, split, accounting. Simplified — the tree is a B-tree by
-//! start address, not a maple tree. Absent — userfaultfd contexts.
+//! Fidelity: faithful — flags, merge rules with anon_vma, split, accounting. Absent — userfaultfd contexts.
 
 pub mod names;
 

@@ -14,6 +14,7 @@ mod levels;
 mod machines;
 mod memblock;
 mod slab;
+mod strips;
 mod tasks;
 mod vm;
 mod vmalloc;
