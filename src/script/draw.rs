@@ -9,10 +9,13 @@
 //! ```
 
 mod buddy;
+mod slab;
 pub mod strip;
 mod vma;
+mod walk;
 mod zones;
 
+use crate::mm::addr::VirtAddr;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args::{self, Who};
 use crate::script::bench::{Bench, Desk};
@@ -20,19 +23,27 @@ use crate::script::handles::{PageRef, ZoneRef};
 use crate::script::ps::list;
 use crate::script::table::Table;
 use crate::script::takes::ZoneName;
+use crate::script::vm::areas::mm_of;
+use crate::script::vm::vtop::{self, Half};
 use rhai::plugin::*;
 
 /// A picture: its name, what may be said besides, and what draws it.
 type Picture = (&'static str, &'static str, fn(&Desk, &[Dynamic]) -> ScriptResult<Table>);
 
 /// Every picture there is.
-const PICTURES: &[Picture] =
-    &[("buddy", "[ZONE or PAGE]", buddy), ("vma", "TASK", vma), ("zones", "", zones)];
+const PICTURES: &[Picture] = &[
+    ("buddy", "[ZONE or PAGE]", buddy),
+    ("ptwalk", "[TASK] ADDRESS", walk),
+    ("slab", "CACHE", slab),
+    ("vma", "TASK", vma),
+    ("walk", "[TASK] ADDRESS", walk),
+    ("zones", "", zones),
+];
 
 /// Pictures of the machine as it stands.
 #[export_module]
 pub mod functions {
-    /// Draws a part of the machine: its zones, the free blocks of a zone, an address space.
+    /// Draws a part of the machine: zones, free blocks, slabs of a cache, an address space, a walk through page tables.
     ///
     /// What is drawn has `.text`, `.svg` and `.rows`. At the prompt, `--svg` behind it prints the SVG, and `--ascii`
     /// the text without Unicode.
@@ -51,14 +62,28 @@ pub mod functions {
     /// 7  │────────████████                                                │ 1 split, 1 free
     /// 6  │····████                                                        │ 1 free, 1 used
     /// █ free  · used  ─ split
+    /// > let c = kmem_cache_create("big", 1000, 0, 0);
+    /// > kmem_cache_alloc(c, GFP_KERNEL);
+    /// > draw("slab", c)
+    /// big: objects of 1000 bytes, 1000 apart; slabs of 8192 bytes
+    /// cpu 0 slab │█=======│ ffff888000442000 1/8 cpu: 1 2 3 4 5 6 7
+    /// █ in use  = on the CPU's list  · free in the slab
+    /// > let p = spawn("sh");
+    /// > draw("walk", p, 0x1000)
+    /// PID: 3        TASK: ffff888000448000  CPU: 0    COMMAND: "sh"
+    /// PGD 468000 [0] │!······························░································│ => 46d067 PRESENT|RW|USER|ACCESSED|DIRTY
+    /// PUD 46d000 [0] │!·······························································│ => 46e067 PRESENT|RW|USER|ACCESSED|DIRTY
+    /// PMD 46e000 [0] │!·······························································│ => 0
+    /// the PMD's entry is empty: no table below, nothing is mapped
+    /// ! the entry taken  █ others in use  · empty
     /// > draw("zones").rows[0].zone
     /// DMA
     /// > draw("zones").svg.starts_with("<svg ")
     /// true
     /// ```
     ///
-    /// Kernel: `struct zone`, `include/linux/mmzone.h`. Gorman: 2.2, 6.1.
-    /// Command: `draw zones`, `draw buddy`, `draw buddy DMA`, `draw vma 3`
+    /// Kernel: `struct zone`, `include/linux/mmzone.h`. Gorman: 2.2, 3.3, 6.1, 8.2.
+    /// Command: `draw zones`, `draw buddy`, `draw buddy DMA`, `draw slab dentry`, `draw vma 3`, `draw walk 3 0x1000`
     #[rhai_fn(return_raw)]
     pub fn draw(ctx: NativeCallContext, what: &str) -> ScriptResult<Dynamic> {
         super::picture(&ctx, what, &[])
@@ -127,6 +152,39 @@ fn zones(desk: &Desk, arguments: &[Dynamic]) -> ScriptResult<Table> {
 fn vma(desk: &Desk, arguments: &[Dynamic]) -> ScriptResult<Table> {
     let [task] = arguments else { return usage("vma") };
     Ok(vma::areas(&desk.machine, &list::who(desk, "draw", task)?))
+}
+
+fn slab(desk: &Desk, arguments: &[Dynamic]) -> ScriptResult<Table> {
+    let [cache] = arguments else { return usage("slab") };
+    crate::script::memblock::late(desk)?;
+    match slab::slabs(&desk.machine, crate::script::slab::named(desk, cache)?) {
+        Some(table) => Ok(table),
+        None => {
+            misuse("draw slab: SLOB has no slabs, objects of all caches share its pages; slob() shows them")
+        }
+    }
+}
+
+fn walk(desk: &Desk, arguments: &[Dynamic]) -> ScriptResult<Table> {
+    let machine = &desk.machine;
+    let (task, addr) = match arguments {
+        [addr] => (list::who(desk, "draw", &Dynamic::UNIT)?, addr),
+        [task, addr] => (list::who(desk, "draw", task)?, addr),
+        _ => return usage("walk"),
+    };
+    let addr = args::addr("draw walk", addr)?;
+    match vtop::half(machine, addr) {
+        Half::User => match mm_of(machine, &task) {
+            Some(mm) => Ok(walk::walk(machine, task.header(), walk::Whose::Task(mm), addr)),
+            None => misuse(format!("draw walk: task {} ({}) has no address space", task.pid, task.comm)),
+        },
+        Half::Kernel if machine.virt_to_pfn(VirtAddr(addr)).is_some() => misuse(format!(
+            "draw walk: {addr:x} lies in the direct map: its tables are not simulated, vtop({addr:#x}) tells where \
+             they would stand"
+        )),
+        Half::Kernel => Ok(walk::walk(machine, "the kernel's tables".into(), walk::Whose::Kernel, addr)),
+        Half::Neither => misuse(format!("draw walk: {addr:x} is neither a user's address nor the kernel's")),
+    }
 }
 
 fn buddy(desk: &Desk, arguments: &[Dynamic]) -> ScriptResult<Table> {

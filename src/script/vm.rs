@@ -5,10 +5,10 @@
 
 pub mod areas;
 pub mod entries;
-mod pte;
+pub mod pte;
 pub mod structs;
 pub mod swap;
-mod vtop;
+pub mod vtop;
 
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args::{self, Addr, Who};

@@ -274,7 +274,7 @@ mod tests {
             ("man PROT_R", &["PROT_READ"], "PROT_EXEC"),
             ("timing ", &["off", "on"], "vm"),
             ("repeat -3 km", &["kmem"], "vm"),
-            ("draw ", &["buddy", "vma", "zones"], "DMA"),
+            ("draw ", &["buddy", "slab", "vma", "walk", "zones"], "DMA"),
             ("draw buddy ", &[], "vma"),
             ("boot x86_64-n", &["x86_64-numa-cpuless"], "tiny"),
             ("on_cpu ", &["0"], "1"),
