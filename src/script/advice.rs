@@ -340,7 +340,7 @@ pub fn constants() -> Vec<Constant> {
         int("MADV_SEQUENTIAL", madv::SEQUENTIAL, "Pages will be used in order, once."),
         int("MADV_WILLNEED", madv::WILLNEED, "Pages will be used soon: reads them."),
         int("MADV_DONTNEED", madv::DONTNEED, "Pages go at once, with what was written."),
-        int("MADV_FREE", madv::FREE, "Pages may go when memory is short."),
+        int("MADV_FREE", madv::FREE, "Pages may go when memory is short, unless they are written before."),
         int("MADV_REMOVE", madv::REMOVE, "Makes a hole in the file."),
         int("MADV_DONTFORK", madv::DONTFORK, "Children do not get the area."),
         int("MADV_DOFORK", madv::DOFORK, "Children get it again."),
