@@ -12,6 +12,7 @@ use crate::script::limits::Limits;
 use crate::script::out::Out;
 use crate::script::snapshots::Snapshots;
 use crate::script::table::Table;
+use crate::script::told::Told;
 use rhai::{FnPtr, NativeCallContext};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -53,6 +54,8 @@ pub struct Desk {
     pub strace: bool,
     /// The task that `vm` and `vtop` are about when none is named: what `set` chose.
     pub context: Pid,
+    /// What the last call came to: `explain()` is about it.
+    pub told: Told,
     /// Constructors of slab caches.
     pub ctors: BTreeMap<CacheId, FnPtr>,
 }
@@ -65,6 +68,7 @@ impl Desk {
         self.snapshots = Snapshots::default();
         self.boots += 1;
         self.context = SCRIPT_PID;
+        self.told = Told::default();
         self.ctors.clear();
     }
 }
@@ -87,6 +91,7 @@ impl Bench {
             traced: vec!["*".into()],
             strace: false,
             context: SCRIPT_PID,
+            told: Told::default(),
             ctors: BTreeMap::new(),
         };
         Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default(), calls: Rc::default() }

@@ -20,6 +20,7 @@ use crate::script::handles::CacheRef;
 use crate::script::suggest::nearest;
 use crate::script::table::Table;
 use crate::script::takes::NodeNumber;
+use crate::script::told::Told;
 use rhai::FnPtr;
 use rhai::plugin::*;
 
@@ -634,6 +635,7 @@ fn take(
     args::zones_agree(&mut desk, gfp)?;
     let node = node_of(&desk, nid)?;
     let given = desk.machine.kmalloc_node(size, gfp, node);
+    desk.told = if given.is_ok() { Told::Object } else { Told::NoObject(size) };
     crate::script::task::alive(&desk)?;
     Ok(answer(given.map(|addr| Address(addr.0))))
 }
@@ -653,6 +655,7 @@ fn take_object(
         let node = node_of(&desk, nid)?;
         let id = cache.id(&desk)?;
         let given = desk.machine.kmem_cache_alloc_node(id, gfp, node);
+        desk.told = if given.is_ok() { Told::Object } else { Told::Pages };
         crate::script::task::alive(&desk)?;
         given
     };

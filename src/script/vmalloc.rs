@@ -11,6 +11,7 @@ use crate::script::args::{self, Addr, Address, Size};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::PageRef;
 use crate::script::table::Table;
+use crate::script::told::Told;
 use rhai::Array;
 use rhai::plugin::*;
 
@@ -280,6 +281,7 @@ fn allocate(ctx: &NativeCallContext, size: &Size, gfp: Gfp) -> ScriptResult<OrEr
     let mut desk = bench.borrow_mut();
     crate::script::memblock::late(&desk)?;
     let found = oops(desk.machine.vmalloc(size, gfp))?;
+    desk.told = if found.is_ok() { Told::Pages } else { Told::NoArea(size) };
     address(&desk, found)
 }
 
