@@ -1,6 +1,7 @@
 //! One line in, one answer out: the session behind the prompt, `-e`, pipes, transcripts and labs.
 
 use crate::script::bench::Bench;
+use crate::script::catalogue;
 use crate::script::complaint::{Complaint, Kind};
 use crate::script::suggest::nearest;
 use crate::shell::command;
@@ -309,6 +310,15 @@ impl Session {
         // `a - 1` is a difference, of a name that is unknown.
         let difference = rest.trim_start().starts_with("- ");
         let known = self.interpreter.knows(word);
+        let function = self
+            .interpreter
+            .entries
+            .iter()
+            .find(|entry| entry.name == word && entry.kind == catalogue::Kind::Function);
+        if let Some(entry) = function.filter(|_| words && !self.interpreter.compiles(line)) {
+            let help = format!("{word} is a function; call it: {}", entry.signatures[0]);
+            return Some(Complaint::new(format!("no such command: {word}")).help(help));
+        }
         let alone = rest.is_empty();
         if !word.starts_with(begins) || !(words || alone) || difference || known || line.contains(['\n', '='])
         {
