@@ -107,10 +107,10 @@ pub fn many(reps: usize) -> Vec<Row> {
     for count in COUNTS {
         let process = RefCell::new(Process::new(count));
         for (what, theirs, ours) in operations {
+            let areas = &host::Areas::new(if theirs.is_some() { count } else { 2 });
             let mut race = Race::default();
-            let areas = host::Areas::new(if theirs.is_some() { count } else { 2 });
             if let Some(theirs) = theirs {
-                race.add(|| theirs(&areas));
+                race.add(move || theirs(areas));
             }
             race.add(|| ours(&mut process.borrow_mut()));
             let mut samples = race.run(reps);

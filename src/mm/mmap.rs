@@ -97,8 +97,12 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         if flags & map::HUGETLB != 0 {
-            // There is no pool of persistent huge pages to take them from.
-            return Err(if flags & map::ANONYMOUS != 0 { Errno::ENOMEM } else { Errno::EBADF });
+            // There is no pool of persistent huge pages to take them from, and no file of hugetlbfs.
+            return Err(match file {
+                Some(_) => Errno::EINVAL,
+                None if flags & map::ANONYMOUS != 0 => Errno::ENOMEM,
+                None => Errno::EBADF,
+            });
         }
         let mut flags = flags;
         if flags & map::FIXED_NOREPLACE != 0 {

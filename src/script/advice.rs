@@ -357,6 +357,7 @@ pub fn constants() -> Vec<Constant> {
         int("MADV_POPULATE_READ", madv::POPULATE_READ, "Faults pages in for reading."),
         int("MADV_POPULATE_WRITE", madv::POPULATE_WRITE, "Faults pages in for writing."),
         int("MADV_DONTNEED_LOCKED", madv::DONTNEED_LOCKED, "As MADV_DONTNEED, locked or not."),
+        int("MADV_COLLAPSE", madv::COLLAPSE, "Small pages become huge ones now."),
         int("RLIMIT_DATA", rlimit::DATA, "Private writable memory, in bytes."),
         int("RLIMIT_STACK", rlimit::STACK, "The stack, in bytes."),
         int("RLIMIT_MEMLOCK", rlimit::MEMLOCK, "Locked memory, in bytes."),

@@ -1,5 +1,6 @@
 //! Property tests: the simulator against models too simple to be wrong.
 
+mod advice;
 mod allocators;
 mod bad_page;
 mod buddy;
