@@ -15,18 +15,11 @@ fn a_variable_in_a_command_means_its_value() {
     session.reply("let page = alloc_page(GFP_KERNEL)");
     session.reply("let task = spawn(\"app\")");
     assert!(session.reply("kmem a").contains("kmalloc-64"), "{}", session.reply("kmem a"));
-    assert_eq!(session.reply("kmem page"), session.reply(&format!("kmem {}", session_page(&mut session))));
+    assert!(session.reply("kmem page").contains("page pfn=0x401, zone DMA of node 0: allocated"));
     assert!(session.reply("vm task").contains("COMMAND: \"app\""));
     // What is no variable stays a word: here, an address in hexadecimal.
-    assert!(
-        session.reply("kmem b").contains("cannot determine page for b")
-            || session.reply("kmem b").contains("b")
-    );
-}
-
-fn session_page(session: &mut Session) -> String {
-    session.reply("kmem -p | head -2");
-    session.reply("hex(mem_map(page.pfn, 1).rows[0].page)").trim().trim_start_matches("0x").to_string()
+    let said = session.reply("kmem b");
+    assert!(said.contains("cannot determine page for b"), "{said}");
 }
 
 #[test]
