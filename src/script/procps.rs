@@ -69,6 +69,8 @@ pub mod functions {
     /// 00007ffffffde000     132       4       4 rw---   [ stack ]
     /// ---------------- ------- ------- -------
     /// total kB             220       4       4
+    /// > execve(p, "/bin/bash"); pmap("-x", p).rows[1].mapping
+    /// bash
     /// ```
     ///
     /// Kernel: /proc/PID/smaps, `fs/proc/task_mmu.c`.
