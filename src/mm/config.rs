@@ -643,8 +643,18 @@ impl Config {
 
     /// Is the kernel whose rules apply this one or a newer one?
     pub fn kernel_since(&self, major: u32, minor: u32) -> bool {
-        let mut numbers = self.kernel.split('.').map(|n| n.parse().unwrap_or(0));
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+        // Asked several times in a call: read by hand, it costs nothing.
+        let (mut numbers, mut at) = ([0, 0], 0);
+        for byte in self.kernel.bytes() {
+            match byte {
+                b'0'..=b'9' => {
+                    numbers[at] = u32::saturating_mul(numbers[at], 10).saturating_add(u32::from(byte - b'0'))
+                }
+                b'.' if at == 0 => at = 1,
+                _ => break,
+            }
+        }
+        numbers >= [major, minor]
     }
 
     /// CPUs of all nodes.
