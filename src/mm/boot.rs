@@ -13,6 +13,7 @@
 //! Fidelity: faithful — moments and formulas; every number of the captured boots follows. Imported — occupancy.
 
 pub mod adopt;
+mod areas;
 mod early;
 mod handover;
 mod layout;
@@ -110,6 +111,7 @@ impl Machine {
         machine.adopt_anonymous_pages();
         machine.setup_per_cpu_areas();
         machine.make_stack_tables();
+        machine.adopt_vmalloc_areas();
         apply(&mut machine)?;
         machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();

@@ -71,7 +71,8 @@ impl Machine {
         };
         let first = area.phys.map(|phys| phys >> PAGE_SHIFT);
         let mut entries = 0;
-        for (n, addr) in area.mapped().step_by(PAGE_SIZE as usize).enumerate() {
+        let mapped = if area.mapped_by_entries { area.mapped() } else { 0..0 };
+        for (n, addr) in mapped.step_by(PAGE_SIZE as usize).enumerate() {
             let pte = self.tables.pte(self.init_mm, VirtAddr(addr));
             let meant = first.map(|pfn| Pfn((pfn + n as u64) as u32)).or_else(|| area.pages.get(n).copied());
             if pte.is_none() || meant != Some(pte.pfn()) {
