@@ -63,6 +63,7 @@
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
 //! | [`vmalloc`] | `mm/vmalloc.c` | 7 |
 //! | [`highmem`] | `mm/highmem.c` | 9 |
+//! | [`segment`] | `arch/x86/include/asm/segment.h` | 3 |
 //! | [`va_layout`] | `arch/*/include/asm/page.h` | 2.5 |
 //! | [`compaction`] | `mm/compaction.c` | |
 //! | [`migrate`] | `mm/migrate.c` | |
@@ -132,6 +133,7 @@ pub mod pid;
 pub mod printk;
 pub mod rmap;
 pub mod sched;
+pub mod segment;
 pub mod shm;
 pub mod shmem;
 pub mod show_mem;
