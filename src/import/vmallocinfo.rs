@@ -48,8 +48,8 @@ fn from_line(line: &str) -> Option<VmAreaConfig> {
             }
         }
     }
-    let whole = |bytes: u64| bytes > 0 && bytes % PAGE_SIZE == 0;
-    let fits = area.pages <= size / PAGE_SIZE && area.phys.is_none_or(|phys| phys % PAGE_SIZE == 0);
+    let whole = |bytes: u64| bytes > 0 && bytes.is_multiple_of(PAGE_SIZE);
+    let fits = area.pages <= size / PAGE_SIZE && area.phys.is_none_or(|phys| phys.is_multiple_of(PAGE_SIZE));
     let dealt: u64 = area.nodes.iter().fold(0, |sum, (_, pages)| sum.saturating_add(*pages));
     // An area without a kind is one that waits for its purge.
     let kind = area.flags.0 != 0;

@@ -22,6 +22,7 @@ mod slabs;
 mod used;
 
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
+use crate::mm::bounce::Bounce;
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::dcache::Dcache;
@@ -265,6 +266,7 @@ impl Machine {
             swap_turn: 0,
             io: VecDeque::new(),
             device_free_at: 0,
+            bounce: Bounce::default(),
             alarm: 0,
             lumpy_reclaim: false,
             page_owner: PageOwners::default(),

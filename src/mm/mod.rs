@@ -62,6 +62,7 @@
 //! | [`lru`] | `mm/swap.c` | 10 |
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
 //! | [`vmalloc`] | `mm/vmalloc.c` | 7 |
+//! | [`bounce`] | `block/bounce.c` | 9.4 |
 //! | [`highmem`] | `mm/highmem.c` | 9 |
 //! | [`segment`] | `arch/x86/include/asm/segment.h` | 3 |
 //! | [`va_layout`] | `arch/*/include/asm/page.h` | 2.5 |
@@ -83,6 +84,7 @@
 pub mod addr;
 pub mod augmented;
 pub mod boot;
+pub mod bounce;
 pub mod check;
 pub mod clear_refs;
 pub mod clock;

@@ -102,7 +102,7 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("dcache", exported_module!(dcache::functions)),
         Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
         Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
-        Chapter::new("highmem", exported_module!(highmem::functions)),
+        Chapter::new("highmem", exported_module!(highmem::functions)).with(highmem::constants()),
         Chapter::new("segment", exported_module!(segment::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),

@@ -59,7 +59,7 @@ pub mod functions {
     ///   PAGE: 7ffbc000
     ///
     ///   PTE     PHYSICAL  FLAGS
-    /// 7ffbc067  7ffbc000  (PRESENT|RW|USER|ACCESSED|DIRTY|NX)
+    /// 7ffbc067  7ffbc000  (PRESENT|RW|USER|ACCESSED|DIRTY)
     ///
     ///   VMA       START       END     FLAGS FILE
     /// c3854a68   b7ff9000   b7ffa000 100073
@@ -105,7 +105,7 @@ pub mod functions {
     ///       .init : 0xc1d70400 - 0xc1e54400   ( 912 kB)
     ///       .data : 0xc191bc00 - 0xc1d70400   (4434 kB)
     ///       .text : 0xc1000000 - 0xc191bc00   (9327 kB)
-    /// note: note: kernels up to 5.6 printed this when they booted
+    /// note: kernels up to 5.6 printed this when they booted
     /// > boot("arm64-512M");
     /// > memory_layout()
     /// Virtual kernel memory layout:
@@ -113,17 +113,20 @@ pub mod functions {
     ///     vmalloc : 0xffff800008000000 - 0xfffffbfff0000000   (126975 GB)
     ///       .text : 0xffff800008010000 - 0xffff800008d00000   ( 13248 KB)
     ///     .rodata : 0xffff800008d00000 - 0xffff800009648000   (  9504 KB)
-    ///       .init : 0xffff800009905800 - 0xffff800009f55800   (  6464 KB)
-    ///       .data : 0xffff800009648000 - 0xffff800009905800   (  2806 KB)
-    ///        .bss : 0xffff800009f55800 - 0xffff800009ff2400   (   627 KB)
+    ///       .init : 0xffff800009660000 - 0xffff800009cb0000   (  6464 KB)
+    ///       .data : 0xffff800009cb0000 - 0xffff800009f6d800   (  2806 KB)
+    ///        .bss : 0xffff800009f6d800 - 0xffff80000a00a400   (   627 KB)
     ///     fixed   : 0xfffffbfffdbfb000 - 0xfffffbfffe000000   (  4116 KB)
     ///     PCI I/O : 0xfffffbfffe800000 - 0xfffffbffff800000   (    16 MB)
     ///     vmemmap : 0xfffffc0000000000 - 0xfffffe0000000000   (  2048 GB maximum)
     ///               0xfffffc0000000000 - 0xfffffc0000800000   (     8 MB actual)
     ///     memory  : 0xffff000000000000 - 0xffff000020000000   (   512 MB)
-    /// note: note: kernels up to 4.15 printed this when they booted
+    /// note: kernels up to 4.15 printed this when they booted
     /// > boot(#{ arch: "i386", mem: "1G", kernel: "5.6" });
     /// > log | grep -E "virtual kernel|fixmap|lowmem"
+    /// [    0.000000] virtual kernel memory layout:
+    /// [    0.000000]     fixmap  : 0xffdb7000 - 0xfffff000   (2336 kB)
+    /// [    0.000000]     lowmem  : 0xc0000000 - 0xf8000000   ( 896 MB)
     /// > boot("x86_64-1G");
     /// > memory_layout()
     ///     direct  : 0xffff888000000000 - 0xffff88803ffdd000   (  1023 MB)
@@ -132,7 +135,7 @@ pub mod functions {
     ///     image   : 0xffffffff80000000 - 0xffffffffc0000000   (  1024 MB)
     ///     modules : 0xffffffffc0000000 - 0xffffffffff000000   (  1008 MB)
     ///     fixmap  : 0xffffffffff578000 - 0xffffffffff7ff000   (  2588 KB)
-    /// note: note: no kernel of this architecture printed this
+    /// note: no kernel of this architecture printed this
     /// > memory_layout().rows[0].start
     /// 0xffff888000000000
     /// ```

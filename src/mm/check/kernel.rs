@@ -7,6 +7,7 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::machine::Machine;
 use crate::mm::pgtable::{Pte, UpperId};
 use crate::mm::vmalloc::{AreaFlags, VmStruct};
+use crate::mm::vmstat::ZoneStat;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -18,6 +19,11 @@ impl Machine {
         let mut frames = BTreeSet::new();
         for area in self.vmalloc.areas() {
             entries += self.check_vm_struct(area, &mut frames)?;
+        }
+        let bounced: u64 = self.zones.iter().map(|zone| zone.stat(ZoneStat::Bounce)).sum();
+        if bounced != self.bounces_in_flight() {
+            let what = format!("{bounced} counted, {} at the device", self.bounces_in_flight());
+            return broken("NR_BOUNCE counts bounce pages at the device", what);
         }
         entries += self.check_pkmap()?;
         entries += self.check_local_maps()?;

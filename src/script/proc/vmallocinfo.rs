@@ -5,6 +5,7 @@
 //! caller is a function without an offset.
 
 use crate::mm::Machine;
+use crate::mm::config::Arch;
 use crate::mm::vmalloc::{AreaFlags, VmStruct};
 use crate::script::table::{Cell, Table};
 use std::collections::BTreeMap;
@@ -45,7 +46,9 @@ fn told(machine: &Machine, area: &VmStruct) -> String {
         text += &format!(" pages={}", pages.len());
     }
     if let Some(phys) = area.phys {
-        let width = if machine.config.arch.is_64bit() { 16 } else { 8 };
+        // A physical address is wider than a pointer with PAE.
+        let width =
+            if machine.config.arch.is_64bit() || machine.config.arch == Arch::I386Pae { 16 } else { 8 };
         text += &format!(" phys=0x{phys:0width$x}");
     }
     for (flag, name) in AreaFlags::NAMES {
