@@ -228,6 +228,7 @@ impl Machine {
             log: VecDeque::new(),
             ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
+            fail_times: 1,
             tables,
             init_mm,
             vmalloc: VmapAreas::new(&layout.vmalloc),

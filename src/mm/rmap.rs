@@ -9,6 +9,8 @@
 //! Gorman 10 (2.4 had to search every page table). Kernel: `mm/rmap.c`.
 //! Fidelity: faithful — anon_vma chains, fork, reuse of an anon_vma nobody else uses, map counts.
 
+mod unmap;
+
 use crate::mm::addr::{Pfn, VirtAddr};
 use crate::mm::augmented::IntervalTree;
 use crate::mm::kernel_caches::KernelCache;

@@ -64,20 +64,45 @@ fn zone(report: &Report, zone: &Zone, said: &mut Vec<String>) -> ZoneText {
     text.protection = zone.reserve.iter().map(|n| n.value.saturating_mul(scale)).collect();
     let blocks = zone.buddy.as_ref().map_or(0, |b| b.runs.iter().map(|r| pages(r.count * r.kb)).sum());
     let free = text.free.unwrap_or(0).max(blocks);
-    let room = text.managed.or(text.present);
-    if room.is_some_and(|room| room < free) {
-        said.push(format!(
-            "{}: {free} pages are free, more than the {} that are printed as its size; it is as large as that.",
-            text.title(),
-            room.unwrap_or(0)
-        ));
+    if text.managed.or(text.present).is_none() {
+        (text.present, text.managed) = size_of_cut_zone(report, zone, free, said);
     }
-    if room.is_none_or(|room| room < free) {
+    if let Some(room) = text.managed.or(text.present).filter(|room| *room < free) {
+        said.push(format!(
+            "{}: {free} pages are free, more than the {room} that are printed as its size; it is as large as that.",
+            text.title(),
+        ));
         (text.managed, text.present) = (Some(free), text.present.map(|p| p.max(free)).or(Some(free)));
     }
     pagesets(report, zone, &mut text, blocks);
     statistics(zone, &mut text);
     text
+}
+
+/// Present and managed pages of a zone whose line ends before them: what the report says of the whole machine when it
+/// has no other zone, else what is free and what the lists of reclaim hold.
+fn size_of_cut_zone(
+    report: &Report,
+    zone: &Zone,
+    free: u64,
+    said: &mut Vec<String>,
+) -> (Option<u64>, Option<u64>) {
+    let scale = report.page_kb() / 4;
+    let of = |name: &str| report.trailer.get(name).map(|n| n.value.saturating_mul(scale));
+    let lists = ["active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable"];
+    let seen = lists.iter().fold(free, |sum, name| sum.saturating_add(pages(zone.kb(name))));
+    let title = format!("Node {}, zone {}", zone.node, zone.kind);
+    if let ([_], Some(ram)) = (report.zones.as_slice(), of("pages RAM").filter(|ram| *ram > seen)) {
+        let managed = ram.saturating_sub(of("pages reserved").unwrap_or(0)).max(seen);
+        said.push(format!(
+            "{title}: its line is cut; it is taken to be all of the {ram} pages of RAM, {managed} managed."
+        ));
+        return (Some(ram), Some(managed));
+    }
+    said.push(format!(
+        "{title}: its size is not in the report; taken as the {seen} pages that are free or on a list."
+    ));
+    (Some(seen), Some(seen))
 }
 
 /// Per-CPU lists: as printed up to 3.18, else what is on them in all and on the reporting CPU.
