@@ -4,6 +4,7 @@
 //! Fidelity: simplified — one clock, one foreground; kernel threads run at known points. No state lives elsewhere.
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
+use crate::mm::bounce::Bounce;
 use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::dcache::Dcache;
 use crate::mm::fs::{File, Fs};
@@ -359,6 +360,8 @@ pub struct Machine {
     pub(crate) swap_turn: u32,
     pub(crate) io: VecDeque<Io>,
     pub(crate) device_free_at: u64,
+    /// What the device does not reach.
+    pub bounce: Bounce,
     /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
     pub(crate) alarm: u64,
     pub(crate) in_background: bool,

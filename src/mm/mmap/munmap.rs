@@ -34,22 +34,19 @@ impl Machine {
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
         let end = start + len;
-        let Some(first) = self.find_vma_intersection(mm, start, end) else { return Ok(()) };
+        let mut areas = self.areas_in(mm, start, end);
+        let Some(&first) = areas.first() else { return Ok(()) };
         if self.vmas[first].start < start {
             // Cutting a hole makes one area more than there was.
             if end < self.vmas[first].end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
                 return Err(Errno::ENOMEM);
             }
-            self.cut_vma(first, start)?;
+            areas[0] = self.cut_vma(first, start)?;
         }
-        if let Some(last) = self
-            .find_vma(mm, VirtAddr(end - 1))
-            .filter(|id| self.vmas[*id].start < end && self.vmas[*id].end > end)
-        {
+        if let Some(&last) = areas.last().filter(|last| self.vmas[**last].end > end) {
             self.cut_vma(last, end)?;
         }
         self.lru_add_drain();
-        let areas = self.areas_in(mm, start, end);
         for id in &areas {
             self.zap_range(*id, self.vmas[*id].start, self.vmas[*id].end);
         }

@@ -42,7 +42,7 @@ impl Machine {
         let mut next = self.mms[mm].vmas.find(start);
         while let Some(area) = next.filter(|area| area.start < end) {
             found.push(area.id);
-            next = self.mms[mm].vmas.from(area.end);
+            next = if area.end < end { self.mms[mm].vmas.from(area.end) } else { None };
         }
         found
     }
