@@ -165,12 +165,17 @@ impl VmaRef {
         VmaRef { id, boot: desk.boots }
     }
 
-    /// The area.
-    pub fn of(self, desk: &Desk) -> ScriptResult<&Vma> {
+    /// The area's number, if it is still there.
+    pub fn id(self, desk: &Desk) -> ScriptResult<VmaId> {
         match desk.machine.vmas.get(self.id) {
-            Some(vma) if self.boot == desk.boots => Ok(vma),
+            Some(_) if self.boot == desk.boots => Ok(self.id),
             _ => misuse("use after free: the area was unmapped or merged after this handle was made"),
         }
+    }
+
+    /// The area.
+    pub fn of(self, desk: &Desk) -> ScriptResult<&Vma> {
+        Ok(&desk.machine.vmas[self.id(desk)?])
     }
 }
 

@@ -1,6 +1,7 @@
 //! `kmem -i` and `kmem -h`: memory as a whole, and pools of huge pages.
 
 use crate::mm::Machine;
+use crate::mm::fs::File;
 use crate::mm::vmstat::NodeStat;
 use crate::script::table::{Cell, Record, Table};
 
@@ -112,5 +113,23 @@ mod tests {
     fn sizes_are_written_as_crash_writes_them() {
         let sizes = [117_036, 65536, 839, 46, 1_974_231, 524_288, 0].map(size);
         assert_eq!(sizes, ["457.2 MB", "256 MB", "3.3 MB", "184 KB", "7.5 GB", "2 GB", "0"]);
+    }
+}
+
+/// `kmem -c`: the counter of the page cache, against the pages of all files.
+pub fn page_cache_size(machine: &Machine) -> Table {
+    let swap_cache = machine.node_stat(NodeStat::Swapcached);
+    let counted = machine.node_stat(NodeStat::FilePages).saturating_sub(swap_cache);
+    let pages = |file: &File| file.pages.iter().filter(|(_, entry)| entry.as_page().is_some()).count();
+    let found = machine.files.iter().map(|(_, file)| pages(file) as u64).sum::<u64>();
+    let verdict = if found == counted { "(verified)".to_string() } else { format!("(found {found})") };
+    let record = vec![("pages".into(), counted.into()), ("found".into(), found.into())];
+    let table =
+        Table::new().line(format!("page_cache_size: {counted}  {verdict}")).with_records(vec![record]);
+    match counted.checked_sub(found) {
+        None | Some(0) => table,
+        Some(left) => table.note(format!(
+            "note: {left} pages were in the page cache when the machine was captured: of which files is not known"
+        )),
     }
 }
