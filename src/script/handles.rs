@@ -295,6 +295,12 @@ pub fn node_text(machine: &Machine, node: &Node) -> String {
     format!("node {} cpus={} present={present} free={free}", node.nid, cpu_list(&node.cpus))
 }
 
+/// `CPU 0`, or `CPUs 0-3`: the numbers of several things of a kind.
+pub fn listed(what: &str, numbers: &[u16]) -> String {
+    let plural = if numbers.len() == 1 { "" } else { "s" };
+    format!("{what}{plural} {}", cpu_list(numbers))
+}
+
 /// `0-2,5`; `none` for a node without CPU.
 pub fn cpu_list(cpus: &[u16]) -> String {
     let mut text = String::new();

@@ -225,7 +225,8 @@ pub mod functions {
     /// ```vmlab
     /// > free_page(__get_free_page(GFP_KERNEL));
     /// > pcp
-    /// NODE ZONE CPU COUNT HIGH BATCH UNMOVABLE MOVABLE RECLAIMABLE
+    /// NODE  ZONE  CPU  COUNT  HIGH  BATCH  UNMOVABLE  MOVABLE  RECLAIMABLE
+    ///    0  DMA     0      1   137      1          1        0            0
     /// ```
     ///
     /// Kernel: `struct per_cpu_pages`, `mm/page_alloc.c`. Gorman: 6.1.

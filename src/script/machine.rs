@@ -9,7 +9,7 @@ use crate::mm::machine::Dice;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
-use crate::script::handles::{MachineRef, cpu_list};
+use crate::script::handles::{MachineRef, listed};
 use crate::script::table::{Column, Table, WIDTH, wrap};
 use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
 use rhai::plugin::*;
@@ -210,7 +210,7 @@ pub mod functions {
             Some(()) => Ok(()),
             None => {
                 let cpus: Vec<u16> = machine.nodes.iter().flat_map(|n| n.cpus.iter().copied()).collect();
-                misuse(format!("there is no CPU {cpu}: this machine has CPU {}", cpu_list(&cpus)))
+                misuse(format!("there is no CPU {cpu}: this machine has {}", listed("CPU", &cpus)))
             }
         }
     }

@@ -116,7 +116,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > struct page.flags,_refcount ffffea0000000400
-    ///   flags = 2251799545253888,
+    ///   flags = 2251798739947520,
     ///   _refcount = {
     ///     counter = 1
     ///   }
@@ -125,11 +125,21 @@ pub mod functions {
     /// true
     /// > struct zone.free_area[10] DMA -x
     ///   free_area[10] = {
-    ///     nr_free = 0x3
-    ///   },
+    ///     nr_free = 0x1
+    ///   }
     /// > struct vm_area_struct -o
     /// struct vm_area_struct {
     ///     [0] unsigned long vm_start;
+    ///     [8] unsigned long vm_end;
+    ///    [16] struct mm_struct *vm_mm;
+    ///    [24] pgprot_t vm_page_prot;
+    ///    [32] unsigned long vm_flags;
+    ///    [88] struct anon_vma *anon_vma;
+    ///   [104] unsigned long vm_pgoff;
+    ///   [112] struct file *vm_file;
+    /// }
+    /// SIZE: 152
+    /// note: the members that mean something here; the kernel's structure has more
     /// > struct page 1000
     /// struct: 1000 is not the address of a struct page; that of the memory there is ffffea0000000040
     /// > struct nosuchstruct

@@ -1,6 +1,7 @@
 //! One line in, one answer out: the session behind the prompt, `-e`, pipes, transcripts and labs.
 
 use crate::mm::Machine;
+use crate::mm::oom_kill::why::grouped;
 use crate::mm::vmstat::VmEvent;
 use crate::script::bench::Bench;
 use crate::script::complaint::{Complaint, Kind};
@@ -80,14 +81,6 @@ fn fingerprint(machine: &Machine) -> Fingerprint {
     // The dice as well: their next throw tells where they stand.
     let dice = machine.dice.clone().next_u64();
     (machine.clock, machine.trace.total, machine.log().len(), events, dice, machine.cpu.0)
-}
-
-/// `983,744`.
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
 }
 
 impl Session {
@@ -173,7 +166,7 @@ impl Session {
             config.name,
             plural(machine.nodes.len(), "node"),
             plural(zones, "zone"),
-            thousands(machine.totalram_pages() * 4),
+            grouped((machine.totalram_pages() * 4) as i64),
             config.seed
         );
         format!("{start}        {}", self.manners.theme.faint("try: kmem -z · help · lab"))

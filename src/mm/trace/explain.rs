@@ -7,6 +7,7 @@ use crate::mm::addr::Order;
 use crate::mm::config::ZoneType;
 use crate::mm::gfp::Gfp;
 use crate::mm::page_alloc::watermark::{AllocFlags, lowered};
+use crate::mm::trace::times;
 use std::fmt::Write;
 
 impl ZoneTry {
@@ -137,12 +138,14 @@ impl AllocRecord {
             }
             (0, Some((from, to))) => writeln!(
                 text,
-                "  A block of order {from} of zone {zone} was halved {} times.",
-                from.get() - to.get()
+                "  A block of order {from} of zone {zone} was halved {}.",
+                times(from.get() - to.get())
             ),
             (n, Some((from, to))) => writeln!(
                 text,
-                "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the first one out of a block of order {from}."
+                "  The per-CPU list was empty: {n} block{} of order {to} {} moved to it from zone {zone}, the first one out of a block of order {from}.",
+                if n == 1 { "" } else { "s" },
+                if n == 1 { "was" } else { "were" }
             ),
             (n, None) => {
                 writeln!(text, "  The per-CPU list was empty: {n} blocks were moved to it from zone {zone}.")

@@ -1,6 +1,7 @@
 //! `kmem -i` and `kmem -h`: memory as a whole, and pools of huge pages.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SIZE;
 use crate::mm::fs::File;
 use crate::mm::vmstat::NodeStat;
 use crate::script::table::{Cell, Record, Table};
@@ -61,7 +62,7 @@ pub fn usage(machine: &Machine) -> Table {
             records.push(vec![
                 ("what".into(), (*what).into()),
                 ("pages".into(), (*pages).into()),
-                ("bytes".into(), (pages * 4096).into()),
+                ("bytes".into(), (pages * PAGE_SIZE).into()),
                 ("percent".into(), percent),
                 ("of".into(), (*whole).into()),
             ]);
@@ -72,7 +73,7 @@ pub fn usage(machine: &Machine) -> Table {
 
 /// `7.5 GB`, `816.3 MB`, `2 GB`, `40 KB`, `0`.
 fn size(pages: u64) -> String {
-    let bytes = pages * 4096;
+    let bytes = pages * PAGE_SIZE;
     let (unit, name) = match bytes {
         0 => return "0".into(),
         b if b >= 1 << 30 => (1 << 30, "GB"),
@@ -105,17 +106,6 @@ pub fn hstates(machine: &Machine) -> Table {
     ]])
 }
 
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_are_written_as_crash_writes_them() {
-        let sizes = [117_036, 65536, 839, 46, 1_974_231, 524_288, 0].map(size);
-        assert_eq!(sizes, ["457.2 MB", "256 MB", "3.3 MB", "184 KB", "7.5 GB", "2 GB", "0"]);
-    }
-}
-
 /// `kmem -c`: the counter of the page cache, against the pages of all files.
 pub fn page_cache_size(machine: &Machine) -> Table {
     let swap_cache = machine.node_stat(NodeStat::Swapcached);
@@ -131,5 +121,16 @@ pub fn page_cache_size(machine: &Machine) -> Table {
         Some(left) => table.note(format!(
             "note: {left} pages were in the page cache when the machine was captured: of which files is not known"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_written_as_crash_writes_them() {
+        let sizes = [117_036, 65536, 839, 46, 1_974_231, 524_288, 0].map(size);
+        assert_eq!(sizes, ["457.2 MB", "256 MB", "3.3 MB", "184 KB", "7.5 GB", "2 GB", "0"]);
     }
 }

@@ -17,7 +17,7 @@ use crate::mm::task::{Pid, State, Task};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Desk;
-use crate::script::handles::{TaskRef, cpu_list};
+use crate::script::handles::{TaskRef, listed};
 use crate::script::objects::{self, Object};
 use rhai::{Dynamic, ImmutableString};
 
@@ -156,7 +156,7 @@ pub fn on_cpu(machine: &Machine, cpu: i64) -> ScriptResult<Listed> {
     let swapper = || tasks.iter().filter(|t| t.pid == 0).find(here);
     match tasks.iter().filter(|t| t.active).find(here).or_else(swapper) {
         Some(task) => Ok(task.clone()),
-        None => misuse(format!("set: invalid cpu number: {cpu}: this machine has CPU {}", cpu_list(&cpus))),
+        None => misuse(format!("set: invalid cpu number: {cpu}: this machine has {}", listed("CPU", &cpus))),
     }
 }
 

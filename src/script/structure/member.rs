@@ -82,11 +82,7 @@ pub fn list(next: u64, prev: u64) -> Value {
 }
 
 /// The members that were asked for with the depth at which they stand; all of them without a name.
-pub fn choose<'a>(
-    members: &'a [Member],
-    structure: &str,
-    paths: &[&str],
-) -> ScriptResult<Vec<(usize, Member)>> {
+pub fn choose(members: &[Member], structure: &str, paths: &[&str]) -> ScriptResult<Vec<(usize, Member)>> {
     if paths.is_empty() {
         return Ok(members.iter().map(|member| (1, member.clone())).collect());
     }
@@ -116,10 +112,10 @@ fn find(members: &[Member], path: &str, depth: usize) -> Option<(usize, Member)>
         None => (first, None),
     };
     for member in members {
-        if let (true, Value::Group(inner)) = (member.name.is_empty(), &member.value) {
-            if let Some(found) = find(inner, path, depth + 1) {
-                return Some(found);
-            }
+        if let (true, Value::Group(inner)) = (member.name.is_empty(), &member.value)
+            && let Some(found) = find(inner, path, depth + 1)
+        {
+            return Some(found);
         }
         if member.name != name {
             continue;

@@ -34,7 +34,7 @@ pub fn zone(machine: &Machine, place: usize) -> Vec<Member> {
     let placed = |pfn: u32| if pfn == u32::MAX { 0 } else { u64::from(pfn) };
     let migrate = memory.cached_migrate.map(placed);
     let failed = memory.failed.map_or(0, |order| i64::from(order.get()));
-    let numa = if machine.config.arch.has_numa() { &NumaStat::ALL[..] } else { &[] };
+    let numa = if machine.config.arch.has_numa() { NumaStat::ALL } else { &[] };
     vec![
         member("unsigned long[4]", "_watermark", 0, numbers([mark.min, mark.low, mark.high, mark.promo])),
         member("unsigned long", "watermark_boost", 32, Value::Number(zone.watermark_boost)),

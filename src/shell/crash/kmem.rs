@@ -27,7 +27,7 @@ use clap::Args;
 /// > kmem -x
 /// kmem: invalid option -- 'x'
 /// Usage:
-///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h] [-m MEMBERS] [-s CACHE] [-S CACHE] [-g FLAGS] [ADDRESS]
+///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h|-c] [-m MEMBERS] [-s CACHE] [-I CACHES] [-S CACHE] [-g FLAGS] [ADDRESS]
 /// Enter "help kmem" for details.
 /// ```
 #[derive(Args)]
