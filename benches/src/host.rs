@@ -108,7 +108,11 @@ pub fn mapped_read() -> f64 {
     let bytes = vec![1u8; 1 << 20];
     for _ in 0..len >> 20 {
         // SAFETY: `bytes` has as many as are written.
-        assert_eq!(unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) }, 1 << 20, "no room for a file");
+        assert_eq!(
+            unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) },
+            1 << 20,
+            "no room for a file"
+        );
     }
     // SAFETY: a fresh mapping at a place of the kernel's choice touches nothing that exists.
     let base = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, fd, 0) };
@@ -182,4 +186,80 @@ pub fn mprotect_pair() -> f64 {
             }
         }
     })
+}
+
+/// A mapping of many areas: every second page may only be read.
+pub struct Areas {
+    mapping: Mapping,
+    count: usize,
+}
+
+impl Areas {
+    /// A mapping of so many areas.
+    pub fn new(count: usize) -> Areas {
+        let areas = Areas { mapping: Mapping::new(count * PAGE), count };
+        for page in (0..count).step_by(2) {
+            areas.protect(page, libc::PROT_READ);
+        }
+        areas
+    }
+
+    fn protect(&self, page: usize, prot: i32) {
+        // SAFETY: the page lies in the mapping, which nobody reads or writes.
+        let done = unsafe { libc::mprotect(self.mapping.base.add(page * PAGE).cast(), PAGE, prot) };
+        assert_eq!(done, 0, "the host allows fewer areas");
+    }
+
+    /// mmap and munmap of one page beside them; ns a pair.
+    pub fn map(&self) -> f64 {
+        mmap_pair()
+    }
+
+    /// A page becomes like its neighbours, and other again; ns a pair.
+    pub fn merge(&self) -> f64 {
+        timed(PAIRS, || {
+            for n in 0..PAIRS {
+                let page = ((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % self.count as u64) as usize;
+                let even = page.is_multiple_of(2);
+                for writable in [even, !even] {
+                    self.protect(page, if writable { RW } else { libc::PROT_READ });
+                }
+            }
+        })
+    }
+}
+
+/// mremap of 1 GiB resident to a place `shift` bytes above a multiple of 2 MiB, and back; ns for one way.
+fn mremap(shift: usize) -> f64 {
+    const HUGE: usize = 2 << 20;
+    let room = Mapping::new(2 * LEN + 3 * HUGE);
+    // Two places of which one begins at a multiple of 2 MiB, the other `shift` above one.
+    let first = room.base.align_offset(HUGE);
+    let (from, to) = (first, first + LEN + HUGE + shift);
+    for page in 0..PAGES {
+        // SAFETY: the page lies in the mapping, which is writable and ours alone.
+        unsafe { room.base.add(from + page * PAGE).write_volatile(1) };
+    }
+    let ns = timed(2, || {
+        for (old, new) in [(from, to), (to, from)] {
+            let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+            // SAFETY: both ranges lie in the mapping and do not overlap; nobody uses them meanwhile.
+            unsafe {
+                let new = room.base.add(new).cast::<libc::c_void>();
+                let moved = libc::mremap(room.base.add(old).cast(), LEN, LEN, flags, new);
+                assert_eq!(moved, new);
+            }
+        }
+    });
+    ns
+}
+
+/// mremap of 1 GiB, entry by entry; ns a page.
+pub fn mremap_unaligned() -> f64 {
+    mremap(PAGE) / PAGES as f64
+}
+
+/// mremap of 1 GiB, table by table; us for all of it.
+pub fn mremap_aligned() -> f64 {
+    mremap(0) / 1000.0
 }

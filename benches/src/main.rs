@@ -6,6 +6,7 @@
 //!
 //! `--judge` exits with 1 when a floor is missed. `--alone ROW` runs our side of a row once, for a profiler.
 
+mod areas;
 mod boot;
 mod buddy;
 mod clock;
@@ -38,6 +39,8 @@ const BENCHES: &[(&[&str], Bench)] = &[
     (&["15"], vm::munmaps),
     (&["16"], vm::cows),
     (&["17"], vm::pairs),
+    (&["17", "areas"], areas::many),
+    (&["18"], vm::mremaps),
     (&["19"], file::mapped_read),
     (&["20"], slab::pairs),
 ];

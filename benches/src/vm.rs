@@ -1,4 +1,4 @@
-//! Rows 1, 14, 15, 16 and 17: what a process asks of memory, beside this machine's kernel.
+//! Rows 1 and 14 to 18: what a process asks of memory, beside this machine's kernel.
 
 use crate::buddy::{add_ways, rows_of_ways};
 use crate::clock::{Race, timed};
@@ -9,6 +9,7 @@ use vmlab::mm::Machine;
 use vmlab::mm::addr::VirtAddr;
 use vmlab::mm::memory::Access;
 use vmlab::mm::mmap::{map, prot};
+use vmlab::mm::mremap::remap;
 
 const RW: u64 = prot::READ | prot::WRITE;
 const ANON: u64 = map::PRIVATE | map::ANONYMOUS;
@@ -105,6 +106,30 @@ fn mprotect_pair(machine: &mut Machine) -> f64 {
     ns
 }
 
+/// mremap of 1 GiB resident to a place `shift` bytes above a multiple of 2 MiB, and back; ns for one way.
+fn mremap(machine: &mut Machine, shift: u64) -> f64 {
+    let pid = machine.spawn("bench").unwrap_or_else(|e| panic!("{e:?}"));
+    let (from, to) = (VirtAddr(0x1000_0000_0000), VirtAddr(0x2000_0000_0000 + shift));
+    machine.mmap(pid, from, LEN, RW, ANON | map::FIXED).unwrap_or_else(|e| panic!("{e:?}"));
+    Process { pid, base: from }.write(machine);
+    let ns = timed(2, || {
+        for (old, new) in [(from, to), (to, from)] {
+            let flags = remap::MAYMOVE | remap::FIXED;
+            machine.mremap(pid, old, LEN, LEN, flags, new).unwrap_or_else(|e| panic!("{e:?}"));
+        }
+    });
+    Process { pid, base: from }.end(machine);
+    ns
+}
+
+fn mremap_unaligned(machine: &mut Machine) -> f64 {
+    mremap(machine, 4096) / PAGES as f64
+}
+
+fn mremap_aligned(machine: &mut Machine) -> f64 {
+    mremap(machine, 0) / 1000.0
+}
+
 /// A row of the host's kernel and us, in each way.
 fn against_host(
     number: &'static str,
@@ -154,6 +179,16 @@ pub fn pairs(reps: usize) -> Vec<Row> {
     rows
 }
 
+/// Row 18.
+pub fn mremaps(reps: usize) -> Vec<Row> {
+    let goal = faster(1.0, 2.0);
+    let (unaligned, aligned) = ("mremap of 1 GiB, unaligned, a page", "mremap of 1 GiB, aligned, all of it");
+    let mut rows = against_host("18", unaligned, host::mremap_unaligned, mremap_unaligned, goal, reps);
+    let whole = against_host("18", aligned, host::mremap_aligned, mremap_aligned, goal, reps);
+    rows.extend(whole.into_iter().map(|row| Row { unit: "us", ..row }));
+    rows
+}
+
 /// Our side of a row alone, for a profiler.
 pub fn alone(row: &str) {
     let mut machine = spec::boot(8, 1);
@@ -163,6 +198,8 @@ pub fn alone(row: &str) {
         "15" => munmap,
         "16" => cow,
         "17" => mmap_pair,
+        "18" => mremap_aligned,
+        "18a" => mremap_unaligned,
         _ => mprotect_pair,
     };
     println!("row {row}: {:.2} ns", run(&mut machine));

@@ -10,7 +10,7 @@ mod memory;
 pub use captures::Captures;
 
 use crate::import::zoneinfo::ZoneText;
-use crate::import::{ImportError, check, dmesg, iomem, nodes, profile, slabs, sysctl, sysfs};
+use crate::import::{ImportError, check, dmesg, iomem, nodes, profile, slabs, sysctl, sysfs, vmallocinfo};
 use crate::mm::addr::{Nid, PAGE_SIZE};
 use crate::mm::config::{Config, EarlyMemory, KernelImage};
 
@@ -52,6 +52,7 @@ pub fn machine(name: &str, captures: &Captures) -> Result<Config, ImportError> {
         Some(text) => slabs::parse(text, captures.get("slab-sysfs").unwrap_or("")),
         None => slabs::usual(config.arch),
     };
+    config.vmalloc = captures.get("vmallocinfo").map(vmallocinfo::parse).unwrap_or_default();
     check::config(&config, FILE)?;
     Ok(config)
 }

@@ -50,7 +50,8 @@ pub mod strace;
 pub mod sysctl;
 pub mod sysfs;
 mod text;
-pub mod zoneinfo;
+pub mod vmallocinfo;
+mod zoneinfo;
 
 pub use error::{ImportError, nearest};
 

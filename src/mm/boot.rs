@@ -13,6 +13,7 @@
 //! Fidelity: faithful — moments and formulas; every number of the captured boots follows. Imported — occupancy.
 
 pub mod adopt;
+mod areas;
 mod early;
 mod handover;
 mod layout;
@@ -21,6 +22,7 @@ mod slabs;
 mod used;
 
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
+use crate::mm::bounce::Bounce;
 use crate::mm::compaction::Kcompactd;
 use crate::mm::config::{Arch, Config, NodeConfig, Stop, ThpMode, ZoneConfig, ZoneType};
 use crate::mm::dcache::Dcache;
@@ -110,6 +112,7 @@ impl Machine {
         machine.adopt_anonymous_pages();
         machine.setup_per_cpu_areas();
         machine.make_stack_tables();
+        machine.adopt_vmalloc_areas();
         apply(&mut machine)?;
         machine.memblock = machine.memblock_of_spec();
         machine.trace.clear();
@@ -225,6 +228,7 @@ impl Machine {
             log: VecDeque::new(),
             ratelimits: Ratelimits::default(),
             fail_in: config.fail_nth,
+            fail_times: 1,
             tables,
             init_mm,
             vmalloc: VmapAreas::new(&layout.vmalloc),
@@ -263,6 +267,7 @@ impl Machine {
             swap_turn: 0,
             io: VecDeque::new(),
             device_free_at: 0,
+            bounce: Bounce::default(),
             alarm: 0,
             lumpy_reclaim: false,
             page_owner: PageOwners::default(),

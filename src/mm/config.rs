@@ -8,6 +8,7 @@ use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
 use crate::mm::slab_common::{Allocator, SlabFlags};
 use crate::mm::tlb::model::TlbSpec;
+use crate::mm::vmalloc::AreaFlags;
 use crate::mm::vmstat::NumaStat;
 use std::fmt;
 
@@ -475,6 +476,25 @@ pub struct CacheConfig {
     pub total: u64,
 }
 
+/// An area of vmalloc that is there after boot, as /proc/vmallocinfo shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmAreaConfig {
+    /// Bytes, with the guard page.
+    pub size: u64,
+    /// Who made it: `kernel_clone+0xbf/0x430`.
+    pub caller: String,
+    /// What kind it is.
+    pub flags: AreaFlags,
+    /// Pages of its own.
+    pub pages: u64,
+    /// On which nodes they lie; a kernel without NUMA does not tell.
+    pub nodes: Vec<(Nid, u64)>,
+    /// What it maps, when that is one range of physical addresses.
+    pub phys: Option<u64>,
+    /// The array of its pages has an area of its own.
+    pub vpages: bool,
+}
+
 /// How much virtual time things take, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Costs {
@@ -607,6 +627,8 @@ pub struct Config {
     pub slab: Allocator,
     /// Caches that are there after boot, in the order of their creation.
     pub caches: Vec<CacheConfig>,
+    /// Areas of vmalloc that are there after boot, in the order of their addresses.
+    pub vmalloc: Vec<VmAreaConfig>,
 }
 
 impl Config {
@@ -638,13 +660,24 @@ impl Config {
             stop: None,
             slab: Allocator::default(),
             caches: Vec::new(),
+            vmalloc: Vec::new(),
         }
     }
 
     /// Is the kernel whose rules apply this one or a newer one?
     pub fn kernel_since(&self, major: u32, minor: u32) -> bool {
-        let mut numbers = self.kernel.split('.').map(|n| n.parse().unwrap_or(0));
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+        // Asked several times in a call: read by hand, it costs nothing.
+        let (mut numbers, mut at) = ([0, 0], 0);
+        for byte in self.kernel.bytes() {
+            match byte {
+                b'0'..=b'9' => {
+                    numbers[at] = u32::saturating_mul(numbers[at], 10).saturating_add(u32::from(byte - b'0'))
+                }
+                b'.' if at == 0 => at = 1,
+                _ => break,
+            }
+        }
+        numbers >= [major, minor]
     }
 
     /// CPUs of all nodes.

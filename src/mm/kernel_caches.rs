@@ -297,7 +297,14 @@ impl Machine {
             };
             let areas =
                 self.vmas.iter().filter(|_| *kind == KernelCache::VmArea).filter_map(|(_, vma)| vma.object);
-            let stray = self.objects.of_kind(*kind).into_iter().chain(areas).find(|addr| !in_use(addr))?;
+            let anon = self.anon_vmas.iter().flat_map(|(_, anon)| anon.objects(*kind));
+            let stray = self
+                .objects
+                .of_kind(*kind)
+                .into_iter()
+                .chain(areas)
+                .chain(anon)
+                .find(|addr| !in_use(addr))?;
             Some(format!("{stray} is no object of {} in use", kind.name()))
         })
     }

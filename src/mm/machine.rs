@@ -4,6 +4,7 @@
 //! Fidelity: simplified — one clock, one foreground; kernel threads run at known points. No state lives elsewhere.
 
 use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
+use crate::mm::bounce::Bounce;
 use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::dcache::Dcache;
 use crate::mm::fs::{File, Fs};
@@ -359,6 +360,8 @@ pub struct Machine {
     pub(crate) swap_turn: u32,
     pub(crate) io: VecDeque<Io>,
     pub(crate) device_free_at: u64,
+    /// What the device does not reach.
+    pub bounce: Bounce,
     /// When the device or a kernel thread has something to do next, in nanoseconds; 0 while one of them is busy.
     pub(crate) alarm: u64,
     pub(crate) in_background: bool,
@@ -382,6 +385,8 @@ pub struct Machine {
     pub(crate) debug_pages: bool,
     /// Page allocations until one is made to fail.
     pub(crate) fail_in: Option<u64>,
+    /// How many in a row are, from that one on.
+    pub(crate) fail_times: u64,
 }
 
 impl Machine {
@@ -486,14 +491,21 @@ impl Machine {
         *left -= 1;
         let now = *left == 0;
         if now {
-            self.fail_in = None;
+            self.fail_times -= 1;
+            self.fail_in = (self.fail_times > 0).then_some(1);
         }
         now
     }
 
     /// Makes the n-th page allocation from now on fail; 0 switches it off.
     pub fn set_fail_nth(&mut self, n: u64) {
-        self.fail_in = (n > 0).then_some(n);
+        self.set_fail_nth_times(n, 1);
+    }
+
+    /// Makes so many page allocations in a row fail, the n-th from now on first: a slab that finds no large block asks
+    /// for a small one, and must not get that either (`times` of the kernel's fault injection).
+    pub fn set_fail_nth_times(&mut self, n: u64, times: u64) {
+        (self.fail_in, self.fail_times) = ((n > 0 && times > 0).then_some(n), times);
         self.close_lane();
     }
 

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   flags of areas     NORMAL RANDOM SEQUENTIAL DONTFORK WIPEONFORK DONTDUMP MERGEABLE HUGEPAGE … and their opposites
-//!   pages, now         DONTNEED FREE COLD PAGEOUT WILLNEED POPULATE_READ POPULATE_WRITE REMOVE
+//!   pages, now         DONTNEED FREE COLD PAGEOUT WILLNEED POPULATE_READ POPULATE_WRITE COLLAPSE REMOVE
 //! ```
 //!
 //! Kernel: `mm/madvise.c`.
 //! Fidelity: faithful — which advice is refused where, holes skipped and told at the end, split and merge, errnos.
-//! Absent — merging of equal pages (MERGEABLE is kept and does nothing), COLLAPSE, poisoned pages.
+//! Absent — merging of equal pages (MERGEABLE is kept and does nothing), poisoned pages.
 
 mod reclaim;
 
@@ -42,6 +42,7 @@ pub mod madv {
     pub const POPULATE_READ: u64 = 22;
     pub const POPULATE_WRITE: u64 = 23;
     pub const DONTNEED_LOCKED: u64 = 24;
+    pub const COLLAPSE: u64 = 25;
 }
 
 impl Machine {
@@ -71,7 +72,7 @@ impl Machine {
     ) -> Result<u64, Errno> {
         self.mm_of(pid)?;
         let mm = self.mm_of(target)?;
-        if !matches!(advice, madv::COLD | madv::PAGEOUT | madv::WILLNEED) {
+        if !matches!(advice, madv::COLD | madv::PAGEOUT | madv::WILLNEED | madv::COLLAPSE) {
             return Err(Errno::EINVAL);
         }
         if !self.capable(pid) {
@@ -90,7 +91,7 @@ impl Machine {
     }
 
     fn do_madvise(&mut self, mm: MmId, addr: VirtAddr, len: u64, advice: u64) -> Result<(), Errno> {
-        let known = matches!(advice, madv::NORMAL..=madv::DONTNEED | madv::FREE..=madv::DONTNEED_LOCKED);
+        let known = matches!(advice, madv::NORMAL..=madv::DONTNEED | madv::FREE..=madv::COLLAPSE);
         if !known || !addr.is_aligned() {
             return Err(Errno::EINVAL);
         }
@@ -152,6 +153,7 @@ impl Machine {
             madv::WILLNEED => self.madvise_willneed(id, start, end),
             madv::POPULATE_READ => return self.madvise_populate(id, start, end, false),
             madv::POPULATE_WRITE => return self.madvise_populate(id, start, end, true),
+            madv::COLLAPSE => return self.madvise_collapse(id, start, end),
             _ => return self.madvise_flags(id, start, end, advice),
         }
         Ok(())

@@ -4,6 +4,12 @@
 //! Fidelity: faithful — merge with both neighbours, top-down search with guard gaps, overcommit modes, limits,
 //! accounting. Absent — hugetlbfs.
 
+mod brk;
+mod munmap;
+mod unmapped_area;
+
+pub(crate) use unmapped_area::STACK_GUARD_GAP;
+
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::fs::{FileId, MAX_BYTES, MapFile};
@@ -11,9 +17,6 @@ use crate::mm::machine::Machine;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{NewArea, VmFlags, Vma, VmaId, page_align};
 use crate::mm::vmstat::ZoneStat;
-
-/// Free pages below a stack (`stack_guard_gap`).
-const STACK_GUARD_GAP: u64 = 256 * PAGE_SIZE;
 
 /// `prot` of mmap and mprotect.
 pub mod prot {
@@ -94,8 +97,12 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         if flags & map::HUGETLB != 0 {
-            // There is no pool of persistent huge pages to take them from.
-            return Err(if flags & map::ANONYMOUS != 0 { Errno::ENOMEM } else { Errno::EBADF });
+            // There is no pool of persistent huge pages to take them from, and no file of hugetlbfs.
+            return Err(match file {
+                Some(_) => Errno::EINVAL,
+                None if flags & map::ANONYMOUS != 0 => Errno::ENOMEM,
+                None => Errno::EBADF,
+            });
         }
         let mut flags = flags;
         if flags & map::FIXED_NOREPLACE != 0 {
@@ -280,217 +287,6 @@ impl Machine {
             }
             (None, None) => false,
         }
-    }
-
-    /// Finds room for a mapping: the hint, else from the top down (`get_unmapped_area`).
-    ///
-    /// # Errors
-    /// `ENOMEM` without room, `EINVAL` for a misaligned fixed address, `EPERM` below `mmap_min_addr` for all but root.
-    pub(crate) fn get_unmapped_area(
-        &self,
-        pid: Pid,
-        mm: MmId,
-        hint: u64,
-        len: u64,
-        flags: u64,
-    ) -> Result<u64, Errno> {
-        if len > self.layout.task_size {
-            return Err(Errno::ENOMEM);
-        }
-        let at = if flags & map::FIXED != 0 {
-            hint
-        } else if hint != 0
-            && hint <= self.layout.task_size - len
-            && self.is_room(mm, hint & !(PAGE_SIZE - 1), len)
-        {
-            hint & !(PAGE_SIZE - 1)
-        } else {
-            let found = self.unmapped_area_topdown(mm, len).or_else(|| self.unmapped_area(mm, len));
-            found.ok_or(Errno::ENOMEM)?
-        };
-        if at > self.layout.task_size - len {
-            return Err(Errno::ENOMEM);
-        }
-        if at & (PAGE_SIZE - 1) != 0 {
-            return Err(Errno::EINVAL);
-        }
-        if at < self.sysctl.mmap_min_addr && !self.capable(pid) { Err(Errno::EPERM) } else { Ok(at) }
-    }
-
-    /// Free, and not too near below a stack?
-    fn is_room(&self, mm: MmId, start: u64, len: u64) -> bool {
-        let next = self.find_vma(mm, VirtAddr(start));
-        let prev = self.find_vma_prev(mm, start);
-        next.is_none_or(|n| start + len <= self.gap_start(n))
-            && prev.is_none_or(|p| start >= self.vmas[p].end)
-    }
-
-    /// Where the free room below an area ends: a stack keeps its guard gap (`vm_start_gap`).
-    pub(crate) fn gap_start(&self, id: VmaId) -> u64 {
-        let vma = &self.vmas[id];
-        if vma.flags.has(VmFlags::GROWSDOWN) { vma.start.saturating_sub(STACK_GUARD_GAP) } else { vma.start }
-    }
-
-    /// The highest room below `mmap_base` (`unmapped_area_topdown`).
-    fn unmapped_area_topdown(&self, mm: MmId, len: u64) -> Option<u64> {
-        if self.sysctl.legacy_va_layout == 1 {
-            return None;
-        }
-        let areas = &self.mms[mm].vmas;
-        // Page 0 is never found, only asked for.
-        let low = self.sysctl.mmap_min_addr.max(PAGE_SIZE);
-        let mut high = self.mms[mm].mmap_base;
-        loop {
-            let at = areas.highest_gap(len, low..high)?;
-            match areas.from(at + len).map(|next| self.gap_start(next.id)) {
-                // A stack above needs some of it: look below its guard gap.
-                Some(end) if end < at + len => high = end,
-                _ => return Some(at),
-            }
-        }
-    }
-
-    /// The lowest room above a third of the address space (`unmapped_area`).
-    fn unmapped_area(&self, mm: MmId, len: u64) -> Option<u64> {
-        let areas = &self.mms[mm].vmas;
-        let mut low = page_align(self.layout.legacy_base)?;
-        loop {
-            let at = areas.lowest_gap(len, low..self.layout.task_size)?;
-            match areas.from(at + len) {
-                // A stack keeps its guard gap: look above it.
-                Some(next) if self.gap_start(next.id) < at + len => low = next.end,
-                _ => return Some(at),
-            }
-        }
-    }
-
-    /// Takes a range out of a task's address space (`munmap`).
-    ///
-    /// # Errors
-    /// `EINVAL` for a misaligned address, a length of 0 or a range beyond the address space; `ENOMEM` when a hole would
-    /// make one area more than there may be; `ESRCH`.
-    pub fn munmap(&mut self, pid: Pid, addr: VirtAddr, len: u64) -> Result<(), Errno> {
-        let mm = self.mm_of(pid)?;
-        self.as_task(pid, |m| m.do_munmap(mm, addr.0, len))
-    }
-
-    /// Takes a range out (`do_mas_munmap`): split the ends, unmap, free tables, forget the areas.
-    pub(crate) fn do_munmap(&mut self, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
-        if start & (PAGE_SIZE - 1) != 0
-            || start > self.layout.task_size
-            || len > self.layout.task_size - start
-        {
-            return Err(Errno::EINVAL);
-        }
-        let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
-        let end = start + len;
-        let Some(first) = self.find_vma_intersection(mm, start, end) else { return Ok(()) };
-        if self.vmas[first].start < start {
-            // Cutting a hole makes one area more than there was.
-            if end < self.vmas[first].end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
-                return Err(Errno::ENOMEM);
-            }
-            self.cut_vma(first, start)?;
-        }
-        if let Some(last) = self
-            .find_vma(mm, VirtAddr(end - 1))
-            .filter(|id| self.vmas[*id].start < end && self.vmas[*id].end > end)
-        {
-            self.cut_vma(last, end)?;
-        }
-        self.lru_add_drain();
-        let areas = self.areas_in(mm, start, end);
-        for id in &areas {
-            self.zap_range(*id, self.vmas[*id].start, self.vmas[*id].end);
-        }
-        let floor = self.find_vma_prev(mm, start).map_or(0, |p| self.vmas[p].end);
-        let ceiling = self.mms[mm].vmas.from(end).map_or(u64::MAX, |area| area.start);
-        self.free_pgtables(mm, start..end, floor, ceiling);
-        for id in areas {
-            self.forget_area(id);
-        }
-        Ok(())
-    }
-
-    /// Takes an empty area out of the accounts and away.
-    fn forget_area(&mut self, id: VmaId) {
-        let vma = &self.vmas[id];
-        let (mm, flags, pages) = (vma.mm, vma.flags, vma.pages());
-        self.vm_stat_account(mm, flags, -(pages as i64));
-        if flags.has(VmFlags::ACCOUNT) {
-            self.committed_as -= pages;
-        }
-        if flags.has(VmFlags::LOCKED) {
-            self.mms[mm].locked_vm -= pages;
-        }
-        self.remove_vma(id);
-    }
-
-    /// Moves the end of the heap (`brk`); the new end, or the old one when it cannot move.
-    ///
-    /// # Errors
-    /// `ESRCH`.
-    pub fn brk(&mut self, pid: Pid, addr: VirtAddr) -> Result<VirtAddr, Errno> {
-        let mm = self.mm_of(pid)?;
-        let (start, old) = (self.mms[mm].start_brk, self.mms[mm].brk);
-        let unchanged = Ok(VirtAddr(old));
-        if addr.0 < start || addr.0 - start > self.tasks[&pid].rlimits.data {
-            return unchanged;
-        }
-        let (Some(new_end), Some(old_end)) = (page_align(addr.0), page_align(old)) else { return unchanged };
-        if new_end < old_end {
-            if self.as_task(pid, |m| m.do_munmap(mm, new_end, old_end - new_end)).is_err() {
-                return unchanged;
-            }
-        } else if new_end > old_end {
-            // A page stays free behind the heap, and a stack above keeps its guard gap.
-            let next = self.find_vma(mm, VirtAddr(old_end));
-            let room = next.is_none_or(|n| new_end.saturating_add(PAGE_SIZE) <= self.gap_start(n));
-            if !room || self.do_brk_flags(pid, mm, old_end, new_end - old_end).is_err() {
-                return unchanged;
-            }
-        }
-        self.mms[mm].brk = addr.0;
-        if new_end > old_end && self.mms[mm].def_flags.has(VmFlags::LOCKED) {
-            let _ = self.as_task(pid, |m| m.mm_populate(mm, old_end, new_end - old_end, true));
-            self.die_if_killed(pid);
-        }
-        Ok(addr)
-    }
-
-    /// Adds to the heap: the area before it grows, if it fits, or a new one begins (`do_brk_flags`).
-    fn do_brk_flags(&mut self, pid: Pid, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
-        let end = self.get_unmapped_area(pid, mm, start, len, map::FIXED)? + len;
-        self.mlock_future_check(pid, mm, self.mms[mm].def_flags, len)?;
-        let flags = VmFlags(prot::READ | prot::WRITE)
-            .with(VmFlags::MAY_ALL)
-            .with(VmFlags::ACCOUNT)
-            .with(self.mms[mm].def_flags);
-        let pages = len >> PAGE_SHIFT;
-        if !self.may_expand_vm(pid, mm, flags, pages)
-            || self.mms[mm].vmas.len() as u64 > self.sysctl.max_map_count
-        {
-            return Err(Errno::ENOMEM);
-        }
-        self.as_task(pid, |m| m.vm_enough_memory(pages))?;
-        let pgoff = start >> PAGE_SHIFT;
-        let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
-        match prev.filter(|p| self.can_merge_after(*p, flags, None, None, pgoff)) {
-            Some(prev) => {
-                let (first, pgoff) = (self.vmas[prev].start, self.vmas[prev].pgoff);
-                self.adjust_vma(prev, first, end, pgoff);
-            }
-            None => {
-                self.vm_area_alloc(Vma::new(mm, start..end, flags, pgoff))?;
-            }
-        }
-        self.committed_as += pages;
-        self.mark_soft_dirty(mm, start);
-        self.vm_stat_account(mm, flags, pages as i64);
-        if flags.has(VmFlags::LOCKED) {
-            self.mms[mm].locked_vm += pages;
-        }
-        Ok(())
     }
 
     /// Pages of areas inside a range.

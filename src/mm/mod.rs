@@ -62,7 +62,9 @@
 //! | [`lru`] | `mm/swap.c` | 10 |
 //! | [`swapfile`] | `mm/swapfile.c`, `mm/swap_state.c` | 11 |
 //! | [`vmalloc`] | `mm/vmalloc.c` | 7 |
+//! | [`bounce`] | `block/bounce.c` | 9.4 |
 //! | [`highmem`] | `mm/highmem.c` | 9 |
+//! | [`segment`] | `arch/x86/include/asm/segment.h` | 3 |
 //! | [`va_layout`] | `arch/*/include/asm/page.h` | 2.5 |
 //! | [`compaction`] | `mm/compaction.c` | |
 //! | [`migrate`] | `mm/migrate.c` | |
@@ -82,6 +84,7 @@
 pub mod addr;
 pub mod augmented;
 pub mod boot;
+pub mod bounce;
 pub mod check;
 pub mod clear_refs;
 pub mod clock;
@@ -132,6 +135,7 @@ pub mod pid;
 pub mod printk;
 pub mod rmap;
 pub mod sched;
+pub mod segment;
 pub mod shm;
 pub mod shmem;
 pub mod show_mem;

@@ -225,7 +225,11 @@ impl Machine {
             self.vm_enough_memory(charge)?;
             self.committed_as += charge;
         }
-        let (id, new) = self.copy_vma(id, addr, new_addr, new_len)?;
+        let copied = self.copy_vma(id, addr, new_addr, new_len);
+        if copied.is_err() && area.has(VmFlags::ACCOUNT) {
+            self.committed_as -= charge;
+        }
+        let (id, new) = copied?;
         let moved = self.move_page_tables(id, addr, new, new_addr, old_len);
         self.vm_stat_account(mm, area, (new_len >> PAGE_SHIFT) as i64);
         if area.has(VmFlags::LOCKED) {

@@ -287,6 +287,12 @@ impl Page {
         self.is(PageFlags::PRIVATE_2) && self.mapping & crate::mm::rmap::MAPPING_ANON != 0
     }
 
+    /// Its owner gave it up (`MADV_FREE`): clean, it is dropped instead of being swapped.
+    #[inline]
+    pub fn is_lazyfree(&self) -> bool {
+        self.mapping & crate::mm::rmap::MAPPING_ANON != 0 && !self.is(PageFlags::SWAPBACKED)
+    }
+
     /// Its last entry and reference are gone.
     #[inline]
     pub(crate) fn let_go(&mut self) {

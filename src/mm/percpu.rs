@@ -24,7 +24,7 @@ use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The smallest piece, and what every size is rounded up to (`PCPU_MIN_ALLOC_SIZE`).
 pub const PCPU_MIN_ALLOC_SIZE: u64 = 4;
@@ -349,6 +349,8 @@ impl Machine {
 
     /// Frames that are in use from boot on and belong to nobody in particular.
     pub(crate) fn unowned_frames(&self, most: usize) -> Vec<Pfn> {
+        let chunks = self.percpu.chunks.iter().flat_map(|chunk| chunk.pages.values().flatten());
+        let of_chunks: BTreeSet<Pfn> = chunks.copied().collect();
         let unowned = |pfn: &Pfn| {
             let page = self.mem_map.page(*pfn);
             let zone = self.zones[page.zone().index()].kind;
@@ -356,6 +358,7 @@ impl Machine {
                 && page.flags() == PageFlags::NONE
                 && page.page_type().is_none()
                 && zone != ZoneType::HighMem
+                && !of_chunks.contains(pfn)
         };
         // The highest ones: what is low is easily somebody's who does not say so.
         let mut frames: Vec<Pfn> = self.mem_map.touched().filter(unowned).collect();

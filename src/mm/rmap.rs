@@ -9,8 +9,11 @@
 //! Gorman 10 (2.4 had to search every page table). Kernel: `mm/rmap.c`.
 //! Fidelity: faithful — anon_vma chains, fork, reuse of an anon_vma nobody else uses, map counts.
 
+mod unmap;
+
 use crate::mm::addr::{Pfn, VirtAddr};
 use crate::mm::augmented::IntervalTree;
+use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, TableId};
@@ -18,6 +21,7 @@ use crate::mm::slots::Id;
 use crate::mm::task::Rss;
 use crate::mm::vma::{VmFlags, VmaId};
 use crate::mm::vmstat::NodeStat;
+use std::collections::BTreeMap;
 
 /// Number of an anon_vma.
 pub type AnonVmaId = Id<AnonVma>;
@@ -36,6 +40,10 @@ pub struct AnonVma {
     pub num_children: u32,
     /// Areas that put new pages here.
     pub num_active_vmas: u32,
+    /// Its object; those of the boot's areas have none of their own.
+    object: Option<VirtAddr>,
+    /// The `anon_vma_chain` that ties each area to it.
+    chains: BTreeMap<VmaId, VirtAddr>,
 }
 
 impl AnonVma {
@@ -47,6 +55,13 @@ impl AnonVma {
         let again = index + (1 << 32);
         areas.extend(self.vmas.overlapping(again, again));
         areas
+    }
+
+    /// Its objects of a kind.
+    pub(crate) fn objects(&self, kind: KernelCache) -> impl Iterator<Item = VirtAddr> + '_ {
+        let own = self.object.filter(|_| kind == KernelCache::AnonVma);
+        let ties = self.chains.values().copied().filter(move |_| kind == KernelCache::AnonVmaChain);
+        own.into_iter().chain(ties)
     }
 }
 
@@ -62,16 +77,30 @@ impl Machine {
 
     #[cold]
     fn make_anon_vma(&mut self, id: VmaId) -> AnonVmaId {
-        let anon = self
-            .find_mergeable_anon_vma(id)
-            .unwrap_or_else(|| self.anon_vmas.insert(AnonVma { num_children: 1, ..AnonVma::default() }));
-        let interval = self.vmas[id].anon_interval(id);
-        self.anon_vmas[anon].vmas.insert(interval);
+        let anon = self.find_mergeable_anon_vma(id).unwrap_or_else(|| {
+            let object = self.rmap_object(id, KernelCache::AnonVma);
+            self.anon_vmas.insert(AnonVma { num_children: 1, object, ..AnonVma::default() })
+        });
         self.anon_vmas[anon].num_active_vmas += 1;
-        let vma = &mut self.vmas[id];
-        vma.anon_vma = Some(anon);
-        vma.chain.push(anon);
+        self.vmas[id].anon_vma = Some(anon);
+        self.anon_vma_chain_link(id, anon);
         anon
+    }
+
+    /// An object for an area's ties. The areas of the boot have none: what they had is among what the caches had.
+    fn rmap_object(&mut self, id: VmaId, kind: KernelCache) -> Option<VirtAddr> {
+        self.vmas[id].object?;
+        self.kernel_object(kind).ok()
+    }
+
+    /// Ties an area to an anon_vma (`anon_vma_chain_link`).
+    fn anon_vma_chain_link(&mut self, id: VmaId, anon: AnonVmaId) {
+        let chain = self.rmap_object(id, KernelCache::AnonVmaChain);
+        let interval = self.vmas[id].anon_interval(id);
+        let of = &mut self.anon_vmas[anon];
+        of.vmas.insert(interval);
+        of.chains.extend(chain.map(|chain| (id, chain)));
+        self.vmas[id].chain.push(anon);
     }
 
     /// A neighbour's anon_vma, if the two could become one area later (`find_mergeable_anon_vma`).
@@ -97,10 +126,8 @@ impl Machine {
 
     /// Ties an area to everything another one is tied to (`anon_vma_clone`).
     fn anon_vma_clone(&mut self, to: VmaId, from: VmaId) {
-        let interval = self.vmas[to].anon_interval(to);
         for anon in self.vmas[from].chain.clone() {
-            self.anon_vmas[anon].vmas.insert(interval);
-            self.vmas[to].chain.push(anon);
+            self.anon_vma_chain_link(to, anon);
             // A child that nobody uses any more may be used again.
             let a = &self.anon_vmas[anon];
             let idle = a.num_children < 2 && a.num_active_vmas == 0;
@@ -127,13 +154,12 @@ impl Machine {
         if self.vmas[child].anon_vma.is_some() {
             return;
         }
-        let mut anon = AnonVma { parent: Some(parents), num_active_vmas: 1, ..AnonVma::default() };
-        anon.vmas.insert(self.vmas[child].anon_interval(child));
+        let object = self.rmap_object(child, KernelCache::AnonVma);
+        let anon = AnonVma { parent: Some(parents), num_active_vmas: 1, object, ..AnonVma::default() };
         let anon = self.anon_vmas.insert(anon);
         self.anon_vmas[parents].num_children += 1;
-        let vma = &mut self.vmas[child];
-        vma.anon_vma = Some(anon);
-        vma.chain.push(anon);
+        self.vmas[child].anon_vma = Some(anon);
+        self.anon_vma_chain_link(child, anon);
     }
 
     /// Unties an area; an anon_vma without areas goes (`unlink_anon_vmas`).
@@ -146,15 +172,22 @@ impl Machine {
             self.anon_vmas[own].num_active_vmas -= 1;
         }
         for anon in chain {
-            let areas = &mut self.anon_vmas[anon].vmas;
-            areas.remove(interval);
-            if areas.is_empty() {
+            let of = &mut self.anon_vmas[anon];
+            of.vmas.remove(interval);
+            let (empty, object) = (of.vmas.is_empty(), of.object);
+            if let Some(chain) = of.chains.remove(&id) {
+                self.free_kernel_object(KernelCache::AnonVmaChain, chain);
+            }
+            if empty {
                 if let Some(parent) = self.anon_vmas[anon].parent.filter(|p| self.anon_vmas.get(*p).is_some())
                 {
                     self.anon_vmas[parent].num_children =
                         self.anon_vmas[parent].num_children.saturating_sub(1);
                 }
                 self.anon_vmas.remove(anon);
+                if let Some(object) = object {
+                    self.free_kernel_object(KernelCache::AnonVma, object);
+                }
             }
         }
     }

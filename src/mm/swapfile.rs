@@ -115,6 +115,8 @@ pub(crate) struct Io {
     done_at: u64,
     pfn: Pfn,
     write: bool,
+    /// The page in lowmem that stands for it, when the device does not reach it.
+    bounce: Option<VirtAddr>,
 }
 
 impl Machine {
@@ -377,10 +379,24 @@ impl Machine {
     }
 
     fn submit(&mut self, pfn: Pfn, write: bool, cost: u64) {
+        let bounce = if self.bounce.high { self.bounce_page(pfn) } else { None };
         let done_at = self.device_free_at.max(self.clock) + cost;
         self.device_free_at = done_at;
-        self.io.push_back(Io { done_at, pfn, write });
+        self.io.push_back(Io { done_at, pfn, write, bounce });
         self.alarm = 0;
+    }
+
+    /// Sleeps until the device gives a bounce page back; false when it has none.
+    pub(crate) fn wait_for_bounce(&mut self) -> bool {
+        let Some(io) = self.io.iter().find(|io| io.bounce.is_some()).copied() else { return false };
+        self.sleep_until(io.done_at);
+        self.complete_io();
+        true
+    }
+
+    /// Bounce pages that the device works on.
+    pub(crate) fn bounces_in_flight(&self) -> u64 {
+        self.io.iter().filter(|io| io.bounce.is_some()).count() as u64
     }
 
     /// Sleeps until a page is read (`folio_wait_locked`).
@@ -411,6 +427,9 @@ impl Machine {
     pub(crate) fn complete_io(&mut self) {
         while self.io.front().is_some_and(|io| io.done_at <= self.clock) {
             let Some(io) = self.io.pop_front() else { return };
+            if let Some(page) = io.bounce {
+                self.bounce_end_io(page);
+            }
             if io.write {
                 self.end_page_writeback(io.pfn);
             } else {

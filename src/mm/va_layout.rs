@@ -13,6 +13,10 @@
 //! Fidelity: faithful — bases without KASLR, by profile. Simplified — the first address of the fixed mappings; node
 //! structures stand at a fixed distance below the end of their node.
 
+mod report;
+
+pub use report::Room;
+
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use crate::mm::config::{Arch, Config, ZoneType};
 use crate::mm::machine::Machine;

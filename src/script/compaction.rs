@@ -33,7 +33,7 @@ pub mod functions {
     /// SCANNER  FRAMES       TYPE       SCANNED  TAKEN  WHAT
     /// migrate  0x1-0x1ff    Movable        511      0  511 not movable
     /// migrate  0x200-0x3ff  Movable        512      0  512 not movable
-    /// migrate  0x400-0x5ff  Unmovable       31      0  464 free, 27 not movable
+    /// migrate  0x400-0x5ff  Unmovable       35      0  462 free, 29 not movable
     /// migrate  0x600-0x7ff  Unmovable        1      0  512 free
     /// migrate  0x800-0x9ff  Movable        384    256  256 moved to 0xe01-0xf00, 256 free
     /// free     0xe00-0xfff  Movable        512    511

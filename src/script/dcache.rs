@@ -78,6 +78,35 @@ pub mod functions {
         }
     }
 
+    /// Gives back clean pages of files (1), dentries and inodes that nobody uses (2), or both (3).
+    ///
+    /// ```vmlab
+    /// > pread(create("/data", "1M"), 0, "1M");
+    /// > for n in 0..500 { lookup(`/tmp/${n}`); }
+    /// > [open("/data").nrpages, dentry_state().rows[0].nr_dentry]
+    /// [256, 502]
+    /// > drop_caches(3);
+    /// > [open("/data").nrpages, dentry_state().rows[0].nr_dentry]
+    /// [0, 1]
+    /// > log | tail -1
+    /// [    0.000688] script (24): drop_caches: 3
+    /// > drop_caches(0)
+    /// error: drop_caches takes 1 (pages of files), 2 (dentries and inodes) or 3, not 0
+    /// ```
+    ///
+    /// Kernel: `fs/drop_caches.c`. Gorman: 10.5.
+    /// Command: `drop_caches 2`
+    #[rhai_fn(return_raw)]
+    pub fn drop_caches(ctx: NativeCallContext, what: i64) -> ScriptResult<()> {
+        let Some(what) = u32::try_from(what).ok().filter(|what| (1..=3).contains(what)) else {
+            return misuse(format!(
+                "drop_caches takes 1 (pages of files), 2 (dentries and inodes) or 3, not {what}"
+            ));
+        };
+        Bench::of(&ctx).borrow_mut().machine.drop_caches(what);
+        Ok(())
+    }
+
     /// Shrinkers: what each could give back on each node, what it put off, and its share at a priority from 12 to 0.
     ///
     /// ```vmlab

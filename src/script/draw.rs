@@ -71,9 +71,9 @@ pub mod functions {
     /// > let p = spawn("sh");
     /// > draw("walk", p, 0x1000)
     /// PID: 3        TASK: ffff888000448000  CPU: 0    COMMAND: "sh"
-    /// PGD 468000 [0] │!······························░································│ => 46d067 PRESENT|RW|USER|ACCESSED|DIRTY
-    /// PUD 46d000 [0] │!·······························································│ => 46e067 PRESENT|RW|USER|ACCESSED|DIRTY
-    /// PMD 46e000 [0] │!·······························································│ => 0
+    /// PGD 468000 [0] │!······························░································│ => 46e067 PRESENT|RW|USER|ACCESSED|DIRTY
+    /// PUD 46e000 [0] │!·······························································│ => 46f067 PRESENT|RW|USER|ACCESSED|DIRTY
+    /// PMD 46f000 [0] │!·······························································│ => 0
     /// the PMD's entry is empty: no table below, nothing is mapped
     /// ! the entry taken  █ others in use  · empty
     /// > draw("zones").rows[0].zone

@@ -4,9 +4,10 @@
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::machine::Machine;
-use crate::script::answer::{OrNothing, ScriptResult, maybe, misuse, oops};
+use crate::script::answer::{OrErrno, OrNothing, ScriptResult, answer, maybe, misuse, oops};
 use crate::script::args::{self, Addr, Address, Who};
 use crate::script::bench::Bench;
+use crate::script::constants::Constant;
 use crate::script::handles::PageRef;
 use crate::script::table::{Cell, Column, Table};
 use rhai::plugin::*;
@@ -161,6 +162,50 @@ pub mod functions {
     pub fn pkmap(ctx: NativeCallContext) -> Table {
         super::pool(&Bench::of(&ctx).borrow().machine)
     }
+
+    /// Tells that the disk does not reach HighMem (`BLK_BOUNCE_HIGH`), or that it does (`BLK_BOUNCE_NONE`).
+    ///
+    /// A page of HighMem that is read or written then goes by a *bounce page* in lowmem: `Bounce` of /proc/meminfo counts
+    /// those that the device works on. 64 pages are kept for it, so that pages can be written when none is free.
+    ///
+    /// ```vmlab
+    /// > boot("classic"); swapon("/dev/vdb", "64M");
+    /// > blk_queue_bounce_limit(BLK_BOUNCE_HIGH)
+    /// > log | tail -1
+    /// [    0.000006] bounce: pool size: 64 pages
+    /// > let f = create("/data", "1M"); pread(f, 0, "64k");
+    /// > pwrite(f, 0, "32k"); fadvise(f, 0, 0, POSIX_FADV_DONTNEED);
+    /// > vmstat("nr_bounce")
+    /// 1
+    /// > tick(100); vmstat("nr_bounce")
+    /// 0
+    /// > check();
+    /// > blk_queue_bounce_limit(7)
+    /// error: the limit is BLK_BOUNCE_NONE (0) or BLK_BOUNCE_HIGH (1), not 7
+    /// ```
+    ///
+    /// Kernel: `block/bounce.c`, `blk_queue_bounce_limit`. Gorman: 9.4, 9.5.
+    #[rhai_fn(return_raw)]
+    pub fn blk_queue_bounce_limit(ctx: NativeCallContext, limit: i64) -> ScriptResult<OrErrno<()>> {
+        let high = match limit {
+            0 => false,
+            1 => true,
+            _ => {
+                return misuse(format!(
+                    "the limit is BLK_BOUNCE_NONE (0) or BLK_BOUNCE_HIGH (1), not {limit}"
+                ));
+            }
+        };
+        Ok(answer(Bench::of(&ctx).borrow_mut().machine.blk_queue_bounce_limit(high)))
+    }
+}
+
+/// What a device does not reach.
+pub fn constants() -> Vec<Constant> {
+    vec![
+        Constant::int("BLK_BOUNCE_NONE", 0, "The device reaches all memory."),
+        Constant::int("BLK_BOUNCE_HIGH", 1, "The device does not reach HighMem."),
+    ]
 }
 
 fn local(ctx: &NativeCallContext, page: PageRef, atomic: bool) -> ScriptResult<Address> {

@@ -53,6 +53,7 @@ pub mod procps;
 pub mod program;
 pub mod ps;
 pub mod rd;
+pub mod segment;
 pub mod shm;
 pub mod slab;
 pub mod snapshot;
@@ -106,7 +107,8 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("dcache", exported_module!(dcache::functions)),
         Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
         Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
-        Chapter::new("highmem", exported_module!(highmem::functions)),
+        Chapter::new("highmem", exported_module!(highmem::functions)).with(highmem::constants()),
+        Chapter::new("segment", exported_module!(segment::functions)),
         Chapter::new("task", exported_module!(task::functions)),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("advice", exported_module!(advice::functions)).with(advice::constants()),

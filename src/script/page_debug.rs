@@ -36,9 +36,9 @@ pub mod functions {
     ///     3      3      0    3  app     GFP_KERNEL_ACCOUNT|__GFP_ZERO
     ///     3      3      0   24  script  GFP_KERNEL|__GFP_ZERO
     ///     3      3      0   24  script  GFP_KERNEL|__GFP_NOWARN|__GFP_NORETRY
+    ///     2      2      0    3  app     GFP_KERNEL|__GFP_NOWARN|__GFP_NORETRY
     ///     1      2      1   24  script  __GFP_IO|__GFP_FS|__GFP_NOWARN|__GFP_NORETRY|__GFP_COMP|__GFP_NOMEMALLOC
     ///     1      2      1   24  script  GFP_KERNEL_ACCOUNT|__GFP_ZERO
-    ///     1      1      0    3  app     GFP_KERNEL|__GFP_NOWARN|__GFP_NORETRY
     ///     1      1      0    3  app     GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO
     /// > cat /sys/kernel/debug/page_owner | head -2
     /// Page allocated via order 2, mask 0x40cc0(GFP_KERNEL|__GFP_COMP), pid 24, tgid 24 (script), ts 0 ns, free_ts 0 ns

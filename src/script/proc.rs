@@ -299,11 +299,13 @@ pub fn write(machine: &mut Machine, path: &str, text: &str) -> ScriptResult<()> 
                 return Ok(());
             }
             "compact_memory" => return misuse(format!("{path}: EINVAL (Invalid argument): it takes 1")),
-            "drop_caches" if text == "2" => {
-                machine.drop_slab();
-                return Ok(());
-            }
-            "drop_caches" => return misuse(format!("{path}: not simulated yet")),
+            "drop_caches" => match text.parse() {
+                Ok(what @ 1..=4) => {
+                    machine.drop_caches(what);
+                    return Ok(());
+                }
+                _ => return misuse(format!("{path}: EINVAL (Invalid argument): it takes 1 to 4")),
+            },
             _ => {}
         }
         return machine.set_sysctl(name, text).or_else(|why| misuse(format!("{path}: {}", why.what)));

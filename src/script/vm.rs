@@ -94,8 +94,8 @@ pub mod functions {
     ///
     ///    PGD: 4247f8 => 427067
     ///    PUD: 427ff8 => 428067
-    ///    PMD: 428df8 => 42a067
-    ///    PTE: 42afb8 => 8000000000801867
+    ///    PMD: 428df8 => 42b067
+    ///    PTE: 42bfb8 => 8000000000801867
     ///   PAGE: 801000
     ///
     ///       PTE         PHYSICAL  FLAGS

@@ -8,8 +8,10 @@ use vmlab::mm::Machine;
 use vmlab::mm::addr::VirtAddr;
 use vmlab::mm::config::SwapConfig;
 use vmlab::mm::errno::Errno;
+use vmlab::mm::madvise::madv;
 use vmlab::mm::memory::{Access, Stop};
 use vmlab::mm::mmap::{map, prot};
+use vmlab::mm::mremap::remap;
 use vmlab::mm::task::Pid;
 
 const ANON: u64 = map::PRIVATE | map::ANONYMOUS;
@@ -348,4 +350,70 @@ fn a_victim_that_finds_no_page_dies_instead_of_trying_again() {
     assert!(!machine.tasks[&pid].is_alive());
     assert_eq!(retried(&machine), 0);
     machine.check().unwrap();
+}
+
+/// The machine, where the slabs of areas have no free object left: the next area asks for a page.
+fn machine_with_full_slabs() -> (Machine, Pid, VirtAddr) {
+    let (mut machine, pid, base) = machine();
+    let other = machine.spawn("other").unwrap();
+    let add = |m: &mut Machine, n: u64| {
+        let at = VirtAddr(0x2000_0000_0000 + 2 * n * PAGE);
+        m.mmap(other, at, PAGE, RW, ANON | map::FIXED).unwrap();
+    };
+    let used = |m: &Machine| m.check().unwrap_or_else(|e| panic!("{e}")).used;
+    let mut ahead = machine.clone();
+    let fits = (0..).find(|n| {
+        let before = used(&ahead);
+        add(&mut ahead, *n);
+        used(&ahead) > before
+    });
+    (0..fits.unwrap()).for_each(|n| add(&mut machine, n));
+    (machine, pid, base)
+}
+
+#[test]
+fn calls_that_need_an_area_are_refused_whole() {
+    type Call = fn(&mut Machine, Pid, VirtAddr) -> Result<(), Errno>;
+    let calls: [(&str, Call); 9] = [
+        ("mmap", |m, pid, _| m.mmap(pid, VirtAddr(0), 1 << 20, prot::READ, ANON).map(|_| ())),
+        ("mmap with pages", |m, pid, _| {
+            m.mmap(pid, VirtAddr(0), 9 * PAGE, prot::READ, ANON | map::LOCKED).map(|_| ())
+        }),
+        ("munmap of a hole", |m, pid, base| m.munmap(pid, page(base, 3), 5 * PAGE)),
+        ("mprotect of a hole", |m, pid, base| m.mprotect(pid, page(base, 3), 5 * PAGE, prot::READ)),
+        ("mlock of a hole", |m, pid, base| m.mlock(pid, page(base, 3), 5 * PAGE)),
+        ("mremap to a far place", |m, pid, base| {
+            let to = VirtAddr(0x1000_001f_f000);
+            let flags = remap::MAYMOVE | remap::FIXED;
+            m.mremap(pid, base, 64 * PAGE, 64 * PAGE, flags, to).map(|_| ())
+        }),
+        ("mremap of a part", |m, pid, base| {
+            m.mremap(pid, page(base, 9), 9 * PAGE, 20 * PAGE, remap::MAYMOVE, VirtAddr(0)).map(|_| ())
+        }),
+        ("madvise of a hole", |m, pid, base| m.madvise(pid, page(base, 3), 5 * PAGE, madv::DONTFORK)),
+        ("fork", |m, pid, _| m.fork(pid).map(|_| ())),
+    ];
+    for (name, call) in calls {
+        let mut refused = 0;
+        // All allocations of the call from the n-th on fail.
+        for n in 1.. {
+            let (mut machine, pid, base) = machine_with_full_slabs();
+            let before = state(&machine);
+            machine.set_fail_nth_times(n, u64::MAX);
+            let answer = call(&mut machine, pid, base);
+            machine.set_fail_nth(0);
+            machine.check().unwrap_or_else(|e| panic!("{name}, allocation {n}: {e}"));
+            let Err(errno) = answer else { break };
+            refused += 1;
+            assert!(matches!(errno, Errno::ENOMEM | Errno::EAGAIN), "{name}, allocation {n}: {errno}");
+            assert_eq!(state(&machine), before, "{name}, allocation {n}");
+            nothing_lost(&mut machine, pid, base, n);
+            let again = call(&mut machine, pid, base);
+            assert_eq!(again, Ok(()), "{name}, allocation {n}, tried again");
+            machine.kill_task(pid).unwrap();
+            machine.check().unwrap_or_else(|e| panic!("{name}, allocation {n}, at the end: {e}"));
+        }
+        println!("{name}: {refused} refusals");
+        assert!(refused > 0, "{name} asks for nothing");
+    }
 }

@@ -1,5 +1,6 @@
 //! Property tests: the simulator against models too simple to be wrong.
 
+mod advice;
 mod allocators;
 mod bad_page;
 mod buddy;
@@ -9,10 +10,12 @@ mod failures;
 mod files;
 mod gfp;
 mod kernel_memory;
+mod lazyfree;
 mod levels;
 mod machines;
 mod memblock;
 mod slab;
+mod strips;
 mod tasks;
 mod vm;
 mod vmalloc;

@@ -26,6 +26,7 @@ const FILES: &[&str] = &[
     "iomem",
     "slabinfo",
     "slab-sysfs",
+    "vmallocinfo",
     "meminfo",
     "sysctl-vm",
     "sys-kernel-mm",

@@ -6,7 +6,7 @@ use super::form::{ImageSpec, LateSpec, NodeSpec, ShownSpec, Spec, SwapSpec, Zone
 use super::many::{Many, OrSize};
 use super::values::{self, AllocatorName, Cpus, Free, Size, Thp};
 use crate::import::generic::{self, PlainNode};
-use crate::import::{ImportError, check, nearest, nodes, profile, slabs};
+use crate::import::{ImportError, check, nearest, nodes, profile, slabs, vmallocinfo};
 use crate::mm::addr::{Nid, Order};
 use crate::mm::config::{
     Arch, Config, EarlyMemory, KernelImage, LateFreed, NodeConfig, Shown, Stop, SwapConfig, ZoneConfig,
@@ -75,6 +75,12 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
         })?,
         None => slabs::usual(config.arch),
     };
+    if let Some(text) = spec.vmallocinfo {
+        config.vmalloc = vmallocinfo::from_lines(&text).map_err(|line| {
+            let problem = format!("{line:?} is no area: size caller [pages=N] [phys=0xN] kind [N0=pages]");
+            ImportError::new(file, problem).field("vmallocinfo")
+        })?;
+    }
     config.seed = spec.seed.unwrap_or(config.seed);
     config.fail_nth = spec.fail_nth.filter(|&nth| nth > 0);
     if let Some(inferred) = spec.inferred {

@@ -40,6 +40,7 @@ pub struct Spec {
     pub tlb: TlbForm,
     pub iomem: Option<String>,
     pub slabs: Option<String>,
+    pub vmallocinfo: Option<String>,
     pub seed: Option<u64>,
     pub fail_nth: Option<u64>,
     pub inferred: Option<Vec<String>>,

@@ -4,8 +4,8 @@
 
 use super::form::{CostsSpec, LruSpec, OwnersSpec, TlbForm};
 use super::values::size;
-use crate::import::slabs;
 use crate::import::text::list_text;
+use crate::import::{slabs, vmallocinfo};
 use crate::mm::addr::{Order, PAGE_SHIFT};
 use crate::mm::config::{Config, FreeBlocks, KernelImage, MigrateType, NodeConfig, Shown, Stop, ZoneConfig};
 use crate::mm::mm_init::CoreSize;
@@ -80,6 +80,12 @@ pub fn to_yaml(config: &Config) -> String {
     early(&mut out, config);
     iomem(&mut out, &config.iomem);
     caches(&mut out, config);
+    if !config.vmalloc.is_empty() {
+        out.push_str("vmallocinfo: | # as the file shows them, without addresses\n");
+    }
+    for area in &config.vmalloc {
+        let _ = writeln!(out, "  {}", vmallocinfo::line(area));
+    }
     out
 }
 

@@ -269,6 +269,7 @@ impl Machine {
         let line =
             MemInit { free, physpages, totalram, totalcma, totalhigh }.line(spec.arch, &early::image(spec));
         self.printk(line);
+        self.print_virtual_memory_layout();
     }
 
     /// The same for a boot that is not stopped: nothing but the late memory is missing from what zones manage.

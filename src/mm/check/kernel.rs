@@ -7,6 +7,7 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::machine::Machine;
 use crate::mm::pgtable::{Pte, UpperId};
 use crate::mm::vmalloc::{AreaFlags, VmStruct};
+use crate::mm::vmstat::ZoneStat;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -18,6 +19,11 @@ impl Machine {
         let mut frames = BTreeSet::new();
         for area in self.vmalloc.areas() {
             entries += self.check_vm_struct(area, &mut frames)?;
+        }
+        let bounced: u64 = self.zones.iter().map(|zone| zone.stat(ZoneStat::Bounce)).sum();
+        if bounced != self.bounces_in_flight() {
+            let what = format!("{bounced} counted, {} at the device", self.bounces_in_flight());
+            return broken("NR_BOUNCE counts bounce pages at the device", what);
         }
         entries += self.check_pkmap()?;
         entries += self.check_local_maps()?;
@@ -71,7 +77,8 @@ impl Machine {
         };
         let first = area.phys.map(|phys| phys >> PAGE_SHIFT);
         let mut entries = 0;
-        for (n, addr) in area.mapped().step_by(PAGE_SIZE as usize).enumerate() {
+        let mapped = if area.mapped_by_entries { area.mapped() } else { 0..0 };
+        for (n, addr) in mapped.step_by(PAGE_SIZE as usize).enumerate() {
             let pte = self.tables.pte(self.init_mm, VirtAddr(addr));
             let meant = first.map(|pfn| Pfn((pfn + n as u64) as u32)).or_else(|| area.pages.get(n).copied());
             if pte.is_none() || meant != Some(pte.pfn()) {

@@ -11,6 +11,7 @@
 //! Fidelity: faithful — bits of i386, PAE and arm64. Simplified — 32-bit ARM and UML are shown in the form of x86_64.
 
 use super::{Pte, SwapEntry};
+use crate::mm::addr::Pfn;
 use crate::mm::config::Arch;
 
 /// Bits of an arm64 entry.
@@ -28,6 +29,20 @@ mod arm64 {
     pub const DIRTY: u64 = 1 << 55;
     pub const SPECIAL: u64 = 1 << 56;
     pub const PROT_NONE: u64 = 1 << 58;
+
+    pub const NAMES: &[(u64, &str)] = &[
+        (VALID, "VALID"),
+        (USER, "USER"),
+        (RDONLY, "RDONLY"),
+        (SHARED, "SHARED"),
+        (AF, "AF"),
+        (NG, "NG"),
+        (PXN, "PXN"),
+        (UXN, "UXN"),
+        (DIRTY, "DIRTY"),
+        (SPECIAL, "SPECIAL"),
+        (PROT_NONE, "PROTNONE"),
+    ];
 }
 
 impl Pte {
@@ -43,6 +58,47 @@ impl Pte {
             Arch::Arm64 => self.raw_arm64(level),
             Arch::X86_64 | Arch::Arm | Arch::Uml => self.0,
         }
+    }
+
+    /// What an entry of this processor's says, in the form of x86_64; a PTE, or what is like one.
+    pub fn of_raw(arch: Arch, raw: u64) -> Pte {
+        let has = |bit: u64| raw & bit != 0;
+        match arch {
+            Arch::Arm64 if has(arm64::VALID | arm64::PROT_NONE) => {
+                let frame = Pfn((raw >> 12 & 0xffff_ffff) as u32);
+                let bits = [
+                    (has(arm64::VALID), Pte::PRESENT),
+                    (!has(arm64::VALID), Pte::PROTNONE),
+                    (has(arm64::WRITE) || !has(arm64::RDONLY), Pte::RW),
+                    (has(arm64::USER), Pte::USER),
+                    (has(arm64::AF), Pte::ACCESSED),
+                    (has(arm64::DIRTY) || !has(arm64::RDONLY), Pte::DIRTY),
+                    (has(arm64::SPECIAL), Pte::SPECIAL),
+                    (has(arm64::UXN), Pte::NX),
+                ];
+                Pte::new(frame, bits.iter().filter(|bit| bit.0).fold(0, |bits, bit| bits | bit.1))
+            }
+            Arch::Arm64 if raw != 0 => {
+                Pte::swap(SwapEntry { area: (raw >> 3 & 0x1f) as u8, offset: (raw >> 8) as u32 }, has(4))
+            }
+            Arch::I386 if raw != 0 && !has(Pte::PRESENT | Pte::PROTNONE) => {
+                Pte::swap(SwapEntry { area: (raw >> 1 & 0x1f) as u8, offset: (raw >> 9) as u32 }, false)
+            }
+            Arch::I386 => Pte(raw & 0xffff_ffff),
+            _ => Pte(raw),
+        }
+    }
+
+    /// The names of the bits of an entry as this processor has it, lowest first; as crash has them.
+    pub fn names_of_raw(arch: Arch, raw: u64) -> Vec<&'static str> {
+        let names: &[(u64, &str)] = match arch {
+            Arch::Arm64 => arm64::NAMES,
+            _ => Pte::NAMES,
+        };
+        let named = names.iter().filter(|(bit, _)| raw & bit == *bit);
+        // Without PRESENT, the bit of GLOBAL says that the area forbids every access.
+        let forbids = |bit: u64| arch != Arch::Arm64 && bit == Pte::PROTNONE && raw & Pte::PRESENT == 0;
+        named.map(|(bit, name)| if forbids(*bit) { "PROTNONE" } else { *name }).collect()
     }
 
     fn raw_arm64(self, level: u8) -> u64 {
@@ -79,8 +135,6 @@ fn swap_arm64(entry: SwapEntry, exclusive: bool) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mm::addr::Pfn;
-
     #[test]
     fn every_processor_has_its_bits() {
         let pte = Pte::new(
@@ -92,6 +146,21 @@ mod tests {
         assert_eq!(pte.raw(Arch::I386, 0), 0x09e8_2067);
         assert_eq!(pte.raw(Arch::Arm64, 0), 0x00e8_0000_09e8_2f43);
         assert_eq!(Pte::new(Pfn(1), Pte::TABLE).raw(Arch::Arm64, 2), 0x1003);
+    }
+
+    #[test]
+    fn an_entry_of_arm64_is_read_back() {
+        let bits = Pte::PRESENT | Pte::RW | Pte::USER | Pte::ACCESSED | Pte::DIRTY | Pte::NX;
+        let raw = Pte::new(Pfn(0x9e82), bits).raw(Arch::Arm64, 0);
+        assert_eq!(Pte::of_raw(Arch::Arm64, raw), Pte::new(Pfn(0x9e82), bits));
+        assert_eq!(
+            Pte::names_of_raw(Arch::Arm64, raw),
+            ["VALID", "USER", "SHARED", "AF", "NG", "PXN", "UXN", "DIRTY"]
+        );
+        for arch in [Arch::Arm64, Arch::I386] {
+            let swap = Pte::swap(SwapEntry { area: 1, offset: 5 }, false);
+            assert_eq!(Pte::of_raw(arch, swap.raw(arch, 0)), swap);
+        }
     }
 
     #[test]

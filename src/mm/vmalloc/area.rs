@@ -11,6 +11,7 @@
 //! below each node of a tree, the lowest hole of each power of two is remembered.
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, Pfn};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -60,7 +61,9 @@ pub struct VmStruct {
     /// The area that holds the array of its pages, when that takes more than a page.
     pub page_array: Option<u64>,
     /// Who made it.
-    pub caller: &'static str,
+    pub caller: Cow<'static, str>,
+    /// Entries map it; areas of the boot whose pages nobody knows have none.
+    pub mapped_by_entries: bool,
 }
 
 impl VmStruct {
@@ -165,6 +168,20 @@ impl VmapAreas {
         Some(at)
     }
 
+    /// Takes a range out of the hole that holds it; false when there is none.
+    pub(crate) fn claim(&mut self, start: u64, size: u64) -> bool {
+        let Some(end) = start.checked_add(size) else { return false };
+        let hole = self.free.range(..=start).next_back().map(|(from, to)| (*from, *to));
+        let Some((from, to)) = hole.filter(|hole| end <= hole.1) else { return false };
+        self.free.remove(&from);
+        for (from, to) in [(from, start), (end, to)] {
+            if from < to {
+                self.insert_hole(from, to);
+            }
+        }
+        true
+    }
+
     fn insert_hole(&mut self, start: u64, end: u64) {
         self.free.insert(start, end);
         for lowest in &mut self.lowest[..=class_of(end - start)] {
@@ -186,6 +203,19 @@ impl VmapAreas {
 
     pub(super) fn insert(&mut self, area: VmStruct) {
         self.busy.insert(area.start, area);
+    }
+
+    /// An area of the boot, whose range was claimed, with the pages it has.
+    pub(crate) fn adopt(&mut self, area: VmStruct) {
+        self.nr_pages += if area.flags.has(AreaFlags::ALLOC) { area.pages.len() as u64 } else { 0 };
+        self.insert(area);
+    }
+
+    /// No entries map the area after all.
+    pub(crate) fn forget_entries(&mut self, start: u64) {
+        if let Some(area) = self.busy.get_mut(&start) {
+            area.mapped_by_entries = false;
+        }
     }
 
     /// Takes an area out; its addresses wait for the next purge.
@@ -213,7 +243,7 @@ impl VmapAreas {
         }
     }
 
-    pub(super) fn set_page_array(&mut self, start: u64, array: u64) {
+    pub(crate) fn set_page_array(&mut self, start: u64, array: u64) {
         if let Some(area) = self.busy.get_mut(&start) {
             area.page_array = Some(array);
         }

@@ -45,7 +45,16 @@ impl Machine {
         let flags =
             if flags.has(AreaFlags::ALLOC) { AreaFlags(flags.0 | AreaFlags::UNINITIALIZED.0) } else { flags };
         let (pages, phys, page_array) = (Vec::new(), None, None);
-        self.vmalloc.insert(VmStruct { start, size, flags, pages, phys, page_array, caller });
+        self.vmalloc.insert(VmStruct {
+            start,
+            size,
+            flags,
+            pages,
+            phys,
+            page_array,
+            caller: caller.into(),
+            mapped_by_entries: true,
+        });
         Ok(start)
     }
 

@@ -15,8 +15,7 @@ use crate::mm::gfp::Gfp;
 use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{Pte, SwapEntry, index};
-use crate::mm::task::Rss;
+use crate::mm::pgtable::{Pte, index};
 use crate::mm::trace::Event;
 use crate::mm::vma::VmFlags;
 use crate::mm::vmstat::{NodeStat, VmEvent, ZoneEvent};
@@ -91,6 +90,7 @@ impl Machine {
         sc: &mut ScanControl,
         lru: Lru,
     ) -> u64 {
+        self.lru_add_drain();
         sc.lumpy = self.is_lumpy(sc);
         let (pages, scanned) = self.isolate_lru_pages(node, nr_to_scan, sc, lru);
         let file = lru.is_file();
@@ -223,6 +223,7 @@ impl Machine {
             return Fate::Activate;
         }
         let file = self.file_of(pfn);
+        let lazyfree = page.is_lazyfree();
         let anon = page.is(PageFlags::SWAPBACKED) && file.is_none();
         let references = self.check_references(pfn);
         match references {
@@ -245,6 +246,9 @@ impl Machine {
             if self.mem_map.page(pfn).mapcount() > 0 {
                 return Fate::Activate;
             }
+        }
+        if lazyfree {
+            return self.discard_lazyfree(pfn);
         }
         let page = self.mem_map.page(pfn);
         if page.is(PageFlags::DIRTY) {
@@ -307,6 +311,17 @@ impl Machine {
         }
         let page = self.mem_map.page_mut(pfn);
         page.clear(PageFlags::ACTIVE | PageFlags::REFERENCED);
+        self.put_lru_page(pfn);
+        Fate::Freed
+    }
+
+    /// Frees a page whose owner said that it may go, and who did not write to it since (`shrink_folio_list`).
+    fn discard_lazyfree(&mut self, pfn: Pfn) -> Fate {
+        if self.mem_map.page(pfn).refcount != 1 {
+            return Fate::Keep;
+        }
+        self.vmstat.count(VmEvent::Pglazyfreed, 1);
+        self.mem_map.page_mut(pfn).clear(PageFlags::ACTIVE | PageFlags::REFERENCED);
         self.put_lru_page(pfn);
         Fate::Freed
     }
@@ -374,62 +389,6 @@ impl Machine {
         (referenced, flags)
     }
 
-    /// Takes the page out of every table that maps it (`try_to_unmap`).
-    fn try_to_unmap(&mut self, pfn: Pfn) {
-        match self.page_swap_entry(pfn) {
-            Some(entry) => self.unmap_to_swap(pfn, entry),
-            None => self.unmap_file_page(pfn),
-        }
-    }
-
-    /// Entries that map a page of a file become empty: the file still has it.
-    fn unmap_file_page(&mut self, pfn: Pfn) {
-        let kind = self.mm_counter_file(pfn);
-        for (vma, addr, leaf) in self.rmap(pfn) {
-            let (mm, flags) = (self.vmas[vma].mm, self.vmas[vma].flags);
-            if flags.has(VmFlags::LOCKED) {
-                continue;
-            }
-            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
-            self.flush_tlb_page(mm, addr);
-            self.tables.set(leaf, addr, Pte::default());
-            if pte.has(Pte::DIRTY) {
-                self.set_page_dirty(pfn);
-            }
-            self.add_rss(mm, kind, -1);
-            self.page_remove_rmap(pfn);
-            self.mem_map.page_mut(pfn).refcount -= 1;
-        }
-    }
-
-    /// Entries that map the page name its swap slot instead.
-    fn unmap_to_swap(&mut self, pfn: Pfn, entry: SwapEntry) {
-        if self.mem_map.page(pfn).is_thp() {
-            self.split_huge_page(pfn);
-        }
-        for (vma, addr, leaf) in self.rmap(pfn) {
-            let (mm, flags) = (self.vmas[vma].mm, self.vmas[vma].flags);
-            if flags.has(VmFlags::LOCKED) {
-                continue;
-            }
-            self.split_huge_pmd(mm, addr);
-            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
-            let exclusive = self.mem_map.page(pfn).is(PageFlags::EXCLUSIVE);
-            self.flush_tlb_page(mm, addr);
-            if pte.has(Pte::DIRTY) {
-                self.mem_map.page_mut(pfn).set(PageFlags::DIRTY);
-            }
-            self.swap_duplicate(entry);
-            self.tables.set(leaf, addr, Pte::swap(entry, exclusive));
-            self.add_rss(mm, Rss::Anon, -1);
-            self.add_rss(mm, Rss::Swap, 1);
-            self.page_remove_rmap(pfn);
-            let page = self.mem_map.page_mut(pfn);
-            page.clear(PageFlags::EXCLUSIVE);
-            page.refcount -= 1;
-        }
-    }
-
     /// Moves pages of an active list to the inactive one (`shrink_active_list`).
     pub(super) fn shrink_active_list(
         &mut self,
@@ -438,6 +397,7 @@ impl Machine {
         sc: &mut ScanControl,
         lru: Lru,
     ) {
+        self.lru_add_drain();
         let (pages, scanned) = self.isolate_lru_pages(node, nr_to_scan, sc, lru);
         self.vmstat.count(VmEvent::Pgrefill, scanned);
         let mut moved = 0;

@@ -131,6 +131,25 @@ impl Machine {
         before.saturating_sub(pages(self))
     }
 
+    /// Gives back what files keep in memory (1), what shrinkers have (2), or both (3) (`drop_caches_sysctl_handler`).
+    ///
+    /// Pages that are dirty or mapped stay, as do objects in use.
+    pub fn drop_caches(&mut self, what: u32) {
+        if what & 1 != 0 {
+            let files: Vec<_> = self.files.iter().map(|(id, _)| id).collect();
+            for file in files {
+                self.invalidate_mapping_pages(file, 0, u32::MAX);
+            }
+            self.vmstat.count(VmEvent::DropPagecache, 1);
+        }
+        if what & 2 != 0 {
+            self.drop_slab();
+        }
+        let comm = self.current.comm;
+        let (pid, what) = (self.current.pid, what & 3);
+        self.printk(format!("{comm} ({pid}): drop_caches: {what}"));
+    }
+
     /// Shrinks as long as it is worth it (`drop_slab`): `echo 2 > /proc/sys/vm/drop_caches`.
     pub fn drop_slab(&mut self) {
         self.vmstat.count(VmEvent::DropSlab, 1);

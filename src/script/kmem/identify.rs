@@ -93,7 +93,10 @@ fn room(machine: &Machine, addr: u64) -> Option<Known> {
     let kind = machine.address_kind(VirtAddr(addr)).map(String::from).or_else(|| direct.then(behind))?;
     let pfn = machine.vmalloc_to_page(VirtAddr(addr)).filter(|pfn| machine.mem_map.contains(*pfn));
     let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), kind.as_str().into())];
-    let told = Table::new().line(format!("{addr:x}: {kind}"));
+    let mut told = Table::new().line(format!("{addr:x}: {kind}"));
+    if let Some(room) = machine.kernel_rooms().into_iter().find(|room| room.range.contains(&addr)) {
+        told = told.line(room.line(machine.config.arch));
+    }
     Some(Known { told: if pfn.is_some() { told.line("") } else { told.with_records(vec![record]) }, pfn })
 }
 

@@ -87,7 +87,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
         ("Dirty", kb(stat(NodeStat::Dirty))),
         ("Writeback", kb(stat(NodeStat::Writeback))),
     ]);
-    lines.extend(owners(&stat));
+    lines.extend(owners(&stat, machine.zone_stat(ZoneStat::Bounce)));
     lines.extend([
         ("CommitLimit", kb(machine.vm_commit_limit(swap))),
         ("Committed_AS", kb(machine.committed_as)),
@@ -125,7 +125,7 @@ fn lines(machine: &Machine) -> Vec<(&'static str, Value)> {
 }
 
 /// The lines that files of nodes share.
-fn owners(stat: &impl Fn(NodeStat) -> u64) -> Vec<(&'static str, Value)> {
+fn owners(stat: &impl Fn(NodeStat) -> u64, bounce: u64) -> Vec<(&'static str, Value)> {
     let reclaimable = stat(NodeStat::SlabReclaimable);
     vec![
         ("AnonPages", kb(stat(NodeStat::AnonPages))),
@@ -139,7 +139,7 @@ fn owners(stat: &impl Fn(NodeStat) -> u64) -> Vec<(&'static str, Value)> {
         ("PageTables", kb(stat(NodeStat::PageTablePages))),
         ("SecPageTables", kb(stat(NodeStat::SecPageTablePages))),
         ("NFS_Unstable", kb(0)),
-        ("Bounce", kb(0)),
+        ("Bounce", kb(bounce)),
         ("WritebackTmp", kb(stat(NodeStat::WritebackTemp))),
     ]
 }
@@ -196,10 +196,10 @@ pub fn node_table(machine: &Machine, node: usize) -> Table {
         ("PageTables", kb(stat(NodeStat::PageTablePages))),
         ("SecPageTables", kb(stat(NodeStat::SecPageTablePages))),
         ("NFS_Unstable", kb(0)),
-        ("Bounce", kb(0)),
+        ("Bounce", kb(zones().map(|z| z.stat(ZoneStat::Bounce)).sum())),
         ("WritebackTmp", kb(stat(NodeStat::WritebackTemp))),
     ];
-    let shared = owners(&stat);
+    let shared = owners(&stat, 0);
     let slab = ["KReclaimable", "Slab", "SReclaimable", "SUnreclaim"];
     lines.extend(shared.into_iter().filter(|(name, _)| slab.contains(name)));
     lines.extend(huge(&stat));

@@ -1,9 +1,11 @@
 //! /proc/vmallocinfo: every area of vmalloc, who made it, and on which nodes its pages lie.
 //!
 //! Kernel: `mm/vmalloc.c` (`s_show`).
-//! Fidelity: faithful — columns and words. Simplified — addresses are shown, the caller is a function without an offset.
+//! Fidelity: faithful — columns and words. Simplified — addresses are shown; of what was made since the boot the
+//! caller is a function without an offset.
 
 use crate::mm::Machine;
+use crate::mm::config::Arch;
 use crate::mm::vmalloc::{AreaFlags, VmStruct};
 use crate::script::table::{Cell, Table};
 use std::collections::BTreeMap;
@@ -37,11 +39,16 @@ pub fn table(machine: &Machine) -> Table {
 
 fn told(machine: &Machine, area: &VmStruct) -> String {
     let mut text = format!(" {}", area.caller);
-    if !area.pages.is_empty() {
-        text += &format!(" pages={}", area.pages.len());
+    // Who only maps pages of others keeps no list of them (vmap).
+    let own = area.flags.has(AreaFlags::ALLOC) || area.flags.has(AreaFlags::MAP_PUT_PAGES);
+    let pages = if own { &area.pages[..] } else { &[] };
+    if !pages.is_empty() {
+        text += &format!(" pages={}", pages.len());
     }
     if let Some(phys) = area.phys {
-        let width = if machine.config.arch.is_64bit() { 16 } else { 8 };
+        // A physical address is wider than a pointer with PAE.
+        let width =
+            if machine.config.arch.is_64bit() || machine.config.arch == Arch::I386Pae { 16 } else { 8 };
         text += &format!(" phys=0x{phys:0width$x}");
     }
     for (flag, name) in AreaFlags::NAMES {
@@ -54,7 +61,7 @@ fn told(machine: &Machine, area: &VmStruct) -> String {
     }
     if machine.config.arch.has_numa() {
         let mut nodes = BTreeMap::new();
-        for zone in area.pages.iter().filter_map(|pfn| machine.mem_map.zone_of(*pfn)) {
+        for zone in pages.iter().filter_map(|pfn| machine.mem_map.zone_of(*pfn)) {
             *nodes.entry(machine.zones[zone.index()].node).or_insert(0) += 1;
         }
         nodes.iter().for_each(|(nid, pages)| text += &format!(" N{nid}={pages}"));

@@ -13,7 +13,7 @@ struct Area {
     rss: i64,
     dirty: i64,
     perms: String,
-    mapping: &'static str,
+    mapping: String,
 }
 
 impl Area {
@@ -28,10 +28,12 @@ impl Area {
         let perms = cell("perms").text();
         // The tool shows private as `-` and has a place for R of reserve.
         let shared = if perms.ends_with('s') { 's' } else { '-' };
-        let mapping = match cell("name").text().as_str() {
-            "[stack]" => "  [ stack ]",
-            "/dev/zero (deleted)" => "zero (deleted)",
-            _ => "  [ anon ]",
+        // Of a file the last part of its path; whatever else stands in brackets is anonymous to the tool.
+        let name = cell("name").text();
+        let mapping = match name.rsplit_once('/') {
+            Some((_, file)) => file.to_string(),
+            None if name == "[stack]" => "  [ stack ]".into(),
+            None => "  [ anon ]".into(),
         };
         Area {
             start: number("start") as u64,

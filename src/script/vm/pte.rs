@@ -33,23 +33,15 @@ pub fn translate(machine: &Machine, pte: Pte, raw: u64) -> ([String; 2], Record)
         return ([head, format!("{value:>width$}  {:>8}  (no mapping)", "")], record);
     }
     let phys = pte.pfn().phys().0;
-    let names = names(pte);
+    let names = Pte::names_of_raw(machine.config.arch, raw);
     record.push(("physical".into(), Cell::Addr(phys)));
     record.push(("flags".into(), Cell::from(names.clone())));
     ([head, format!("{value:<width$}  {phys:>8x}  ({})", names.join("|"))], record)
 }
 
-/// Names of the bits; without `PRESENT`, the bit of `GLOBAL` says that the area forbids every access.
-fn names(pte: Pte) -> Vec<&'static str> {
-    let named = Pte::NAMES.iter().filter(|(bit, _)| pte.has(*bit));
-    named
-        .map(|(bit, name)| if *bit == Pte::PROTNONE && !pte.is_valid() { "PROTNONE" } else { *name })
-        .collect()
-}
-
 /// `pte`: an entry taken apart.
 pub fn pte(machine: &Machine, value: u64) -> Table {
-    let ([head, line], record) = translate(machine, Pte(value), value);
+    let ([head, line], record) = translate(machine, Pte::of_raw(machine.config.arch, value), value);
     Table::new().head(head).line(line).with_records(vec![record])
 }
 

@@ -83,7 +83,7 @@ impl Sums {
         }
         if anon {
             self.anonymous += PAGE_SIZE;
-            if !page.is(PageFlags::SWAPBACKED) && !dirty {
+            if page.is_lazyfree() && !dirty {
                 self.lazyfree += PAGE_SIZE;
             }
         }

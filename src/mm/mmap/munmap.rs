@@ -1,0 +1,75 @@
+//! Taking a range out of an address space.
+//!
+//! ```text
+//!   aaaabbbbcc  munmap of the middle:  the areas at both ends are cut, what lies between goes with its pages and tables
+//! ```
+//!
+//! Gorman 4.4.5. Kernel: `mm/mmap.c` (`do_mas_munmap`, `unmap_region`).
+//! Fidelity: faithful — order of checks, the limit of areas, which page tables go, accounting.
+
+use crate::mm::addr::{PAGE_SIZE, VirtAddr};
+use crate::mm::errno::Errno;
+use crate::mm::machine::Machine;
+use crate::mm::task::{MmId, Pid};
+use crate::mm::vma::{VmFlags, VmaId, page_align};
+
+impl Machine {
+    /// Takes a range out of a task's address space (`munmap`).
+    ///
+    /// # Errors
+    /// `EINVAL` for a misaligned address, a length of 0 or a range beyond the address space; `ENOMEM` when a hole would
+    /// make one area more than there may be; `ESRCH`.
+    pub fn munmap(&mut self, pid: Pid, addr: VirtAddr, len: u64) -> Result<(), Errno> {
+        let mm = self.mm_of(pid)?;
+        self.as_task(pid, |m| m.do_munmap(mm, addr.0, len))
+    }
+
+    /// Takes a range out (`do_mas_munmap`): split the ends, unmap, free tables, forget the areas.
+    pub(crate) fn do_munmap(&mut self, mm: MmId, start: u64, len: u64) -> Result<(), Errno> {
+        if start & (PAGE_SIZE - 1) != 0
+            || start > self.layout.task_size
+            || len > self.layout.task_size - start
+        {
+            return Err(Errno::EINVAL);
+        }
+        let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
+        let end = start + len;
+        let mut areas = self.areas_in(mm, start, end);
+        let Some(&first) = areas.first() else { return Ok(()) };
+        if self.vmas[first].start < start {
+            // Cutting a hole makes one area more than there was.
+            if end < self.vmas[first].end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
+                return Err(Errno::ENOMEM);
+            }
+            areas[0] = self.cut_vma(first, start)?;
+        }
+        if let Some(&last) = areas.last().filter(|last| self.vmas[**last].end > end) {
+            self.cut_vma(last, end)?;
+        }
+        self.lru_add_drain();
+        for id in &areas {
+            self.zap_range(*id, self.vmas[*id].start, self.vmas[*id].end);
+        }
+        let floor = self.find_vma_prev(mm, start).map_or(0, |p| self.vmas[p].end);
+        let ceiling = self.mms[mm].vmas.from(end).map_or(u64::MAX, |area| area.start);
+        self.free_pgtables(mm, start..end, floor, ceiling);
+        for id in areas {
+            self.forget_area(id);
+        }
+        Ok(())
+    }
+
+    /// Takes an empty area out of the accounts and away.
+    fn forget_area(&mut self, id: VmaId) {
+        let vma = &self.vmas[id];
+        let (mm, flags, pages) = (vma.mm, vma.flags, vma.pages());
+        self.vm_stat_account(mm, flags, -(pages as i64));
+        if flags.has(VmFlags::ACCOUNT) {
+            self.committed_as -= pages;
+        }
+        if flags.has(VmFlags::LOCKED) {
+            self.mms[mm].locked_vm -= pages;
+        }
+        self.remove_vma(id);
+    }
+}
