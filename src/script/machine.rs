@@ -197,7 +197,7 @@ pub mod functions {
     /// > boot("x86_64-smp4-1G");
     /// > on_cpu(3)
     /// > on_cpu(4)
-    /// error: there is no CPU 4: this machine has CPU 0-3
+    /// error: there is no CPU 4: this machine has CPUs 0-3
     /// ```
     ///
     /// Command: `on_cpu 1`

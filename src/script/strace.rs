@@ -37,9 +37,9 @@ pub mod functions {
     /// madvise(0x7ffff7ff7000, 4096, MADV_DONTNEED) = 0
     /// mlockall(MCL_CURRENT|MCL_FUTURE)        = 0
     /// > let t = clone(p, CLONE_VM|CLONE_SIGHAND|CLONE_THREAD);
-    /// clone(child_stack=NULL, flags=CLONE_VM|CLONE_SIGHAND|CLONE_THREAD) = 4
+    /// [pid     3] clone(child_stack=NULL, flags=CLONE_VM|CLONE_SIGHAND|CLONE_THREAD) = 4
     /// > exit_group(p, 3);
-    /// [pid     3] exit_group(3)                           = ?
+    /// exit_group(3)                           = ?
     /// +++ exited with 3 +++
     /// > strace off
     /// ```

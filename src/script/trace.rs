@@ -30,7 +30,7 @@ pub mod functions {
     ///     unmovable pages, zones up to Normal.
     ///   zone                 free  must exceed
     ///   DMA                  3072  137 = low 137 + lowmem_reserve 0: allowed
-    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA,
+    ///   The per-CPU list was empty: 1 block of order 2 was moved to it from zone DMA,
     ///     the first one out of a block of order 10.
     ///   No Unmovable block was free: one was taken from Movable; its pageblock changed hands.
     /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast.

@@ -93,12 +93,8 @@ fn level(zone: &Zone) -> Strip {
     let words: Vec<String> = marks.iter().map(|(mark, at)| format!("{} {at}", mark.name())).collect();
     let scale = (marks[2].1 * 4).max(64);
     // What goes on behind the right edge says so.
-    let more = if free > scale {
-        format!("> {free} free, more than the bar's {scale}")
-    } else {
-        format!("{free} free")
-    };
-    let mut strip = Strip::new("", scale).after(format!("{more}, {}", words.join(", ")));
+    let more = if free > scale { "> " } else { "" };
+    let mut strip = Strip::new("", scale).after(format!("{more}{free} free, {}", words.join(", ")));
     let mut at = 0;
     for (_, mark) in marks {
         let tick = (scale / 64).max(1);
