@@ -52,7 +52,7 @@ pub mod functions {
     /// > draw("zones")
     /// node 0 cpus=0 present=3998
     /// DMA │rr  rrrrrrrrrrrr████████████████████████████████████████████████│ 1-fff 3998 present, 3072 managed, 97 holes
-    ///     │█████████!!█!!█!████████████████████████████████████████████████│ > 3072 free, more than the bar's 656, min 110, low 137, high 164
+    ///     │█████████!!█!!█!████████████████████████████████████████████████│ > 3072 free, min 110, low 137, high 164
     /// █ free  · used  r reserved  ! min, low, high
     /// > draw("buddy", alloc_pages(GFP_KERNEL, 6))
     /// frames 400-7ff of zone DMA node=0
