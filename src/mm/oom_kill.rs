@@ -88,6 +88,9 @@ pub struct OomRecord {
 impl Machine {
     /// Chooses a task and kills it (`out_of_memory`).
     pub(crate) fn out_of_memory(&mut self, ac: &AllocContext) -> OomOutcome {
+        if self.panicked.is_some() {
+            return OomOutcome::NotAllowed("the kernel panicked");
+        }
         if !ac.gfp.has(Gfp::FS) {
             return OomOutcome::TooEarly;
         }

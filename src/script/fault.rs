@@ -9,6 +9,7 @@ use crate::mm::task::Pid;
 use crate::script::answer::{OrSignal, ScriptResult, misuse};
 use crate::script::args::{self, Addr, Size, Who};
 use crate::script::bench::Bench;
+use crate::script::told::Told;
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -125,6 +126,7 @@ fn access(
     let pid = args::who(&desk, p)?;
     let addr = VirtAddr(args::addr("addr", addr)?);
     let result = f(&mut desk.machine, pid, addr);
+    desk.told = if result.is_ok() { Told::Pages } else { Told::Fault };
     super::task::alive(&desk)?;
     Ok(result.unwrap_or_else(stopped))
 }
@@ -149,6 +151,7 @@ fn touch_range(
         let piece = u64::try_from(end - u128::from(at)).unwrap_or(u64::MAX).min(PIECE);
         let mut desk = bench.borrow_mut();
         let result = desk.machine.touch(pid, VirtAddr(at), piece, access);
+        desk.told = if matches!(result, Err(Stop::Signal(_))) { Told::Fault } else { Told::Pages };
         super::task::alive(&desk)?;
         match result {
             Ok(touched) => {

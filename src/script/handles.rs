@@ -148,6 +148,10 @@ impl TaskRef {
                 "use after free: task {} was reaped after this handle was made, and its pid belongs to another now",
                 self.pid
             )),
+            None if self.boot == desk.boots => misuse(format!(
+                "there is no task {} now: it was reaped after this handle was made, or undo and restore went back before it",
+                self.pid
+            )),
             _ => gone(format_args!("task {}", self.pid)),
         }
     }

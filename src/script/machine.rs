@@ -144,7 +144,7 @@ pub mod functions {
     /// Kernel: `kernel/sysctl.c`, `Documentation/admin-guide/sysctl/vm.rst`.
     #[rhai_fn(return_raw)]
     pub fn sysctl(ctx: NativeCallContext, name: SysctlName) -> ScriptResult<Dynamic> {
-        let value = Bench::of(&ctx).borrow_mut().machine.sysctl(&name);
+        let value = Bench::of(&ctx).borrow_to_look().machine.sysctl(&name);
         match value {
             Ok(text) => Ok(text.parse::<i64>().map_or_else(|_| text.into(), Dynamic::from)),
             Err(why) => misuse(super::advised(&name, why.what)),
@@ -180,7 +180,7 @@ pub mod functions {
     #[rhai_fn(name = "sysctls", return_raw)]
     pub fn sysctls_named(ctx: NativeCallContext, names: SysctlName) -> ScriptResult<Table> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let mut values = Vec::new();
         for name in names.split_whitespace() {
             match desk.machine.sysctl(name) {

@@ -13,6 +13,7 @@ use crate::script::args::{self, Addr, Address, FileArg, Size, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::constants::Constant;
 use crate::script::strace;
+use crate::script::told::Told;
 use rhai::plugin::*;
 
 /// System calls that change an address space.
@@ -215,6 +216,9 @@ pub(crate) fn call(
     let pid = args::who(&desk, p)?;
     let value = f(&mut desk, pid);
     super::task::alive(&desk)?;
+    if let Some(errno) = value.read_lock::<Errno>() {
+        desk.told = Told::Call(ctx.fn_name().into(), pid, *errno);
+    }
     Ok(value)
 }
 

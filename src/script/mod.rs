@@ -69,6 +69,7 @@ pub mod tables;
 pub mod takes;
 pub mod task;
 pub mod tlb;
+pub mod told;
 pub mod trace;
 pub mod values;
 pub mod vm;

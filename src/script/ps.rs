@@ -78,7 +78,7 @@ pub mod functions {
     pub fn set_context(ctx: NativeCallContext, p: Who) -> ScriptResult<Table> {
         let bench = Bench::of(&ctx);
         let task = super::list::who(&bench.borrow(), "set", &p)?;
-        bench.borrow_mut().context = task.pid;
+        bench.borrow_to_look().context = task.pid;
         Ok(super::context::context(&task))
     }
 

@@ -20,6 +20,7 @@ use crate::script::handles::CacheRef;
 use crate::script::suggest::nearest;
 use crate::script::table::Table;
 use crate::script::takes::NodeNumber;
+use crate::script::told::Told;
 use rhai::FnPtr;
 use rhai::plugin::*;
 
@@ -168,7 +169,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn ksize(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
         let addr = args::addr("the address", &addr)?;
-        let bytes = oops(Bench::of(&ctx).borrow_mut().machine.ksize(VirtAddr(addr)))?;
+        let bytes = oops(Bench::of(&ctx).borrow_to_look().machine.ksize(VirtAddr(addr)))?;
         Ok(bytes as i64)
     }
 
@@ -650,6 +651,8 @@ fn take(
     args::zones_agree(&mut desk, gfp)?;
     let node = node_of(&desk, nid)?;
     let given = desk.machine.kmalloc_node(size, gfp, node);
+    desk.told = if given.is_ok() { Told::Object } else { Told::NoObject(size) };
+    crate::script::task::alive(&desk)?;
     Ok(answer(given.map(|addr| Address(addr.0))))
 }
 
@@ -667,7 +670,10 @@ fn take_object(
         args::zones_agree(&mut desk, gfp)?;
         let node = node_of(&desk, nid)?;
         let id = cache.id(&desk)?;
-        desk.machine.kmem_cache_alloc_node(id, gfp, node)
+        let given = desk.machine.kmem_cache_alloc_node(id, gfp, node);
+        desk.told = if given.is_ok() { Told::Object } else { Told::Pages };
+        crate::script::task::alive(&desk)?;
+        given
     };
     construct(ctx, &bench)?;
     Ok(answer(given.map(|addr| Address(addr.0))))

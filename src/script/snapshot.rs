@@ -31,7 +31,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn snapshot(ctx: NativeCallContext) -> ScriptResult<i64> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let desk = &mut *desk;
         match desk.snapshots.keep(&mut desk.machine) {
             Some(number) => Ok(number as i64),
@@ -82,7 +82,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn undo(ctx: NativeCallContext) -> ScriptResult<String> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         match desk.snapshots.undo() {
             Some((kept, line)) => {
                 desk.machine.restore(&kept);

@@ -57,7 +57,7 @@ pub mod functions {
             "off" => false,
             other => return misuse(format!("strace takes \"on\" or \"off\", not {other:?}")),
         };
-        bench.borrow_mut().strace = on;
+        bench.borrow_to_look().strace = on;
         Ok(())
     }
 

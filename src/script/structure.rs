@@ -25,7 +25,6 @@ use crate::mm::Machine;
 use crate::mm::addr::{Pfn, VirtAddr};
 use crate::mm::config::Arch;
 use crate::mm::slab_common::Allocator;
-use crate::mm::va_layout::SIZEOF_PAGE;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args::{self, Addr};
 use crate::script::bench::{Bench, Desk};
@@ -247,10 +246,11 @@ fn shown(machine: &Machine, asked: &Asked, at: u64, count: u32) -> ScriptResult<
     if count != 1 && kind.name != "page" {
         return misuse(format!("struct: only page structures lie in an array here, not {}", kind.name));
     }
+    let stride = machine.page_struct(Pfn(1)).0.wrapping_sub(machine.page_struct(Pfn(0)).0);
     let mut table = Table::new();
     let mut records = Vec::new();
     for n in 0..u64::from(count) {
-        let at = at.wrapping_add(n * SIZEOF_PAGE);
+        let at = at.wrapping_add(n * stride);
         let Some(members) = (kind.at)(machine, at) else { return misuse(stranger(machine, kind, at)) };
         let chosen = member::choose(&members, kind.name, &asked.members)?;
         if n > 0 && !asked.members.is_empty() {

@@ -41,6 +41,7 @@ pub mod functions {
         let mut desk = bench.borrow_mut();
         crate::script::memblock::late(&desk)?;
         let pid = desk.machine.spawn(comm);
+        super::alive(&desk)?;
         Ok(answer(pid.map(|pid| TaskRef::new(&desk, pid))))
     }
 

@@ -18,6 +18,7 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
+    /// After a call that was refused it tells what refused it; after an access that ended in a signal, the fault.
     /// `explain("fault")` goes through the last page fault, `explain("compaction")` tells what compaction did last,
     /// `explain("contig")` what became of the last range, `explain("report")` why the request failed in the report that
     /// the machine was made of.
@@ -40,12 +41,8 @@ pub mod functions {
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
         let bench = Bench::of(&ctx);
-        let machine = &bench.borrow().machine;
-        // Time goes on with every page that is allocated.
-        if machine.caches.last.is_some_and(|last| last.at == machine.clock) {
-            return Table::prose(&crate::script::slab::explain(machine));
-        }
-        super::page_account(machine)
+        let desk = bench.borrow();
+        crate::script::told::explain(&desk.machine, &desk.told)
     }
 
     #[rhai_fn(name = "explain", return_raw)]
@@ -91,7 +88,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn trace(ctx: NativeCallContext, pattern: &str) -> ScriptResult<()> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let words: Vec<String> =
             pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
         let off = matches!(pattern.trim(), "off" | "");
@@ -217,7 +214,7 @@ pub mod functions {
 }
 
 /// The account of the last page allocation; until there is one on an imported machine, of the one in its report.
-fn page_account(machine: &Machine) -> Table {
+pub(super) fn page_account(machine: &Machine) -> Table {
     let last = machine.last_alloc();
     if last.path == Path::Begun && !machine.config.account.is_empty() {
         return crate::script::imported::account(&machine.config.account);
