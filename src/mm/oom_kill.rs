@@ -10,7 +10,7 @@
 //! gives its memory back at once, long before the two seconds after which the reaper would help it. Absent — cgroups,
 //! cpusets, the list of unreclaimable slabs.
 
-mod why;
+pub mod why;
 
 pub use why::grouped;
 

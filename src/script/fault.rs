@@ -2,7 +2,7 @@
 //!
 //! Gorman 4.6. Kernel: `arch/x86/mm/fault.c`, `mm/memory.c`.
 
-use crate::mm::addr::VirtAddr;
+use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::machine::Machine;
 use crate::mm::memory::{Access, Stop};
 use crate::mm::task::Pid;
@@ -166,7 +166,7 @@ fn touch_range(
         }
         at = at.saturating_add(piece);
         // The next piece begins at a page, or the last one of this piece would count twice.
-        at = at.div_ceil(4096).saturating_mul(4096).max(at);
+        at = at.div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE).max(at);
     }
     let mut map = Map::new();
     for (name, value) in [("pages", sum.pages), ("minor", sum.minor), ("major", sum.major)] {

@@ -9,7 +9,7 @@ use crate::mm::machine::Dice;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
-use crate::script::handles::{MachineRef, cpu_list};
+use crate::script::handles::{MachineRef, listed};
 use crate::script::table::{Column, Table, WIDTH, wrap};
 use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
 use rhai::plugin::*;
@@ -197,7 +197,7 @@ pub mod functions {
     /// > boot("x86_64-smp4-1G");
     /// > on_cpu(3)
     /// > on_cpu(4)
-    /// error: there is no CPU 4: this machine has CPU 0-3
+    /// error: there is no CPU 4: this machine has CPUs 0-3
     /// ```
     ///
     /// Command: `on_cpu 1`
@@ -210,7 +210,7 @@ pub mod functions {
             Some(()) => Ok(()),
             None => {
                 let cpus: Vec<u16> = machine.nodes.iter().flat_map(|n| n.cpus.iter().copied()).collect();
-                misuse(format!("there is no CPU {cpu}: this machine has CPU {}", cpu_list(&cpus)))
+                misuse(format!("there is no CPU {cpu}: this machine has {}", listed("CPU", &cpus)))
             }
         }
     }

@@ -72,7 +72,7 @@ pub mod functions {
     /// > alloc_pages_node(1, GFP_KERNEL, 0).node
     /// 1
     /// > alloc_pages_node(2, GFP_KERNEL, 0)
-    /// error: there is no node 2: this machine has node 0-1
+    /// error: there is no node 2: this machine has nodes 0-1
     /// ```
     ///
     /// Kernel: `alloc_pages_node`, `include/linux/gfp.h`.

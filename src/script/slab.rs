@@ -526,6 +526,22 @@ pub mod functions {
         Ok(super::views::caches(&desk.machine, std::iter::once(id)))
     }
 
+    #[rhai_fn(name = "slab_caches", return_raw)]
+    pub fn slab_caches_without(ctx: NativeCallContext, name: &str, ignore: &str) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let machine = &desk.machine;
+        let only = if name.is_empty() { None } else { Some(super::named(&desk, &name.into())?) };
+        let left_out: Vec<CacheId> = ignore
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(|name| super::named(&desk, &name.into()))
+            .collect::<ScriptResult<_>>()?;
+        let ids = machine.caches.order.iter().rev().copied();
+        let ids = ids.filter(|id| only.is_none_or(|only| only == *id) && !left_out.contains(id));
+        Ok(super::views::caches(machine, ids))
+    }
+
     /// The slabs of a cache: what each CPU and each node has of it: `kmem -S`.
     ///
     /// ```vmlab

@@ -75,7 +75,7 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > undo()
-    /// error: there is nothing to undo: the prompt keeps the machine before each line that changes it
+    /// error: there is nothing to undo: only the prompt of a terminal keeps the machine before each line that changes it; elsewhere let s = snapshot() and restore(s) do
     /// ```
     ///
     /// Command: `undo`
@@ -89,7 +89,7 @@ pub mod functions {
                 Ok(format!("undone: {line}"))
             }
             None => misuse(
-                "there is nothing to undo: the prompt keeps the machine before each line that changes it",
+                "there is nothing to undo: only the prompt of a terminal keeps the machine before each line that changes it; elsewhere let s = snapshot() and restore(s) do",
             ),
         }
     }

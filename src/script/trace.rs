@@ -3,6 +3,7 @@
 //! Kernel: `include/trace/events/*.h`, `mm/vmstat.c`, `kernel/printk/printk.c`.
 
 use crate::mm::Machine;
+use crate::mm::trace::GROUPS;
 use crate::mm::trace::{Path, Stamped};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Bench;
@@ -91,6 +92,9 @@ pub mod functions {
         let words: Vec<String> =
             pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
         let off = matches!(pattern.trim(), "off" | "");
+        for word in words.iter().filter(|_| !off) {
+            super::known_group(word)?;
+        }
         desk.machine.record_hot_events(!off);
         desk.traced = if off || words.is_empty() { vec!["*".into()] } else { words };
         Ok(())
@@ -237,15 +241,30 @@ fn events(machine: &Machine, patterns: &[String]) -> Table {
     table.with_records(records)
 }
 
-/// `kmem:*`, `kmem:mm_page_alloc`, `mm_page_*`, `*`.
-fn fits(pattern: &str, event: &Stamped) -> bool {
-    let (group, name) = pattern.split_once(':').unwrap_or(("*", pattern));
-    let like = |pattern: &str, text: &str| match pattern.split_once('*') {
+/// A pattern whose group nobody has would wait for events that never come.
+fn known_group(pattern: &str) -> ScriptResult<()> {
+    let Some((group, _)) = pattern.split_once(':') else { return Ok(()) };
+    if GROUPS.iter().any(|known| like(group, known)) {
+        return Ok(());
+    }
+    let near = crate::script::suggest::nearest(group, GROUPS.iter().copied());
+    let near = near.first().map(|near| format!("; did you mean {near}:*?")).unwrap_or_default();
+    misuse(format!("trace: no events are called {group}:…{near}; the groups are {}", GROUPS.join(", ")))
+}
+
+/// A text, with one `*` for whatever stands in its place.
+fn like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
         Some((start, end)) => {
             text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
         }
         None => pattern == text,
-    };
+    }
+}
+
+/// `kmem:*`, `kmem:mm_page_alloc`, `mm_page_*`, `*`.
+fn fits(pattern: &str, event: &Stamped) -> bool {
+    let (group, name) = pattern.split_once(':').unwrap_or(("*", pattern));
     like(group, event.event.group()) && like(name, event.event.name())
 }
 

@@ -109,6 +109,11 @@ impl Session {
                 Err(usage) => return self.complain_plainly(&usage),
             },
             None => {
+                if args.is_empty()
+                    && let Some(usage) = self.usage_of(name)
+                {
+                    return self.complain_plainly(&usage);
+                }
                 let shown = args.iter().any(|arg| arg == "--script");
                 let args: Vec<String> =
                     args.iter().filter(|arg| *arg != "--script").map(|w| words::argument(w)).collect();
@@ -127,6 +132,22 @@ impl Session {
             self.bench.out.line(&format!("// the same numbers by hand:\n{by_hand}"));
         }
         Outcome::Done
+    }
+
+    /// How a function is used as a command, if it can do nothing without an argument: as crash answers a bare name.
+    fn usage_of(&self, name: &str) -> Option<String> {
+        let entry = self.interpreter.entries.iter().find(|e| e.name == name && e.is_command())?;
+        let parameters = |form: &String| {
+            let inside = &form[form.find('(')? + 1..form.rfind(')')?];
+            let names = inside.split(", ").filter(|word| !word.is_empty());
+            Some(names.map(|word| word.split(':').next().unwrap_or(word).to_uppercase()).collect::<Vec<_>>())
+        };
+        let forms: Vec<Vec<String>> = entry.signatures.iter().filter_map(parameters).collect();
+        if forms.iter().any(Vec::is_empty) {
+            return None;
+        }
+        let lines: Vec<String> = forms.iter().map(|form| format!("  {name} {}", form.join(" "))).collect();
+        Some(format!("Usage:\n{}\nEnter \"help {name}\" for details.", lines.join("\n")))
     }
 
     /// A word of a command that is a variable here means its value: an address, a page's structure, a task's pid.

@@ -1,5 +1,6 @@
 //! One line in, one answer out: the session behind the prompt, `-e`, pipes, transcripts and labs.
 
+use crate::mm::oom_kill::why::grouped;
 use crate::script::bench::Bench;
 use crate::script::catalogue;
 use crate::script::complaint::{Complaint, Kind};
@@ -69,14 +70,6 @@ pub struct Session {
     pub guests: Vec<Guest>,
     pub(crate) manners: Manners,
     undo: bool,
-}
-
-/// `983,744`.
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
 }
 
 impl Session {
@@ -162,7 +155,7 @@ impl Session {
             config.name,
             plural(machine.nodes.len(), "node"),
             plural(zones, "zone"),
-            thousands(machine.totalram_pages() * 4),
+            grouped((machine.totalram_pages() * 4) as i64),
             config.seed
         );
         format!("{start}        {}", self.manners.theme.faint("try: kmem -z · help · lab"))

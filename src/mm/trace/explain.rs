@@ -8,6 +8,7 @@ use crate::mm::config::ZoneType;
 use crate::mm::gfp::Gfp;
 use crate::mm::mmzone::Wmark;
 use crate::mm::page_alloc::watermark::{AllocFlags, lowered};
+use crate::mm::trace::times;
 use std::fmt::Write;
 
 impl ZoneTry {
@@ -132,10 +133,7 @@ impl AllocRecord {
             (0, Some((from, to))) => writeln!(
                 text,
                 "  A block of order {from} of zone {zone} was halved {}.",
-                match from.get() - to.get() {
-                    1 => "once".to_string(),
-                    n => format!("{n} times"),
-                }
+                times(from.get() - to.get())
             ),
             (n, Some((from, to))) => writeln!(
                 text,

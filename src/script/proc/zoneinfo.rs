@@ -74,7 +74,8 @@ fn lines(machine: &Machine, zone: &Zone) -> Vec<String> {
     lines
 }
 
-fn protection(machine: &Machine, zone: &Zone) -> Vec<u64> {
+/// What requests of each kind of zone must leave here (`lowmem_reserve`).
+pub fn protection(machine: &Machine, zone: &Zone) -> Vec<u64> {
     machine.config.arch.zone_types().iter().map(|&kind| zone.lowmem_reserve[kind as usize]).collect()
 }
 
