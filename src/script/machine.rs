@@ -51,8 +51,8 @@ pub mod functions {
     ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share,
     ///     everything else is free.
     /// > boot("x86_64-1T")
-    /// error: x86_64-1T: there is no such machine among the 26 shipped ones
-    ///   help: Did you mean x86_64-1G?
+    /// error: x86_64-1T: there is no such machine among the 27 shipped ones
+    ///   help: Did you mean x86_64-1T-numa8?
     /// ```
     ///
     /// Kernel: `start_kernel`, `init/main.c`.
