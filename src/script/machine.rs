@@ -51,8 +51,8 @@ pub mod functions {
     ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share,
     ///     everything else is free.
     /// > boot("x86_64-1T")
-    /// error: x86_64-1T: there is no such machine among the 26 shipped ones
-    ///   help: Did you mean x86_64-1G?
+    /// error: x86_64-1T: there is no such machine among the 27 shipped ones
+    ///   help: Did you mean x86_64-1T-numa8?
     /// ```
     ///
     /// Kernel: `start_kernel`, `init/main.c`.
@@ -512,7 +512,8 @@ fn put(bench: &Bench, config: Config) -> ScriptResult<MachineRef> {
     }
 }
 
-fn shipped() -> Table {
+/// The shipped machines: what each has, and what it is for.
+pub fn shipped() -> Table {
     let mut rows = Vec::new();
     for name in import::shipped::names() {
         let Ok(config) = import::shipped::get(name) else { continue };
@@ -522,11 +523,12 @@ fn shipped() -> Table {
             (config.present_pages() * 4 / 1024).into(),
             config.nodes.len().into(),
             config.nr_cpus().into(),
+            import::shipped::purpose(name).into(),
         ]);
     }
     let columns = ["NAME", "ARCH"].map(|head| Column::left(head, 0)).into_iter();
     let columns = columns.chain(["MIB", "NODES", "CPUS"].map(|head| Column::right(head, 0)));
-    Table::grid(columns.collect(), rows)
+    Table::grid(columns.chain([Column::left("PURPOSE", 0)]).collect(), rows)
 }
 
 /// `vm.swappiness = 60`.

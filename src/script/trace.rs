@@ -248,8 +248,10 @@ fn known_group(pattern: &str) -> ScriptResult<()> {
         return Ok(());
     }
     let near = crate::script::suggest::nearest(group, GROUPS.iter().copied());
-    let near = near.first().map(|near| format!("; did you mean {near}:*?")).unwrap_or_default();
-    misuse(format!("trace: no events are called {group}:…{near}; the groups are {}", GROUPS.join(", ")))
+    misuse(match near.first() {
+        Some(near) => format!("trace: no events are called {group}:…; did you mean {near}:*?"),
+        None => format!("trace: no events are called {group}:…; the groups are {}", GROUPS.join(", ")),
+    })
 }
 
 /// A text, with one `*` for whatever stands in its place.
