@@ -236,19 +236,40 @@ fn of_process(options: &Options, files: &[String], process: &Process) -> Result<
 
 /// A machine: booted, reported on.
 fn of_machine(options: &Options, files: &[String], evidence: &Evidence) -> Result<u8, String> {
-    let Some(config) = evidence.config.clone() else {
-        let table = imported::report(evidence, None);
-        print(&match options.json {
-            true => format!("{}\n", table.json()),
-            false => vmlab::shell::render::draw(&table, options.manners().theme),
-        });
-        return Ok(0);
+    let config = match rebuilt(evidence, options) {
+        Ok(config) => config,
+        Err(why) => {
+            let table = imported::report(evidence, Err(&why));
+            print(&match options.json {
+                true => format!("{}\n", table.json()),
+                false => vmlab::shell::render::draw(&table, options.manners().theme),
+            });
+            return Ok(0);
+        }
     };
     let bench = put(options, config, "the machine")?;
     let mut session = open(bench, options, &[]);
-    let report = imported::report(evidence, Some(&session.bench.borrow().machine));
+    let report = imported::report(evidence, Ok(&session.bench.borrow().machine));
     session.show(report);
     explored(session, options, files)
+}
+
+/// The machine that the evidence shows, or why there is none.
+///
+/// A page that is in use costs a descriptor of this computer's memory: a large machine is made for who wants to go on it.
+fn rebuilt(evidence: &Evidence, options: &Options) -> Result<Config, String> {
+    const MOST: u64 = 16 << 20;
+    let none = "No report shows the machine's zones: there is none to try things on.";
+    let config = evidence.config.clone().ok_or(none)?;
+    let zones = config.nodes.iter().flat_map(|node| &node.zones);
+    let used: u64 = zones.map(|zone| zone.managed.saturating_sub(zone.free_pages())).sum();
+    if used > MOST && options.e.is_empty() && !options.interactive {
+        let mib = used * size_of::<vmlab::mm::page::Page>() as u64 >> 20;
+        return Err(format!(
+            "The machine was not rebuilt: {used} of its pages are in use, and their descriptors take {mib} MiB of this computer's memory. vmlab --interactive import FILE goes on it."
+        ));
+    }
+    Ok(config)
 }
 
 /// The lines of `-e`, and then the prompt, if somebody sits at the terminal.

@@ -18,15 +18,16 @@ const LISTED: usize = 20;
 /// Areas of a process that are listed by size.
 const LARGEST: usize = 5;
 
-/// The report; its rows are the zones. There is no machine when no report in a log shows one.
-pub fn report(evidence: &Evidence, machine: Option<&Machine>) -> Table {
+/// The report; its rows are the zones. There may be no machine: then it is said why.
+pub fn report(evidence: &Evidence, machine: Result<&Machine, &str>) -> Table {
     let mut table = if evidence.reports.is_empty() {
         Table::new().head(format!("read: {}", evidence.kinds.join(", "))).line("")
     } else {
         found(evidence)
     };
-    let Some(machine) = machine else {
-        return table.line("No report shows the machine's zones: there is none to try things on.");
+    let machine = match machine {
+        Ok(machine) => machine,
+        Err(why) => return table.sentence(why),
     };
     table = crate::script::machine::text(machine).lines().fold(table, Table::line).line("");
     let columns = vec![
