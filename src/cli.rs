@@ -264,7 +264,7 @@ fn rebuilt(evidence: &Evidence, options: &Options) -> Result<Config, String> {
     let zones = config.nodes.iter().flat_map(|node| &node.zones);
     let used: u64 = zones.map(|zone| zone.managed.saturating_sub(zone.free_pages())).sum();
     if used > MOST && options.e.is_empty() && !options.interactive {
-        let mib = used * size_of::<vmlab::mm::page::Page>() as u64 >> 20;
+        let mib = (used * size_of::<vmlab::mm::page::Page>() as u64) >> 20;
         return Err(format!(
             "The machine was not rebuilt: {used} of its pages are in use, and their descriptors take {mib} MiB of this computer's memory. vmlab --interactive import FILE goes on it."
         ));
