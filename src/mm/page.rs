@@ -293,10 +293,11 @@ impl Page {
         self.mapping & crate::mm::rmap::MAPPING_ANON != 0 && !self.is(PageFlags::SWAPBACKED)
     }
 
-    /// Its last entry and reference are gone.
+    /// The only entry of an anonymous page is gone: nothing is left of it but the entry's reference.
     #[inline]
-    pub(crate) fn let_go(&mut self) {
-        (self.refcount, self.mapcount, self.mapping, self.private) = (0, 0, 0, 0);
+    pub(crate) fn unmap_only(&mut self) {
+        self.flags &= !FLAG_MASK | SPECIAL;
+        (self.mapcount, self.mapping, self.private) = (0, 0, 0);
     }
 
     /// True when more than the page itself ends with it: a handle, a compound page.

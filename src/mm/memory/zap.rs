@@ -82,9 +82,11 @@ impl Machine {
             return self.zap_other_page(pte, used);
         }
         let was = *page;
-        page.let_go();
+        page.unmap_only();
         self.lru_unlink_page(pfn, &was).mod_stat(NodeStat::AnonPages, -1);
-        self.free_unreferenced(pfn, Order::ZERO);
+        // The entry's reference was the last one: what is left is a plain page that is given back.
+        let freed = self.free_pages(pfn, Order::ZERO);
+        debug_assert!(freed.is_ok(), "{freed:?}");
         Rss::Anon
     }
 
