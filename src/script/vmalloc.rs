@@ -57,7 +57,8 @@ pub mod functions {
     /// 0xffffc90000000000
     /// > explain()
     /// kvmalloc of 8388608 bytes got 0xffffc90000000000 from vmalloc: 2048 pages that lie anywhere.
-    ///   kmalloc was tried first, with __GFP_NORETRY and __GFP_NOWARN: there was no block for it.
+    ///   kmalloc was tried first, with __GFP_NORETRY and __GFP_NOWARN: it gives at most KMALLOC_MAX_SIZE,
+    ///     4194304 bytes.
     /// Kernel: kvmalloc_node. Next: kmem -v
     /// > kvfree(big);
     /// > kvmalloc("8M", GFP_ATOMIC)
@@ -70,7 +71,7 @@ pub mod functions {
         super::either(&ctx, 1, &size, &gfp, Gfp::NONE)
     }
 
-    /// `kvmalloc` of room for `n` elements; a product that overflows is refused.
+    /// Allocates room for `n` elements as `kvmalloc` does; a product that overflows is refused.
     ///
     /// ```vmlab
     /// > ksize(kvmalloc_array(10, 50, GFP_KERNEL))
