@@ -39,6 +39,46 @@ impl Machine {
         Ok(self.vmalloc_node_range(size, gfp, PAGE_SIZE, "vmalloc"))
     }
 
+    /// Memory that lies together if it can be had without trouble, else pages from anywhere (`kvmalloc`).
+    ///
+    /// # Errors
+    /// `ENOMEM`; the kernel's BUG when vmalloc is come to in an interrupt.
+    pub fn kvmalloc(&mut self, size: u64, gfp: Gfp) -> Result<Result<VirtAddr, Errno>, Oops> {
+        let mut first = gfp;
+        if size > PAGE_SIZE {
+            // There is another way: neither hard tries nor a complaint are wanted.
+            first = first.without(Gfp::NOFAIL) | Gfp::NOWARN;
+            if !gfp.has(Gfp::RETRY_MAYFAIL) {
+                first = first | Gfp::NORETRY;
+            }
+        }
+        let found = self.kmalloc(size, first);
+        if found.is_ok() || !self.kvmalloc_may_fall_back(size, gfp) {
+            return Ok(found);
+        }
+        self.may_make_area()?;
+        Ok(self.vmalloc_node_range(size, gfp, PAGE_SIZE, "kvmalloc"))
+    }
+
+    /// Does `kvmalloc` try vmalloc after kmalloc? Not for what a page holds, nor from `INT_MAX` on, nor when the caller
+    /// may not sleep.
+    pub fn kvmalloc_may_fall_back(&self, size: u64, gfp: Gfp) -> bool {
+        size > PAGE_SIZE && size <= i32::MAX as u64 && gfp.may_sleep()
+    }
+
+    /// Frees what `kvmalloc` gave, whichever it was (`kvfree`).
+    ///
+    /// # Errors
+    /// As [`Machine::vfree`] and [`Machine::kfree`].
+    pub fn kvfree(&mut self, addr: VirtAddr) -> Result<(), Oops> {
+        if self.is_vmalloc_addr(addr) { self.vfree(addr) } else { self.kfree(addr) }
+    }
+
+    /// Does an address lie in the room of vmalloc? (`is_vmalloc_addr`)
+    pub fn is_vmalloc_addr(&self, addr: VirtAddr) -> bool {
+        (self.layout.vmalloc.start..self.layout.vmalloc.end).contains(&addr.0)
+    }
+
     /// The mask of `vmalloc_32`: pages that 32 bits of an address reach.
     pub fn vmalloc_32_mask(&self) -> Gfp {
         match self.config.arch {

@@ -4,6 +4,7 @@
 //! call changes nothing.
 
 use crate::mm::Machine;
+use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::slab_common::KMALLOC_MAX_SIZE;
 use crate::mm::task::Pid;
@@ -23,6 +24,8 @@ pub enum Told {
     NoObject(u64),
     /// `vmalloc` of so many bytes was refused.
     NoArea(u64),
+    /// `kvmalloc` of so many bytes was served by vmalloc.
+    Fallback(u64, VirtAddr),
     /// An access ended in a signal.
     Fault,
     /// A system call of a task was refused.
@@ -43,6 +46,7 @@ pub fn explain(machine: &Machine, told: &Told) -> Table {
             &format!("kmalloc of {bytes} bytes was refused: it needed pages for a new slab."),
         ),
         Told::NoArea(bytes) => no_area(machine, *bytes),
+        Told::Fallback(bytes, addr) => Table::prose(&fallback(*bytes, *addr)),
         Told::Fault => super::fault_path::explain(machine),
         Told::Call(name, pid, errno) => Table::prose(&refused(machine, name, *pid, *errno)),
     }
@@ -56,6 +60,21 @@ fn with_pages(machine: &Machine, sentence: &str) -> Table {
         }
         _ => Table::prose(sentence),
     }
+}
+
+/// What made kvmalloc take the second way.
+fn fallback(bytes: u64, addr: VirtAddr) -> String {
+    let pages = bytes.div_ceil(PAGE_SIZE);
+    let why = if bytes > KMALLOC_MAX_SIZE {
+        format!("it gives at most KMALLOC_MAX_SIZE, {KMALLOC_MAX_SIZE} bytes")
+    } else {
+        "no block was free, and no hard attempt was made to free one".to_string()
+    };
+    format!(
+        "kvmalloc of {bytes} bytes got {addr} from vmalloc: {pages} pages that lie anywhere.\n  \
+         kmalloc was tried first, with __GFP_NORETRY and __GFP_NOWARN: {why}.\n\
+         Kernel: kvmalloc_node. Next: kmem -v\n"
+    )
 }
 
 fn no_area(machine: &Machine, bytes: u64) -> Table {

@@ -7,7 +7,7 @@ use crate::mm::errno::Errno;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse, oops};
-use crate::script::args::{self, Addr, Address, Size};
+use crate::script::args::{self, Addr, Address, GfpMask, Size};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::PageRef;
 use crate::script::table::Table;
@@ -45,7 +45,84 @@ pub mod functions {
         super::allocate(&ctx, &size, Gfp::KERNEL)
     }
 
+    /// Allocates with `kmalloc` if the pages lie together without trouble, else with `vmalloc`; `kvfree` frees either.
+    ///
+    /// Above a page kmalloc makes one light attempt (`__GFP_NORETRY | __GFP_NOWARN`). A mask that may not sleep never
+    /// falls back. `explain()` says which of the two it was.
+    ///
+    /// ```vmlab
+    /// > ksize(kvmalloc(2000, GFP_KERNEL))
+    /// 2048
+    /// > let big = kvmalloc("8M", GFP_KERNEL)
+    /// 0xffffc90000000000
+    /// > explain()
+    /// kvmalloc of 8388608 bytes got 0xffffc90000000000 from vmalloc: 2048 pages that lie anywhere.
+    ///   kmalloc was tried first, with __GFP_NORETRY and __GFP_NOWARN: it gives at most KMALLOC_MAX_SIZE,
+    ///     4194304 bytes.
+    /// Kernel: kvmalloc_node. Next: kmem -v
+    /// > kvfree(big);
+    /// > kvmalloc("8M", GFP_ATOMIC)
+    /// ENOMEM (Cannot allocate memory)
+    /// ```
+    ///
+    /// Kernel: `kvmalloc_node`, `mm/util.c`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn kvmalloc(ctx: NativeCallContext, size: Size, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
+        super::either(&ctx, 1, &size, &gfp, Gfp::NONE)
+    }
+
+    /// Allocates room for `n` elements as `kvmalloc` does; a product that overflows is refused.
+    ///
+    /// ```vmlab
+    /// > ksize(kvmalloc_array(10, 50, GFP_KERNEL))
+    /// 512
+    /// > kvmalloc_array(0x7fffffffffffffff, 16, GFP_KERNEL)
+    /// ENOMEM (Cannot allocate memory)
+    /// ```
+    ///
+    /// Kernel: `kvmalloc_array`, `include/linux/slab.h`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn kvmalloc_array(
+        ctx: NativeCallContext,
+        n: i64,
+        size: Size,
+        gfp: GfpMask,
+    ) -> ScriptResult<OrErrno<Address>> {
+        super::either(&ctx, n, &size, &gfp, Gfp::NONE)
+    }
+
     /// The same, filled with zeros.
+    ///
+    /// ```vmlab
+    /// > kread(kvcalloc(10, 50, GFP_KERNEL))
+    /// 0
+    /// ```
+    ///
+    /// Kernel: `kvcalloc`, `include/linux/slab.h`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn kvcalloc(
+        ctx: NativeCallContext,
+        n: i64,
+        size: Size,
+        gfp: GfpMask,
+    ) -> ScriptResult<OrErrno<Address>> {
+        super::either(&ctx, n, &size, &gfp, Gfp::ZERO)
+    }
+
+    /// Frees what `kvmalloc` gave, by `vfree` or by `kfree`: the address tells.
+    ///
+    /// ```vmlab
+    /// > kvfree(kvmalloc("64k", GFP_KERNEL));
+    /// ```
+    ///
+    /// Kernel: `kvfree`, `mm/util.c`. Gorman: 7.2.
+    #[rhai_fn(return_raw)]
+    pub fn kvfree(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
+        let addr = args::addr("the address", &addr)?;
+        oops(Bench::of(&ctx).borrow_mut().machine.kvfree(VirtAddr(addr)))
+    }
+
+    /// The same as `vmalloc`, filled with zeros.
     ///
     /// ```vmlab
     /// > let a = vzalloc(8);
@@ -282,6 +359,33 @@ fn allocate(ctx: &NativeCallContext, size: &Size, gfp: Gfp) -> ScriptResult<OrEr
     crate::script::memblock::late(&desk)?;
     let found = oops(desk.machine.vmalloc(size, gfp))?;
     desk.told = if found.is_ok() { Told::Pages } else { Told::NoArea(size) };
+    address(&desk, found)
+}
+
+/// `kvmalloc` of `n` elements.
+fn either(
+    ctx: &NativeCallContext,
+    n: i64,
+    size: &Size,
+    gfp: &GfpMask,
+    more: Gfp,
+) -> ScriptResult<OrErrno<Address>> {
+    let Ok(n) = u64::try_from(n) else {
+        return misuse(format!("{n} elements: a number cannot be negative"));
+    };
+    let (size, gfp) = (args::size("the size", size)?, args::gfp(gfp)? | more);
+    let Some(bytes) = n.checked_mul(size) else { return Ok(answer::<Address>(Err(Errno::ENOMEM))) };
+    let bench = Bench::of(ctx);
+    let mut desk = bench.borrow_mut();
+    crate::script::memblock::late(&desk)?;
+    args::zones_agree(&mut desk, gfp)?;
+    let found = oops(desk.machine.kvmalloc(bytes, gfp))?;
+    desk.told = match found {
+        Ok(addr) if desk.machine.is_vmalloc_addr(addr) => Told::Fallback(bytes, addr),
+        Ok(_) => Told::Object,
+        Err(_) if desk.machine.kvmalloc_may_fall_back(bytes, gfp) => Told::NoArea(bytes),
+        Err(_) => Told::NoObject(bytes),
+    };
     address(&desk, found)
 }
 

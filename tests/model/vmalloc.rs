@@ -199,3 +199,31 @@ fn rooms_are_those_of_the_recorded_machines() {
         assert_eq!(machine.highmem.counts().len(), pkmap, "{name}");
     }
 }
+
+#[test]
+fn kvmalloc_falls_back_only_where_the_kernel_does() {
+    let mut m = boot("arch: x86_64\nmem: 64M\n");
+    let is_area = |m: &Machine, addr| m.is_vmalloc_addr(addr);
+    let small = m.kvmalloc(PAGE_SIZE, Gfp::KERNEL).expect("no oops").expect("a page");
+    let large = m.kvmalloc(8 << 20, Gfp::KERNEL).expect("no oops").expect("an area");
+    assert_eq!([is_area(&m, small), is_area(&m, large)], [false, true]);
+    assert!(m.kvmalloc(8 << 20, Gfp::ATOMIC).expect("no oops").is_err(), "it may not sleep");
+    assert!(m.kvmalloc(1 << 31, Gfp::KERNEL).expect("no oops").is_err(), "above INT_MAX");
+
+    // Every second page is taken, of the reserves too: no block of two, pages enough.
+    let mut held = Vec::new();
+    while let Ok(pfn) = m.alloc_pages(Gfp::NOWAIT | Gfp::NOWARN | Gfp::MEMALLOC, Order::ZERO) {
+        held.push(pfn);
+    }
+    for pfn in held.iter().filter(|pfn| pfn.0 % 2 == 0) {
+        m.free_pages(*pfn, Order::ZERO).expect("it was given");
+    }
+    let broken = m.kvmalloc(4 * PAGE_SIZE, Gfp::KERNEL).expect("no oops").expect("pages are there");
+    assert!(is_area(&m, broken), "{broken} came from kmalloc");
+
+    for addr in [small, large, broken] {
+        m.kvfree(addr).expect("it was given");
+    }
+    assert!(m.kvfree(large).is_err(), "freed twice");
+    m.check().expect("invariants");
+}
