@@ -82,10 +82,16 @@ impl<E: Entry> Tree<E> {
     pub fn insert(&mut self, entry: E) {
         self.len += 1;
         if let Some(right) = self.root.insert(entry) {
-            let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + 1)));
-            if let (Node::Branch(children), Some(left)) = (&mut self.root, Child::of(left)) {
-                children.extend([left, right]);
-            }
+            self.raise_root(right);
+        }
+    }
+
+    /// The root was cut: a node above has both halves.
+    #[cold]
+    fn raise_root(&mut self, right: Child<E>) {
+        let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + 1)));
+        if let (Node::Branch(children), Some(left)) = (&mut self.root, Child::of(left)) {
+            children.extend([left, right]);
         }
     }
 
@@ -93,12 +99,41 @@ impl<E: Entry> Tree<E> {
     pub fn remove(&mut self, key: E::Key) -> Option<E> {
         let gone = self.root.remove(key)?;
         self.len -= 1;
+        self.lower_root();
+        Some(gone)
+    }
+
+    /// A root with one branch is that branch.
+    fn lower_root(&mut self) {
         while let Node::Branch(children) = &mut self.root
             && children.len() == 1
         {
             self.root = children.remove(0).node;
         }
-        Some(gone)
+    }
+
+    /// Cuts the entry with this key in two, which together have the sum that it had: no branch above changes.
+    pub fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) {
+        self.len += 1;
+        if let Some(right) = self.root.split(key, cut) {
+            self.raise_root(right);
+        }
+    }
+
+    /// Takes out the `more` entries that follow the one with this key, and changes that one.
+    pub fn merge(&mut self, key: E::Key, more: usize, change: impl Fn(&mut E)) {
+        if self.root.merge(key, more, &change) {
+            self.len -= more;
+            self.lower_root();
+            return;
+        }
+        // They lie in several leaves.
+        for _ in 0..more {
+            if let Some(next) = self.first_from(|k| k <= key).map(Entry::key) {
+                self.remove(next);
+            }
+        }
+        self.change(key, change);
     }
 
     /// Changes the entry with this key; its place in the order stays the same.
@@ -121,6 +156,12 @@ impl<E: Entry> Tree<E> {
     #[inline]
     pub fn last_before(&self, before: impl Fn(E::Key) -> bool) -> Option<&E> {
         self.root.until(&before).last()
+    }
+
+    /// The neighbours of a place: the last entry that is `before` it, and the first that is not.
+    #[inline]
+    pub fn around(&self, before: impl Fn(E::Key) -> bool) -> (Option<&E>, Option<&E>) {
+        self.root.around(&before)
     }
 
     /// Everything, in order.
@@ -222,6 +263,51 @@ impl<E: Entry> Node<E> {
         }
     }
 
+    /// Cuts an entry in two; the upper half of the node, when it became too full.
+    fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) -> Option<Child<E>> {
+        match self {
+            Node::Leaf(entries) => {
+                let above = entries.partition_point(|e| e.key() <= key);
+                let upper = cut(entries[..above].last_mut()?);
+                entries.insert(above, upper);
+                upper_half(entries).and_then(|half| Child::of(Node::Leaf(half)))
+            }
+            Node::Branch(children) => {
+                let at = place(children, key);
+                let right = children[at].node.split(key, cut)?;
+                children[at].refresh();
+                children.insert(at + 1, right);
+                upper_half(children).and_then(|half| Child::of(Node::Branch(half)))
+            }
+        }
+    }
+
+    /// Makes one entry of several, if they lie in one leaf; false has done nothing.
+    fn merge(&mut self, key: E::Key, more: usize, change: &impl Fn(&mut E)) -> bool {
+        match self {
+            Node::Leaf(entries) => {
+                let above = entries.partition_point(|e| e.key() <= key);
+                if above == 0 || above + more > entries.len() {
+                    return false;
+                }
+                entries.drain(above..above + more);
+                change(&mut entries[above - 1]);
+                true
+            }
+            Node::Branch(children) => {
+                let at = place(children, key);
+                let merged = children[at].node.merge(key, more, change);
+                if merged {
+                    children[at].refresh();
+                    if children[at].node.len() < FEW {
+                        join_neighbours(children, at);
+                    }
+                }
+                merged
+            }
+        }
+    }
+
     fn change(&mut self, key: E::Key, change: impl FnOnce(&mut E)) -> bool {
         match self {
             Node::Leaf(entries) => match entries.binary_search_by_key(&key, Entry::key) {
@@ -264,6 +350,23 @@ impl<E: Entry> Node<E> {
             Node::Branch(children) => {
                 let at = children.partition_point(|child| before(child.first));
                 at.checked_sub(1).map_or(&[], |at| children[at].node.until(before))
+            }
+        }
+    }
+
+    /// The last entry that is `before`, and the first that is not.
+    #[inline]
+    fn around(&self, before: &impl Fn(E::Key) -> bool) -> (Option<&E>, Option<&E>) {
+        match self {
+            Node::Leaf(entries) => {
+                let (low, high) = entries.split_at(entries.partition_point(|e| before(e.key())));
+                (low.last(), high.first())
+            }
+            Node::Branch(children) => {
+                let at = children.partition_point(|child| before(child.first));
+                let inner = at.checked_sub(1).map(|at| children[at].node.around(before));
+                let (low, high) = inner.unwrap_or_default();
+                (low, high.or_else(|| children.get(at)?.node.from(before).first()))
             }
         }
     }

@@ -72,8 +72,8 @@ impl MapleTree {
     /// The first area that ends above an address (`mt_find`).
     #[inline]
     pub fn find(&self, addr: u64) -> Option<Area> {
-        let below = self.0.last_before(|start| start <= addr);
-        below.filter(|area| addr < area.end).copied().or_else(|| self.from(addr))
+        let (below, above) = self.0.around(|start| start <= addr);
+        below.filter(|area| addr < area.end).or(above).copied()
     }
 
     /// The first area that begins at an address or above it.
@@ -86,6 +86,22 @@ impl MapleTree {
     #[inline]
     pub fn below(&self, addr: u64) -> Option<Area> {
         self.0.last_before(|start| start < addr).copied()
+    }
+
+    /// The neighbours of an address: the last area that begins below it, and the first that does not.
+    #[inline]
+    pub fn around(&self, addr: u64) -> (Option<Area>, Option<Area>) {
+        let (below, above) = self.0.around(|start| start < addr);
+        (below.copied(), above.copied())
+    }
+
+    /// The areas between which a free range lies without a gap.
+    #[inline]
+    pub fn touching(&self, room: &Range<u64>) -> (Option<VmaId>, Option<VmaId>) {
+        let (below, above) = self.around(room.start);
+        let below = below.filter(|area| area.end == room.start);
+        let above = above.filter(|area| area.start == room.end);
+        (below.map(|area| area.id), above.map(|area| area.id))
     }
 
     /// All areas, lowest first.
@@ -107,6 +123,19 @@ impl MapleTree {
     /// Gives the area that begins at `start` other borders; it stays between its neighbours.
     pub fn resize(&mut self, start: u64, to: Range<u64>) {
         self.0.change(start, |area| (area.start, area.end) = (to.start, to.end));
+    }
+
+    /// Cuts the area that begins at `start` in two; the part from `at` on is `id`.
+    pub fn split(&mut self, start: u64, at: u64, id: VmaId) {
+        self.0.split(start, |area| {
+            let end = std::mem::replace(&mut area.end, at);
+            Area { start: at, end, id }
+        });
+    }
+
+    /// The area that begins at `start` takes in the `more` that follow it, and ends at `end`.
+    pub fn merge(&mut self, start: u64, more: usize, end: u64) {
+        self.0.merge(start, more, |area| area.end = end);
     }
 
     /// The lowest address in `within` from which on `len` bytes are free (`mas_empty_area`).
