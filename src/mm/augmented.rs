@@ -329,44 +329,50 @@ impl<E: Entry> Node<E> {
     /// The rest of a leaf, from the first entry on that is not `before`.
     #[inline]
     fn from(&self, before: &impl Fn(E::Key) -> bool) -> &[E] {
-        match self {
-            Node::Leaf(entries) => &entries[entries.partition_point(|e| before(e.key()))..],
-            Node::Branch(children) => {
-                let at = children.partition_point(|child| before(child.first));
-                let rest = at.checked_sub(1).map_or(&[][..], |at| children[at].node.from(before));
-                match children.get(at) {
-                    Some(next) if rest.is_empty() => next.node.from(before),
-                    _ => rest,
-                }
-            }
-        }
+        let (_, above, next) = self.cut_at(before);
+        if above.is_empty() { next.map_or(&[], Node::lowest) } else { above }
     }
 
     /// The beginning of a leaf, up to the last entry that is `before`.
     #[inline]
     fn until(&self, before: &impl Fn(E::Key) -> bool) -> &[E] {
-        match self {
-            Node::Leaf(entries) => &entries[..entries.partition_point(|e| before(e.key()))],
-            Node::Branch(children) => {
-                let at = children.partition_point(|child| before(child.first));
-                at.checked_sub(1).map_or(&[], |at| children[at].node.until(before))
-            }
-        }
+        self.cut_at(before).0
     }
 
     /// The last entry that is `before`, and the first that is not.
     #[inline]
     fn around(&self, before: &impl Fn(E::Key) -> bool) -> (Option<&E>, Option<&E>) {
-        match self {
-            Node::Leaf(entries) => {
-                let (low, high) = entries.split_at(entries.partition_point(|e| before(e.key())));
-                (low.last(), high.first())
+        let (below, above, next) = self.cut_at(before);
+        (below.last(), above.first().or_else(|| next?.lowest().first()))
+    }
+
+    /// The leaf in which what is `before` ends: both parts of it, and the branch that follows.
+    #[inline]
+    fn cut_at(&self, before: &impl Fn(E::Key) -> bool) -> (&[E], &[E], Option<&Node<E>>) {
+        let (mut node, mut next) = (self, None);
+        loop {
+            match node {
+                Node::Leaf(entries) => {
+                    let (below, above) = entries.split_at(entries.partition_point(|e| before(e.key())));
+                    return (below, above, next);
+                }
+                Node::Branch(children) => {
+                    let at = children.partition_point(|child| before(child.first));
+                    next = children.get(at).map(|child| &child.node).or(next);
+                    // When nothing is before, the first leaf is cut at its beginning.
+                    node = &children[at.saturating_sub(1)].node;
+                }
             }
-            Node::Branch(children) => {
-                let at = children.partition_point(|child| before(child.first));
-                let inner = at.checked_sub(1).map(|at| children[at].node.around(before));
-                let (low, high) = inner.unwrap_or_default();
-                (low, high.or_else(|| children.get(at)?.node.from(before).first()))
+        }
+    }
+
+    /// The first leaf.
+    fn lowest(&self) -> &[E] {
+        let mut node = self;
+        loop {
+            match node {
+                Node::Leaf(entries) => return entries,
+                Node::Branch(children) => node = &children[0].node,
             }
         }
     }
@@ -394,13 +400,16 @@ fn place<E: Entry>(children: &[Child<E>], key: E::Key) -> usize {
 }
 
 /// Cuts the upper half off a node that is too full.
+#[inline]
 fn upper_half<T>(slots: &mut Vec<T>) -> Option<Vec<T>> {
-    if slots.len() <= SLOTS {
-        return None;
-    }
+    if slots.len() <= SLOTS { None } else { Some(cut_half(slots)) }
+}
+
+#[cold]
+fn cut_half<T>(slots: &mut Vec<T>) -> Vec<T> {
     let mut half = Vec::with_capacity(SLOTS + 1);
     half.extend(slots.drain(SLOTS / 2..));
-    Some(half)
+    half
 }
 
 /// A node with few entries becomes one with its neighbour, if both fit.

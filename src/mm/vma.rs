@@ -280,6 +280,11 @@ impl Machine {
     /// The part of [`Machine::adjust_vma`] that is left when the address space knows the new borders.
     fn set_borders(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
+        if vma.file.is_none() && vma.chain.is_empty() {
+            // Nobody looks for it by the pages it shows.
+            (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
+            return;
+        }
         let (shown, mapped) = (vma.interval(id), vma.anon_interval(id));
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
         if let Some(file) = vma.file {

@@ -109,6 +109,17 @@ impl MapleTree {
         self.0.iter()
     }
 
+    /// Where the first area begins, and where the last one ends; beyond every address when there is none.
+    fn ends(&self) -> (u64, u64) {
+        let ends = match &self.0.root {
+            Node::Leaf(areas) => areas.first().zip(areas.last()).map(|(first, last)| (first.start, last.end)),
+            Node::Branch(branches) => {
+                branches.first().zip(branches.last()).map(|(first, last)| (first.sum.start, last.sum.end))
+            }
+        };
+        ends.unwrap_or((u64::MAX, u64::MAX))
+    }
+
     /// Adds an area; nothing may be there.
     pub fn insert(&mut self, area: Area) {
         debug_assert!(self.find(area.start).is_none_or(|next| area.end <= next.start), "{area:?}");
@@ -144,8 +155,7 @@ impl MapleTree {
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then_some(start)
         };
-        let all = self.0.root.sum();
-        let (first, last) = all.map_or((u64::MAX, u64::MAX), |all| (all.start, all.end));
+        let (first, last) = self.ends();
         fit(0..first)
             .or_else(|| lowest_inside(&self.0.root, len, &within, &fit))
             .or_else(|| fit(last..u64::MAX))
@@ -157,8 +167,7 @@ impl MapleTree {
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then(|| end - len)
         };
-        let all = self.0.root.sum();
-        let (first, last) = all.map_or((u64::MAX, u64::MAX), |all| (all.start, all.end));
+        let (first, last) = self.ends();
         fit(last..u64::MAX)
             .or_else(|| highest_inside(&self.0.root, len, &within, &fit))
             .or_else(|| fit(0..first))

@@ -201,8 +201,18 @@ impl Machine {
     ///
     /// The tables that cover `start..end` are looked at; those are freed that lie wholly in `floor..ceiling`.
     pub(crate) fn free_pgtables(&mut self, mm: MmId, range: Range<u64>, floor: u64, ceiling: u64) {
+        // No table covers less than a PMD entry: what the neighbours need of the first and the last one stays
+        // (free_pgd_range).
+        let pmd = self.tables.geometry.span(1);
+        let first = range.start & !(pmd - 1);
+        let last = range.end.saturating_sub(1) | (pmd - 1);
+        let start = if first < floor { first.saturating_add(pmd) } else { first };
+        let end = if last >= ceiling { last.saturating_sub(pmd) } else { last };
+        if start > end {
+            return;
+        }
         let pgd = self.mms[mm].pgd;
-        self.free_tables_below(mm, pgd, 0, &range, &(floor..ceiling));
+        self.free_tables_below(mm, pgd, 0, &(start..end.saturating_add(1)), &(floor..ceiling));
         self.mms[mm].leaf_cache = None;
     }
 

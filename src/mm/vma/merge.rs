@@ -99,9 +99,8 @@ impl Machine {
         // Only an end of the area has a neighbour.
         let (from_start, to_end) = (self.vmas[mid].start == start, self.vmas[mid].end == end);
         let prev = if from_start { self.find_vma_prev(mm, start) } else { None };
-        let prev = prev.filter(|p| {
-            self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff)
-        });
+        let prev =
+            prev.filter(|p| self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff));
         let next = if to_end { self.mms[mm].vmas.get(end) } else { None };
         let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         match (prev, next) {
@@ -174,9 +173,9 @@ impl Machine {
     /// An area takes in those that follow it side by side, and the chain of the first that has anonymous pages.
     pub(crate) fn take_in(&mut self, id: VmaId, others: &[VmaId]) {
         self.inherit_anon(id, others);
-        let Vma { mm, start, mut end, pgoff, .. } = self.vmas[id];
+        let Vma { mm, start, end, pgoff, .. } = self.vmas[id];
+        let end = others.last().map_or(end, |last| self.vmas[*last].end);
         for other in others {
-            end = self.vmas[*other].end;
             self.free_vma(*other);
         }
         self.mms[mm].vmas.merge(start, others.len(), end);
