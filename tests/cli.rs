@@ -362,3 +362,54 @@ fn a_saved_session_does_the_same_again() {
         text(&output.stdout).contains("(verified)") && text(&output.stdout).contains("vm.swappiness = 10")
     );
 }
+
+#[test]
+fn import_shows_its_own_help_and_takes_options_behind_the_files() {
+    for args in [&["import", "--help"][..], &["import", "-h"], &["--seed", "3", "import", "-h"]] {
+        let help = text(&run(args).stdout);
+        assert!(
+            help.starts_with("Evidence from a real machine") && help.contains("/proc/PID/maps"),
+            "{args:?}: {help}"
+        );
+    }
+    let spec = file("behind.yaml", "mem: 64M\n");
+    let output = run(&["import", spec.to_str().unwrap(), "-e", "print(6 * 7)", "--seed", "9"]);
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).ends_with("42\n") && text(&output.stdout).contains("SEED: 9"));
+}
+
+#[test]
+fn a_process_is_imported_too() {
+    const MAPS: &str = "\
+55f85685f000-55f85688e000 r--p 00000000 fe:00 247003                     /usr/bin/bash
+7f5aa715d000-7f5aa7160000 rw-p 00000000 00:00 0 
+7ffd5f6f5000-7ffd5f716000 rw-p 00000000 00:00 0                          [stack]
+";
+    let maps = file("process.maps", MAPS);
+    let machine = ["--machine", "x86_64-256M", "import"];
+    let output = run(&[&machine[..], &[maps.to_str().unwrap(), "-e", "cat /proc/3/maps"]].concat());
+    let said = text(&output.stdout);
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(
+        said.contains("3 areas, 332 KiB") && said.contains("It is task 3 (bash) on x86_64-256M"),
+        "{said}"
+    );
+    assert!(said.ends_with(MAPS), "{said}");
+    let calls = "mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000000000\n";
+    let log = file("process.strace", calls);
+    let output = run(&[&machine[..], &[log.to_str().unwrap()]].concat());
+    assert!(text(&output.stdout).contains("1 calls of 1 tasks were done again"), "{}", text(&output.stdout));
+    let pmap = file("process.pmap", "12:   bash\n000055f85685f000    188K r---- bash\n");
+    let output = run(&["import", pmap.to_str().unwrap()]);
+    assert_eq!(status(&output), 2);
+    assert!(text(&output.stderr).contains("Give /proc/PID/maps"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_list_of_machines_begins_each_line_with_the_name() {
+    let (full, names) =
+        (text(&run(&["--list-machines"]).stdout), text(&run(&["-q", "--list-machines"]).stdout));
+    let first: Vec<&str> = full.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(first, names.lines().collect::<Vec<_>>());
+    assert!(full.lines().any(|line| line.starts_with("x86_64-1T-numa8") && line.contains(" 64 ")), "{full}");
+}

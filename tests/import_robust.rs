@@ -6,6 +6,7 @@
 mod truth;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use truth::{recordings, shipped_truth};
 use vmlab::import::folder::{self, Captures};
@@ -258,7 +259,8 @@ fn evidence(kind: &str) -> Vec<(String, String)> {
 #[test]
 fn evidence_of_real_machines_is_read_or_refused_clearly() {
     if std::env::var_os("VMLAB_EVIDENCE").is_none() {
-        println!("skipped: VMLAB_EVIDENCE is not set");
+        // Past the harness, which shows what a passing test printed to nobody.
+        let _ = writeln!(std::io::stderr(), "skipped: VMLAB_EVIDENCE is not set");
         return;
     }
     let say = |name: &str, result: Result<String, ImportError>| match result {

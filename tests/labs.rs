@@ -237,6 +237,7 @@ fn a_skeleton_is_a_lab() {
         let root = std::env::temp_dir().join(format!("vmlab-skeleton-{}", std::process::id()));
         let out = vmlab::script::out::Out::nowhere();
         let room = vmlab::lab::command::Room {
+            width: None,
             json: false,
             library: Library::at(&root).unwrap(),
             out,

@@ -3,6 +3,7 @@
 //! Each line of `PROMISED` must compile and find its functions. Names of floors that are not built yet stand in
 //! `LATER`; when one of them becomes known, the test says so, and the line moves up.
 
+use vmlab::mm::errno::Errno;
 use vmlab::script::bench::Bench;
 use vmlab::script::catalogue::{Kind, everything};
 use vmlab::shell::session::Session;
@@ -102,7 +103,7 @@ const PROMISED: &[&str] = &[
     "let p = spawn(\"a\"); brk(p, 0)",
     "let p = spawn(\"a\"); sbrk(p, 4096)",
     "let p = spawn(\"a\"); let a = sbrk(p, 8192); p.touch(a, 8192); touch(p, a, 4096, READ); write(p, a, 7); read(p, a)",
-    "let p = spawn(\"a\"); exec(p, p.vmas[0].start)",
+    "let p = spawn(\"a\"); exec(p, p.vmas[1].start)",
     "let p = spawn(\"a\"); let v = find_vma(p, p.vmas[0].start); [v.start, v.end, v.flags, v.perms, v.pgoff]",
     "set_oom_score_adj(spawn(\"a\"), 500)",
     // I.7
@@ -120,18 +121,9 @@ const PROMISED: &[&str] = &[
     "explain()",
     "help(\"kmem\")",
     // I.6: tasks and address spaces
-    "tasks()",
-    "task(1)",
-    "spawn(\"a\")",
-    "fork(spawn(\"a\"))",
-    "clone(spawn(\"a\"), CLONE_VM)",
-    "kthread(\"k\")",
-    "kill(spawn(\"a\"), SIGKILL)",
     "let p = spawn(\"a\"); let a = p.mmap(0, \"64k\", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS); p.mprotect(a, 4096, PROT_READ); p.munmap(a, 4096)",
     "let p = spawn(\"a\"); p.brk(0); p.sbrk(4096)",
     "let p = spawn(\"a\"); let a = mmap(p, 0, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS); p.write(a, 1); p.read(a); p.touch(a, 4096, READ); p.find_vma(a).perms",
-    "exec(spawn(\"a\"), 4096)",
-    "set_oom_score_adj(spawn(\"a\"), 10)",
     "let p = spawn(\"a\"); let f = create(\"/d\", \"64k\"); let a = mmap(p, 0, \"64k\", PROT_READ|PROT_WRITE, MAP_SHARED, f, 0); p.msync(a, \"64k\", MS_SYNC); p.mincore(a, \"64k\")",
     "let p = spawn(\"a\"); let id = shmget(IPC_PRIVATE, 4096, IPC_CREAT|0o600); let a = shmat(p, id); p.shmdt(a); shmat(p, id, 0, SHM_RDONLY); shmctl(id, IPC_RMID)",
     "let f = memfd_create(\"m\"); truncate(f, 4096); f.truncate(0)",
@@ -141,8 +133,6 @@ const PROMISED: &[&str] = &[
     // I.7: files, swap and reclaim
     "let f = create(\"/d\", 10000); pwrite(f, 0, 100); pread(f, 0, 4096); fsync(f); sync(); fadvise(f, 0, 0, POSIX_FADV_DONTNEED); open(\"/d\"); unlink(\"/d\")",
     "mount_tmpfs(\"/mnt\", \"1M\")",
-    "swapon(\"/dev/vdb\", \"1M\"); swapoff(\"/dev/vdb\")",
-    "reclaim(0, 1)",
     // I.9
     "let p = spawn(\"a\"); kill(p, SIGKILL); why(p)",
     // I.9 looking
@@ -166,11 +156,42 @@ const PROMISED: &[&str] = &[
     "kmalloc_node(100, GFP_KERNEL, 0)",
     r#"let c = kmem_cache_create("c", 1000, 0, SLAB_HWCACHE_ALIGN|SLAB_POISON|SLAB_RED_ZONE|SLAB_STORE_USER); let o = kmem_cache_alloc(c, GFP_KERNEL); kmem_cache_free(c, o); kmem_cache_shrink(c); kmem_cache_destroy(c)"#,
     r#"let c = kmem_cache_create("c", 64, 0, SLAB_CACHE_DMA|SLAB_RECLAIM_ACCOUNT|SLAB_PANIC, |addr| ()); kmem_cache_alloc_node(c, GFP_KERNEL, 0)"#,
-    "kmem_cache_reap()",
     r#"let c = kmem_cache("kmalloc-64"); [c.name, c.objsize, c.num_objs, c.active_objs, c.num_slabs, c.order]"#,
     "slabtop()",
     r#"kmem("-s")"#,
     r#"kmem("-S kmalloc-64")"#,
+    // I.9 structures, memory, and the machine
+    "rd(page_address(page(1)), 4); rd(page_address(page(1)), \"-8\"); rd(page_address(page(1)), 2, \"-32 -x\")",
+    "struct(\"page\", virt_to_page(page_address(page(1)))); struct(\"page.flags,lru\", page(1))",
+    "struct(\"page\"); struct(\"zone -o\"); struct(\"zone\", zone(\"DMA\")); struct(\"pglist_data\", node(0))",
+    "let p = spawn(\"a\"); struct(\"task_struct\", p); struct(\"mm_struct.pgd\", p); struct(\"vm_area_struct -x\", p.vmas[0])",
+    "struct(\"kmem_cache\", \"dentry\"); struct(\"kmem_cache.oo\", kmem_cache(\"kmalloc-64\"))",
+    "pcp()",
+    "kmem(\"-c\"); kmem(\"-s -I dentry,kmalloc-64\")",
+    "sys()",
+    "evaluate(\"-b 64k\")",
+    "set_context_to_cpu(0)",
+    "let p = spawn(\"a\"); cow(p, p.vmas[0].start)",
+    "foreach user vm --script",
+];
+
+/// Lines that answer with what elsewhere would be a failure.
+const REFUSALS: &[(&str, &str)] = &[(
+    "[ENOMEM, EINVAL, EFAULT, EACCES, EEXIST, EAGAIN, EBUSY, EPERM, ESRCH, ENOENT, ENOSPC, EINTR]",
+    "ENOMEM (Cannot allocate memory)",
+)];
+
+/// What an answer says when something went wrong.
+const FAILURES: &[&str] = &[
+    "error",
+    "BUG",
+    "kernel BUG",
+    "WARNING:",
+    "Kernel panic",
+    "Trying to vfree",
+    "SIGSEGV",
+    "SIGBUS",
+    "Oops",
 ];
 
 /// Functions that are promised and not built yet.
@@ -183,7 +204,6 @@ const LATER: &[&str] = &[
     "migrate_pages",
     "move_pages",
     "numa_maps",
-    "rd",
     "vmstat_table",
     "numactl",
     "numastat",
@@ -199,11 +219,31 @@ fn every_promised_line_works() {
     let mut wrong = Vec::new();
     for line in PROMISED {
         let answer = session().reply(line);
-        if answer.starts_with("error") || answer.starts_with("BUG") {
+        let expected = REFUSALS.iter().find(|(refused, _)| refused == line).map(|(_, answer)| *answer);
+        let fails = FAILURES.iter().any(|failure| answer.contains(failure)) || names_an_errno(&answer);
+        let right = expected.map_or(!fails, |expected| answer.contains(expected));
+        if !right {
             wrong.push(format!("> {line}\n{answer}"));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// `ENOMEM (Cannot allocate memory)`: a refusal, wherever it stands.
+fn names_an_errno(answer: &str) -> bool {
+    let words = answer.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.starts_with('E'));
+    words.filter(|word| word.len() > 3).any(|word| Errno::ALL.iter().any(|errno| errno.name() == word))
+}
+
+#[test]
+fn no_line_stands_twice() {
+    let twice: Vec<&&str> = PROMISED
+        .iter()
+        .enumerate()
+        .filter(|(n, line)| PROMISED[..*n].contains(line))
+        .map(|(_, l)| l)
+        .collect();
+    assert!(twice.is_empty(), "{twice:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod truth;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use truth::{Report as Runner, recordings, truth};
 use vmlab::import::report::cause::{Class, tell};
@@ -47,7 +48,8 @@ fn texts(folder: &Path) -> Vec<(String, String)> {
 #[test]
 fn real_failures_are_explained() {
     let Some(root) = std::env::var_os("VMLAB_EVIDENCE") else {
-        println!("skipped: VMLAB_EVIDENCE is not set");
+        // Past the harness, which shows what a passing test printed to nobody.
+        let _ = writeln!(std::io::stderr(), "skipped: VMLAB_EVIDENCE is not set");
         return;
     };
     for kind in ["alloc-failure", "oom", "show-mem"] {
@@ -273,6 +275,12 @@ fn first_difference(want: &str, got: &str) -> Option<String> {
     lines.or_else(|| (counts[0] != counts[1]).then(|| format!("{} lines, want {}", counts[0], counts[1])))
 }
 
+/// Machines that cannot be made as captured, and the first line in which they differ. On the anonymous lists of i386-2G
+/// lay 13 pages of which 12 were mapped: somebody had let go of one, and reclaim had not come by. A machine that is made
+/// of the file has an owner for every page of the lists, so that it counts 13.
+const UNMAPPED: &[(&str, &str, &str)] =
+    &[("i386-2G", "zoneinfo", "\n  want       nr_anon_pages 12\n  got        nr_anon_pages 13")];
+
 #[test]
 fn files_that_are_imported_alone_are_printed_again() {
     let boot = truth().join("boot");
@@ -283,10 +291,12 @@ fn files_that_are_imported_alone_are_printed_again() {
                 continue;
             };
             let got = printed_again(&name, &format!("/proc/{file}"), &text);
-            // One page on the anonymous lists of this machine was not counted as mapped: here it is.
-            let text =
-                if name == "i386-2G" { text.replace("nr_anon_pages 12", "nr_anon_pages 13") } else { text };
             let difference = got.map_or_else(Some, |got| first_difference(&text, &got));
+            let difference = match UNMAPPED.iter().find(|known| (known.0, known.1) == (&*name, file)) {
+                Some((.., known)) => (difference.as_deref() != Some(*known))
+                    .then(|| format!("known to differ by {known}\nbut {difference:?}")),
+                None => difference,
+            };
             runner.on(&format!("{name} {file}"), difference);
         }
     }
@@ -305,7 +315,8 @@ fn numbers_agree(want: &str, got: &str) -> Option<String> {
 #[test]
 fn real_files_are_printed_again() {
     let Some(root) = std::env::var_os("VMLAB_EVIDENCE") else {
-        println!("skipped: VMLAB_EVIDENCE is not set");
+        // Past the harness, which shows what a passing test printed to nobody.
+        let _ = writeln!(std::io::stderr(), "skipped: VMLAB_EVIDENCE is not set");
         return;
     };
     for kind in ["zoneinfo", "buddyinfo", "pagetypeinfo"] {

@@ -13,6 +13,7 @@ mod clock;
 mod fault;
 mod file;
 mod host;
+mod script;
 mod slab;
 mod spec;
 mod table;
@@ -33,6 +34,9 @@ const BENCHES: &[(&[&str], Bench)] = &[
     (&["4"], buddy::random),
     (&["5"], buddy::bulk_row),
     (&["6"], buddy::ping_pong_row),
+    (&["8"], script::calls),
+    (&["9"], script::bulk),
+    (&["10"], script::limits),
     (&["11"], boot::time),
     (&["12", "13"], boot::space),
     (&["14"], vm::forks),

@@ -50,6 +50,17 @@ impl Evidence {
             let kinds = captures.names();
             return Ok(Evidence { captures: Some(captures), ..Evidence::with(load(path)?, kinds) });
         }
+        Evidence::of(Evidence::texts(paths, input)?, nth)
+    }
+
+    /// What stands in these files, each with its name; `-` is the text that `input` answers.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn texts(
+        paths: &[impl AsRef<Path>],
+        input: impl FnOnce() -> std::io::Result<Vec<u8>>,
+    ) -> Result<Vec<(String, String)>, ImportError> {
         let (mut texts, mut input) = (Vec::new(), Some(input));
         for path in paths.iter().map(AsRef::as_ref) {
             let shown = path.display().to_string();
@@ -59,7 +70,7 @@ impl Evidence {
                 texts.push(("standard input".into(), pasted(input())?));
             }
         }
-        Evidence::of(texts, nth)
+        Ok(texts)
     }
 
     fn with(config: Config, kinds: Vec<String>) -> Evidence {

@@ -66,6 +66,11 @@ fn not_a_spec(file: &str, text: &str, error: &serde_yaml::Error) -> ImportError 
     };
     let problem = problem.replace("struct Spec", "a machine spec").replace("struct ", "");
     let advice = advice(&problem);
+    // Every key there is, one after the other, is no help: the nearest one is.
+    let problem = match problem.split_once(", expected one of") {
+        Some((unknown, _)) if problem.starts_with("unknown field") => unknown.to_string(),
+        _ => problem,
+    };
     let mut found = ImportError::new(file, problem).field(field).advise(advice);
     if let Some(place) = error.location() {
         let line = text.lines().nth(place.line().saturating_sub(1)).unwrap_or("");
@@ -87,7 +92,7 @@ fn advice(problem: &str) -> String {
         let known: Vec<&str> = quoted.collect();
         return match nearest(word, known.iter().copied()) {
             Some(meant) => format!("Did you mean `{meant}`?"),
-            None => "Leave the key out, or see the shipped machines for an example.".into(),
+            None => "Leave the key out; a machine's first keys are `arch`, `mem`, `cpus`, `nodes`, `swap` and `sysctl`.".into(),
         };
     }
     if problem.contains("a machine spec") {

@@ -157,6 +157,8 @@ pub struct Room {
     pub theme: Theme,
     /// Answers are JSON.
     pub json: bool,
+    /// How wide a terminal is; `None` when nobody looks: then lines stay as their author set them.
+    pub width: Option<usize>,
     /// What stands before a command in advice: `vmlab lab` in a shell, `lab` at the prompt.
     pub call: &'static str,
 }
@@ -272,7 +274,10 @@ fn obey(room: &Room, command: Command) -> Result<u8, String> {
 impl Room {
     /// Writes a result.
     pub fn say(&self, text: &str) {
-        self.out.text(text);
+        match self.width {
+            Some(width) => self.out.text(&crate::lab::report::fitted(text, width)),
+            None => self.out.text(text),
+        }
     }
 
     /// What stands here to work with: the labs, the streams.
@@ -281,7 +286,14 @@ impl Room {
     /// When a lab cannot be read.
     pub fn open(out: &Out, manners: Manners, call: &'static str) -> Result<Room, String> {
         let Manners { theme, json, .. } = manners;
-        Ok(Room { library: Library::open()?, out: out.clone(), theme, json, call })
+        Ok(Room {
+            library: Library::open()?,
+            out: out.clone(),
+            theme,
+            json,
+            width: crate::shell::theme::terminal_width(),
+            call,
+        })
     }
 
     /// Writes a remark beside the results.

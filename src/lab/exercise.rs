@@ -233,11 +233,6 @@ impl Exercise {
     pub fn answer(&self, name: &str) -> Option<&Answer> {
         self.answers.iter().find(|answer| answer.name == name)
     }
-
-    /// Goals a student's own check looks at.
-    pub fn public_goals(&self) -> impl Iterator<Item = &Goal> {
-        self.goals.iter().filter(|goal| !goal.hidden)
-    }
 }
 
 /// A complaint of the YAML reader, with the line it is about and what to try.

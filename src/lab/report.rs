@@ -152,6 +152,66 @@ pub fn indented(text: &str, margin: usize) -> String {
     set
 }
 
+/// Text for a terminal of this width: paragraphs with a line that is too long are set anew.
+///
+/// Tables, pictures and pieces of script stay as they are: lines that are indented or have columns.
+pub fn fitted(text: &str, width: usize) -> String {
+    let mut set = String::new();
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        if seen(line.trim_end()) <= width || !flows(line) {
+            set.push_str(line);
+            continue;
+        }
+        // The rest of the paragraph flows with it: a line of its own for what hangs over would be ragged.
+        let mut paragraph = line.trim_end().to_string();
+        let mut ended = line.ends_with('\n');
+        while let Some(next) = lines.next_if(|next| ended && flows(next)) {
+            paragraph.push(' ');
+            paragraph.push_str(next.trim_end());
+            ended = next.ends_with('\n');
+        }
+        let mut column = 0;
+        for word in paragraph.split(' ') {
+            let length = seen(word);
+            if column > 0 && column + 1 + length > width {
+                set.push('\n');
+                column = 0;
+            } else if column > 0 {
+                set.push(' ');
+                column += 1;
+            }
+            set.push_str(word);
+            column += length;
+        }
+        if ended {
+            set.push('\n');
+        }
+    }
+    set
+}
+
+/// Is it a line of prose?
+fn flows(line: &str) -> bool {
+    let text = line.trim_end();
+    !text.is_empty() && !text.starts_with([' ', '=', '·', '✓', '●', '|']) && !text.contains("  ")
+}
+
+/// Columns that a text takes: colours take none.
+fn seen(text: &str) -> usize {
+    let mut columns = 0;
+    let mut escaped = false;
+    for c in text.chars() {
+        match (escaped, c) {
+            (false, '\u{1b}') => escaped = true,
+            (false, _) => columns += 1,
+            (true, 'm') => escaped = false,
+            (true, _) => {}
+        }
+    }
+    columns
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +223,19 @@ mod tests {
         assert_eq!(set.lines().count(), 3);
         assert!(set.lines().all(|line| line.starts_with("    ") && line.len() <= WIDTH));
         assert!(set.ends_with("      --> my.rhai:3\n"));
+    }
+
+    #[test]
+    fn paragraphs_fit_the_terminal_and_tables_stay() {
+        let story =
+            format!("{0}\n{0}\n\n  let p = {1};\n01  tiny  {1}\n", "word ".repeat(20).trim(), "x".repeat(90));
+        let set = fitted(&story, 60);
+        let prose: Vec<&str> = set.lines().take_while(|line| !line.is_empty()).collect();
+        assert_eq!(prose.len(), 4, "{set}");
+        assert!(prose[..3].iter().all(|line| line.len() == 59), "{set}");
+        assert!(set.ends_with(story.split_once("\n\n").unwrap().1));
+        assert_eq!(fitted(&story, 120), story);
+        assert_eq!(seen("\u{1b}[1mbold\u{1b}[0m"), 4);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
+/// What can be typed, each followed by Enter.
+const KEYS: &str = "n next · h hint · l list · c check all · x reset · r run · q quit";
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_millis(300);
 
@@ -71,7 +73,7 @@ pub fn watch(room: &Room, asked: Option<&str>, manual: bool) -> Result<u8, Strin
             },
             other => {
                 let known: String = other.chars().take(20).collect();
-                room.say(&format!("{known}? n next, h hint, l list, c check all, x reset, r run, q quit\n"));
+                room.say(&format!("{known}? a letter and Enter: {KEYS}\n"));
             }
         }
     }
@@ -79,7 +81,7 @@ pub fn watch(room: &Room, asked: Option<&str>, manual: bool) -> Result<u8, Strin
 
 fn begin(room: &Room, lab: &Lab) -> Result<(), String> {
     student::start(room, Some(&lab.name))?;
-    room.say("watching it: save to check · n next  h hint  l list  c check all  x reset  r run  q quit\n");
+    room.say(&format!("watching it: save to check, or type a letter and Enter:\n{KEYS}\n"));
     Ok(())
 }
 

@@ -238,26 +238,6 @@ impl Machine {
         debug_assert!(set.is_ok(), "the frame is there");
     }
 
-    /// May the caller sleep here? (`might_sleep`)
-    ///
-    /// # Errors
-    /// The kernel's `BUG: sleeping function called from invalid context`.
-    pub(crate) fn might_sleep(&mut self, file: &str, advice: &str) -> Result<(), Oops> {
-        let atomic = self.highmem.is_atomic(self.cpu.index());
-        if !self.current.in_interrupt && !atomic {
-            return Ok(());
-        }
-        let line = format!("BUG: sleeping function called from invalid context at {file}");
-        self.printk(line.clone());
-        self.printk(format!(
-            "in_atomic(): 1, irqs_disabled(): {}, non_block: 0, pid: {}, name: {}",
-            u8::from(self.current.in_interrupt),
-            self.current.pid,
-            self.current.comm
-        ));
-        Err(Oops::new(line, advice.to_string()))
-    }
-
     pub(super) fn highmem_bug(&mut self, condition: &str, advice: &str) -> Oops {
         let line = "kernel BUG at mm/highmem.c!";
         self.printk("------------[ cut here ]------------");

@@ -10,7 +10,7 @@
 //! gives its memory back at once, long before the two seconds after which the reaper would help it. Absent — cgroups,
 //! cpusets, the list of unreclaimable slabs.
 
-mod why;
+pub mod why;
 
 pub use why::grouped;
 
@@ -88,6 +88,9 @@ pub struct OomRecord {
 impl Machine {
     /// Chooses a task and kills it (`out_of_memory`).
     pub(crate) fn out_of_memory(&mut self, ac: &AllocContext) -> OomOutcome {
+        if self.panicked.is_some() {
+            return OomOutcome::NotAllowed("the kernel panicked");
+        }
         if !ac.gfp.has(Gfp::FS) {
             return OomOutcome::TooEarly;
         }

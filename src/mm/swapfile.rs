@@ -15,8 +15,7 @@ use crate::mm::config::SwapConfig;
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{Pte, SwapEntry};
-use crate::mm::task::Rss;
+use crate::mm::pgtable::SwapEntry;
 use crate::mm::vmstat::{NodeStat, VmEvent, ZoneStat};
 use crate::mm::xarray::Mark;
 use std::collections::BTreeMap;
@@ -503,15 +502,5 @@ impl Machine {
                 .filter(|i| a.map[*i] != 0)
                 .map(move |i| (SwapEntry { area: n as u8, offset: i as u32 }, a.map[i], a.cache[i]))
         })
-    }
-
-    /// The swap entry of an address, if the page lies there.
-    pub fn swapped_at(&self, pte: Pte) -> Option<SwapEntry> {
-        pte.is_swap().then(|| pte.swap_entry())
-    }
-
-    /// Counts swap entries of an address space.
-    pub fn mm_swap(&self, mm: crate::mm::task::MmId) -> u64 {
-        self.mms[mm].rss(Rss::Swap)
     }
 }

@@ -205,6 +205,26 @@ pub enum Event {
     },
 }
 
+/// `once`, `3 times`.
+pub fn times(n: u8) -> String {
+    if n == 1 { "once".into() } else { format!("{n} times") }
+}
+
+/// Every group of tracepoints.
+pub const GROUPS: [&str; 11] = [
+    "compaction",
+    "exceptions",
+    "kmem",
+    "oom",
+    "page_isolation",
+    "page_poison",
+    "sched",
+    "sysctl",
+    "task",
+    "tlb",
+    "vmscan",
+];
+
 impl Event {
     /// The tracepoint's group: `kmem`, `vmscan`, `oom`, …
     pub fn group(&self) -> &'static str {
@@ -286,8 +306,8 @@ impl Event {
             }
             Event::BuddySplit { pfn, from, to } => {
                 format!(
-                    "The block of order {from} at pfn {pfn} was halved {} times to get one of order {to}.",
-                    from.get() - to.get()
+                    "The block of order {from} at pfn {pfn} was halved {} to get one of order {to}.",
+                    times(from.get() - to.get())
                 )
             }
             Event::BuddyMerge { pfn, from, to } => {

@@ -22,8 +22,6 @@ use crate::mm::config::{Arch, Config, ZoneType};
 use crate::mm::machine::Machine;
 use std::ops::Range;
 
-/// Bytes of the kernel's `struct page`; ours has half of it.
-pub const SIZEOF_PAGE: u64 = 64;
 /// Bytes of the kernel's `struct zone`.
 pub const SIZEOF_ZONE: u64 = 0x600;
 /// Offset of `free_area` in `struct zone`.
@@ -223,12 +221,13 @@ impl Machine {
     /// The address of a frame's page structure (`pfn_to_page`).
     pub fn page_struct(&self, pfn: Pfn) -> VirtAddr {
         let index = u64::from(pfn.0).wrapping_sub(self.layout.first_pfn);
-        VirtAddr(self.layout.vmemmap.wrapping_add(index.wrapping_mul(SIZEOF_PAGE)))
+        VirtAddr(self.layout.vmemmap.wrapping_add(index.wrapping_mul(self.config.arch.page_struct_bytes())))
     }
 
     /// The frame whose page structure holds this address.
     pub fn pfn_of_struct(&self, virt: VirtAddr) -> Option<Pfn> {
-        let index = virt.0.checked_sub(self.layout.vmemmap)? / SIZEOF_PAGE + self.layout.first_pfn;
+        let offset = virt.0.checked_sub(self.layout.vmemmap)?;
+        let index = offset / self.config.arch.page_struct_bytes() + self.layout.first_pfn;
         u32::try_from(index).ok().map(Pfn).filter(|&pfn| self.mem_map.contains(pfn))
     }
 

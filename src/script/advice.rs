@@ -11,8 +11,10 @@ use crate::mm::mremap::remap;
 use crate::mm::sys::rlimit;
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Addr, Address, Size, Who};
+use crate::script::bench::Bench;
 use crate::script::constants::Constant;
-use crate::script::mmap::call;
+use crate::script::mmap::{call, traced_call};
+use crate::script::strace::{self, flags_of, name_of, pointer};
 use rhai::Array;
 use rhai::plugin::*;
 
@@ -64,7 +66,12 @@ pub mod functions {
     ) -> ScriptResult<OrErrno<Address>> {
         let (old, new) = (VirtAddr(args::addr("old", &old)?), VirtAddr(args::addr("new", &new)?));
         let (old_len, new_len) = (args::size("old_len", &old_len)?, args::size("new_len", &new_len)?);
-        call(&ctx, &p, |desk, pid| {
+        let shown = || {
+            let flags = flags_of(super::constants(), "MREMAP_", flags as u64);
+            let to = if new.0 == 0 { String::new() } else { format!(", {}", pointer(new.0)) };
+            format!("mremap({}, {old_len}, {new_len}, {flags}{to})", pointer(old.0))
+        };
+        traced_call(&ctx, &p, shown, |desk, pid| {
             let moved = desk.machine.mremap(pid, old, old_len, new_len, flags as u64, new);
             answer(moved.map(|a| Address(a.0)))
         })
@@ -95,7 +102,11 @@ pub mod functions {
         advice: i64,
     ) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        call(&ctx, &p, |desk, pid| answer(desk.machine.madvise(pid, addr, len, advice as u64)))
+        let shown = || {
+            let advice = name_of(super::constants(), "MADV_", advice as u64);
+            format!("madvise({}, {len}, {advice})", pointer(addr.0))
+        };
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.madvise(pid, addr, len, advice as u64)))
     }
 
     /// Advises the kernel about another task's memory, and answers the bytes that were advised.
@@ -128,8 +139,17 @@ pub mod functions {
             };
             list.push((VirtAddr(args::addr("addr", addr)?), args::size("len", len)?));
         }
-        let target = args::who(&crate::script::bench::Bench::of(&ctx).borrow(), &target)?;
-        call(&ctx, &p, |desk, pid| {
+        let target = args::who(&Bench::of(&ctx).borrow(), &target)?;
+        let shown = || {
+            let vectors: Vec<String> = list
+                .iter()
+                .map(|(addr, len)| format!("{{iov_base={}, iov_len={len}}}", pointer(addr.0)))
+                .collect();
+            let (n, advice) = (list.len(), name_of(super::constants(), "MADV_", advice as u64));
+            // The first argument is a descriptor of the other task; the pid stands for it here.
+            format!("process_madvise({target}, [{}], {n}, {advice}, 0)", vectors.join(", "))
+        };
+        traced_call(&ctx, &p, shown, |desk, pid| {
             let advised = desk.machine.process_madvise(pid, target, &list, advice as u64);
             answer(advised.map(|bytes| bytes as i64))
         })
@@ -152,7 +172,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn mlock(ctx: NativeCallContext, p: Who, addr: Addr, len: Size) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        call(&ctx, &p, |desk, pid| answer(desk.machine.mlock(pid, addr, len)))
+        let shown = || format!("mlock({}, {len})", pointer(addr.0));
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.mlock(pid, addr, len)))
     }
 
     /// Keeps a range in memory; with `MLOCK_ONFAULT`, each page from its first touch on.
@@ -175,7 +196,11 @@ pub mod functions {
         flags: i64,
     ) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        call(&ctx, &p, |desk, pid| answer(desk.machine.mlock2(pid, addr, len, flags as u64)))
+        let shown = || {
+            let flags = flags_of(super::constants(), "MLOCK_", flags as u64);
+            format!("mlock2({}, {len}, {flags})", pointer(addr.0))
+        };
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.mlock2(pid, addr, len, flags as u64)))
     }
 
     /// Lets a range of a task's memory be reclaimed again.
@@ -192,7 +217,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn munlock(ctx: NativeCallContext, p: Who, addr: Addr, len: Size) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        call(&ctx, &p, |desk, pid| answer(desk.machine.munlock(pid, addr, len)))
+        let shown = || format!("munlock({}, {len})", pointer(addr.0));
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.munlock(pid, addr, len)))
     }
 
     /// Keeps all of a task's memory in memory: what it has (`MCL_CURRENT`), what it will map (`MCL_FUTURE`), or both.
@@ -209,7 +235,8 @@ pub mod functions {
     /// Kernel: `mlockall`, `mm/mlock.c`. Gorman: 4.4.
     #[rhai_fn(return_raw)]
     pub fn mlockall(ctx: NativeCallContext, p: Who, flags: i64) -> ScriptResult<OrErrno<()>> {
-        call(&ctx, &p, |desk, pid| answer(desk.machine.mlockall(pid, flags as u64)))
+        let shown = || format!("mlockall({})", flags_of(super::constants(), "MCL_", flags as u64));
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.mlockall(pid, flags as u64)))
     }
 
     /// Lets all of a task's memory be reclaimed again, also what it will map.
@@ -222,7 +249,7 @@ pub mod functions {
     /// Kernel: `munlockall`, `mm/mlock.c`. Gorman: 4.4.
     #[rhai_fn(return_raw)]
     pub fn munlockall(ctx: NativeCallContext, p: Who) -> ScriptResult<OrErrno<()>> {
-        call(&ctx, &p, |desk, pid| answer(desk.machine.munlockall(pid)))
+        traced_call(&ctx, &p, || "munlockall()".into(), |desk, pid| answer(desk.machine.munlockall(pid)))
     }
 
     /// Limits what a task may have: `RLIMIT_AS`, `RLIMIT_DATA`, `RLIMIT_STACK` or `RLIMIT_MEMLOCK`, in bytes.
@@ -251,7 +278,13 @@ pub mod functions {
             Ok(-1) => rlimit::INFINITY,
             _ => args::size("limit", &limit)?,
         };
-        call(&ctx, &p, |desk, pid| answer(desk.machine.setrlimit(pid, resource as u64, limit)))
+        let shown = || {
+            let resource = name_of(super::constants(), "RLIMIT_", resource as u64);
+            let limit =
+                if limit == rlimit::INFINITY { "RLIM64_INFINITY".to_string() } else { limit.to_string() };
+            format!("prlimit64(0, {resource}, {{rlim_cur={limit}, rlim_max={limit}}}, NULL)")
+        };
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.setrlimit(pid, resource as u64, limit)))
     }
 
     /// Makes a task another user's; whoever is not user 0 is held to its limits and reserves.
@@ -267,7 +300,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn setuid(ctx: NativeCallContext, p: Who, uid: i64) -> ScriptResult<OrErrno<()>> {
         let uid = args::within("uid", uid, u32::MAX.into())?;
-        call(&ctx, &p, |desk, pid| answer(desk.machine.setuid(pid, uid)))
+        let shown = || format!("setuid({uid})");
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.setuid(pid, uid)))
     }
 
     /// Allocates memory as a C program does: small pieces from the heap, large ones as mappings of their own.
@@ -289,9 +323,14 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn malloc(ctx: NativeCallContext, p: Who, size: Size) -> ScriptResult<OrErrno<Address>> {
         let size = args::size("size", &size)?;
-        call(&ctx, &p, |desk, pid| match desk.machine.malloc(pid, size) {
-            Ok(addr) => answer(Ok(Address(addr.0))),
-            Err(stop) => stopped(stop),
+        call(&ctx, &p, |desk, pid| {
+            let before = strace::Library::of(desk, pid);
+            let result = desk.machine.malloc(pid, size);
+            before.show(&Bench::of(&ctx), desk, pid, result.as_ref().ok().copied());
+            match result {
+                Ok(addr) => answer(Ok(Address(addr.0))),
+                Err(stop) => stopped(stop),
+            }
         })
     }
 }
@@ -299,9 +338,14 @@ pub mod functions {
 /// Gives memory of malloc back; the function of scripts is an overload of `free`, which also shows memory.
 pub(crate) fn free_memory(ctx: &NativeCallContext, p: &Dynamic, addr: &Dynamic) -> ScriptResult<Dynamic> {
     let addr = VirtAddr(args::addr("addr", addr)?);
-    call(ctx, p, |desk, pid| match desk.machine.free_memory(pid, addr) {
-        Ok(()) => answer(Ok(())),
-        Err(stop) => stopped(stop),
+    call(ctx, p, |desk, pid| {
+        let before = strace::Library::of(desk, pid);
+        let result = desk.machine.free_memory(pid, addr);
+        before.show(&Bench::of(ctx), desk, pid, Some(addr));
+        match result {
+            Ok(()) => answer(Ok(())),
+            Err(stop) => stopped(stop),
+        }
     })
 }
 

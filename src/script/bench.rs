@@ -12,6 +12,7 @@ use crate::script::limits::Limits;
 use crate::script::out::Out;
 use crate::script::snapshots::Snapshots;
 use crate::script::table::Table;
+use crate::script::told::Told;
 use rhai::{FnPtr, NativeCallContext};
 use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -45,12 +46,16 @@ pub struct Desk {
     pub limits: Limits,
     /// How many machines stood here: a handle of an earlier one is stale.
     pub boots: u32,
+    /// How often somebody worked with what lies here: a line that does may have changed the machine.
+    pub changes: u64,
     /// What `events()` shows: patterns such as `kmem:*`.
     pub traced: Vec<String>,
     /// System calls are printed as strace prints them.
     pub strace: bool,
     /// The task that `vm` and `vtop` are about when none is named: what `set` chose.
     pub context: Pid,
+    /// What the last call came to: `explain()` is about it.
+    pub told: Told,
     /// Constructors of slab caches.
     pub ctors: BTreeMap<CacheId, FnPtr>,
 }
@@ -63,6 +68,7 @@ impl Desk {
         self.snapshots = Snapshots::default();
         self.boots += 1;
         self.context = SCRIPT_PID;
+        self.told = Told::default();
         self.ctors.clear();
     }
 }
@@ -81,9 +87,11 @@ impl Bench {
             draw_svg: |_| String::new(),
             limits,
             boots: 0,
+            changes: 0,
             traced: vec!["*".into()],
             strace: false,
             context: SCRIPT_PID,
+            told: Told::default(),
             ctors: BTreeMap::new(),
         };
         Bench { desk: Rc::new(RefCell::new(desk)), out, stop: Arc::default(), calls: Rc::default() }
@@ -126,6 +134,13 @@ impl Bench {
 
     /// What lies on the bench, to work with.
     pub fn borrow_mut(&self) -> RefMut<'_, Desk> {
+        let mut desk = self.desk.borrow_mut();
+        desk.changes += 1;
+        desk
+    }
+
+    /// The same for who only looks, or changes nothing but the session: nothing of it wants to be undone.
+    pub fn borrow_to_look(&self) -> RefMut<'_, Desk> {
         self.desk.borrow_mut()
     }
 

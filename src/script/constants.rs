@@ -2,6 +2,7 @@
 //!
 //! Rhai loses doc comments on constants, so their words come from the same tables as their values.
 
+use crate::mm::addr::PAGE_SIZE;
 use crate::mm::errno::Errno;
 use crate::mm::gfp::{Gfp, OLD_NAMES};
 use rhai::Dynamic;
@@ -37,7 +38,7 @@ pub fn sizes() -> Vec<Constant> {
         Constant::int("MiB", 1 << 20, "1024 KiB."),
         Constant::int("GiB", 1 << 30, "1024 MiB."),
         Constant::int("TiB", 1 << 40, "1024 GiB."),
-        Constant::int("PAGE_SIZE", 4096, "Bytes of a page."),
+        Constant::int("PAGE_SIZE", PAGE_SIZE as i64, "Bytes of a page."),
         Constant::int("PAGE_SHIFT", 12, "Bits of an address inside a page."),
         Constant::int("MAX_ORDER", 11, "Orders of the buddy allocator: 0 to 10."),
     ]

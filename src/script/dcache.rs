@@ -62,13 +62,20 @@ pub mod functions {
     /// Command: `dentry_state`
     pub fn dentry_state(ctx: NativeCallContext) -> Table {
         let bench = Bench::of(&ctx);
-        let dcache = &bench.borrow().machine.dcache;
+        let machine = &bench.borrow().machine;
+        let dcache = &machine.dcache;
         let ([nr_dentry, unused, negative], [inodes, free]) = (dcache.state(), dcache.inode_state());
         let heads =
             ["nr_dentry", "nr_unused", "nr_negative", "nr_inodes", "nr_free_inodes", "hits", "misses"];
         let row =
             [nr_dentry, unused, negative, inodes, free, dcache.hits, dcache.misses].map(Cell::from).to_vec();
-        Table::grid(heads.map(|head| Column::right(head, 0)).to_vec(), vec![row])
+        let table = Table::grid(heads.map(|head| Column::right(head, 0)).to_vec(), vec![row]);
+        match super::of_the_boot(machine) {
+            0 => table,
+            n => table.note(format!(
+                "note: {n} more objects of the cache dentry are of the captured machine: of which paths is not known"
+            )),
+        }
     }
 
     /// Gives back clean pages of files (1), dentries and inodes that nobody uses (2), or both (3).
@@ -122,6 +129,13 @@ pub mod functions {
         };
         Ok(super::table(&Bench::of(&ctx).borrow().machine, priority))
     }
+}
+
+/// Objects of the cache of dentries that no dentry here has: they were there when the machine was captured.
+fn of_the_boot(machine: &Machine) -> u64 {
+    let cache = machine.caches.find("dentry");
+    let objects = cache.map_or(0, |id| machine.cache_census(id).allocated);
+    objects.saturating_sub(machine.dcache.state()[0])
 }
 
 fn walk(ctx: &NativeCallContext, path: &str, exists: bool) -> ScriptResult<OrErrno<()>> {

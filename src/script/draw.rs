@@ -52,7 +52,7 @@ pub mod functions {
     /// > draw("zones")
     /// node 0 cpus=0 present=3998
     /// DMA │rr  rrrrrrrrrrrr████████████████████████████████████████████████│ 1-fff 3998 present, 3072 managed, 97 holes
-    ///     │█████████!!█!!█!████████████████████████████████████████████████│ 3072 free, min 110, low 137, high 164
+    ///     │█████████!!█!!█!████████████████████████████████████████████████│ > 3072 free, min 110, low 137, high 164
     /// █ free  · used  r reserved  ! min, low, high
     /// > draw("buddy", alloc_pages(GFP_KERNEL, 6))
     /// frames 400-7ff of zone DMA node=0
@@ -207,7 +207,21 @@ fn buddy(desk: &Desk, arguments: &[Dynamic]) -> ScriptResult<Table> {
     match of.read_lock::<ImmutableString>() {
         Some(name) => {
             let kind = crate::script::zone::kind(desk, &name)?;
-            let zones = machine.zones.iter().filter(|zone| zone.kind == kind && zone.is_populated());
+            let mut zones =
+                machine.zones.iter().filter(|zone| zone.kind == kind && zone.is_populated()).peekable();
+            if zones.peek().is_none() {
+                let there: Vec<&str> = machine
+                    .zones
+                    .iter()
+                    .filter(|zone| zone.is_populated())
+                    .map(|zone| zone.kind.name())
+                    .collect();
+                return misuse(format!(
+                    "draw buddy: zone {} has no memory on this machine; {} has",
+                    kind.name(),
+                    there.join(", ")
+                ));
+            }
             Ok(zones.fold(Table::new(), |table, zone| table.join(&buddy::zone(machine, zone))))
         }
         None => misuse(format!("draw buddy: a zone or a page is needed, not {}", args::describe(of))),

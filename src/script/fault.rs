@@ -2,13 +2,14 @@
 //!
 //! Gorman 4.6. Kernel: `arch/x86/mm/fault.c`, `mm/memory.c`.
 
-use crate::mm::addr::VirtAddr;
+use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::machine::Machine;
 use crate::mm::memory::{Access, Stop};
 use crate::mm::task::Pid;
 use crate::script::answer::{OrSignal, ScriptResult, misuse};
 use crate::script::args::{self, Addr, Size, Who};
 use crate::script::bench::Bench;
+use crate::script::told::Told;
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -125,6 +126,7 @@ fn access(
     let pid = args::who(&desk, p)?;
     let addr = VirtAddr(args::addr("addr", addr)?);
     let result = f(&mut desk.machine, pid, addr);
+    desk.told = if result.is_ok() { Told::Pages } else { Told::Fault };
     super::task::alive(&desk)?;
     Ok(result.unwrap_or_else(stopped))
 }
@@ -149,6 +151,7 @@ fn touch_range(
         let piece = u64::try_from(end - u128::from(at)).unwrap_or(u64::MAX).min(PIECE);
         let mut desk = bench.borrow_mut();
         let result = desk.machine.touch(pid, VirtAddr(at), piece, access);
+        desk.told = if matches!(result, Err(Stop::Signal(_))) { Told::Fault } else { Told::Pages };
         super::task::alive(&desk)?;
         match result {
             Ok(touched) => {
@@ -163,7 +166,7 @@ fn touch_range(
         }
         at = at.saturating_add(piece);
         // The next piece begins at a page, or the last one of this piece would count twice.
-        at = at.div_ceil(4096).saturating_mul(4096).max(at);
+        at = at.div_ceil(PAGE_SIZE).saturating_mul(PAGE_SIZE).max(at);
     }
     let mut map = Map::new();
     for (name, value) in [("pages", sum.pages), ("minor", sum.minor), ("major", sum.major)] {

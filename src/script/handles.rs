@@ -148,6 +148,10 @@ impl TaskRef {
                 "use after free: task {} was reaped after this handle was made, and its pid belongs to another now",
                 self.pid
             )),
+            None if self.boot == desk.boots => misuse(format!(
+                "there is no task {} now: it was reaped after this handle was made, or undo and restore went back before it",
+                self.pid
+            )),
             _ => gone(format_args!("task {}", self.pid)),
         }
     }
@@ -165,12 +169,17 @@ impl VmaRef {
         VmaRef { id, boot: desk.boots }
     }
 
-    /// The area.
-    pub fn of(self, desk: &Desk) -> ScriptResult<&Vma> {
+    /// The area's number, if it is still there.
+    pub fn id(self, desk: &Desk) -> ScriptResult<VmaId> {
         match desk.machine.vmas.get(self.id) {
-            Some(vma) if self.boot == desk.boots => Ok(vma),
+            Some(_) if self.boot == desk.boots => Ok(self.id),
             _ => misuse("use after free: the area was unmapped or merged after this handle was made"),
         }
+    }
+
+    /// The area.
+    pub fn of(self, desk: &Desk) -> ScriptResult<&Vma> {
+        Ok(&desk.machine.vmas[self.id(desk)?])
     }
 }
 
@@ -288,6 +297,12 @@ pub fn node_text(machine: &Machine, node: &Node) -> String {
     let zones = node.zones.iter().map(|z| &machine.zones[z.index()]);
     let (present, free) = zones.fold((0, 0), |sum, z| (sum.0 + z.present_pages, sum.1 + z.free_pages()));
     format!("node {} cpus={} present={present} free={free}", node.nid, cpu_list(&node.cpus))
+}
+
+/// `CPU 0`, or `CPUs 0-3`: the numbers of several things of a kind.
+pub fn listed(what: &str, numbers: &[u16]) -> String {
+    let plural = if numbers.len() == 1 { "" } else { "s" };
+    format!("{what}{plural} {}", cpu_list(numbers))
 }
 
 /// `0-2,5`; `none` for a node without CPU.

@@ -92,7 +92,7 @@ pub mod functions {
     /// 0xfffba000
     /// > alloc_page(GFP_KERNEL)
     /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
-    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it
+    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and between kmap_atomic and kunmap_atomic nobody must: preemption is off
     ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
     /// ```
     ///

@@ -1,24 +1,33 @@
 //! The report on an imported machine: what was read, what it makes, why it failed, where it differs from what is computed.
 
 use crate::import::evidence::Evidence;
+use crate::import::maps::Maps;
+use crate::import::process::{LaidOut, Process};
 use crate::import::report::cause::{account as told, tell};
 use crate::import::report::{Kind, Report};
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SHIFT;
+use crate::mm::exec::recorded::RecordedArea;
 use crate::mm::mmzone::Wmark;
+use crate::mm::task::Pid;
+use crate::mm::vma::VmFlags;
 use crate::script::table::{Column, Table};
 
 /// Reports that are listed beside the one that is explained.
 const LISTED: usize = 20;
+/// Areas of a process that are listed by size.
+const LARGEST: usize = 5;
 
-/// The report; its rows are the zones. There is no machine when no report in a log shows one.
-pub fn report(evidence: &Evidence, machine: Option<&Machine>) -> Table {
+/// The report; its rows are the zones. There may be no machine: then it is said why.
+pub fn report(evidence: &Evidence, machine: Result<&Machine, &str>) -> Table {
     let mut table = if evidence.reports.is_empty() {
         Table::new().head(format!("read: {}", evidence.kinds.join(", "))).line("")
     } else {
         found(evidence)
     };
-    let Some(machine) = machine else {
-        return table.line("No report shows the machine's zones: there is none to try things on.");
+    let machine = match machine {
+        Ok(machine) => machine,
+        Err(why) => return table.sentence(why),
     };
     table = crate::script::machine::text(machine).lines().fold(table, Table::line).line("");
     let columns = vec![
@@ -63,6 +72,81 @@ pub fn report(evidence: &Evidence, machine: Option<&Machine>) -> Table {
         }
     };
     table.with_records(zones.records().to_vec())
+}
+
+/// The report on a process that was imported: what it has, and what came of it here. Its rows are the areas by kind.
+pub fn process(process: &Process, laid_out: &LaidOut, machine: &Machine) -> Table {
+    match (process, laid_out) {
+        (Process::Areas { file, maps }, LaidOut::Task(pid, touched)) => {
+            areas(file, maps, *pid, *touched, machine)
+        }
+        (Process::Calls { file, .. }, LaidOut::Replay(done)) => {
+            let head = Table::new()
+                .head(format!("read: {file}, a log of strace, done again on {}", machine.config.name));
+            let said = crate::script::strace::report(done);
+            let records = said.records().to_vec();
+            head.line("")
+                .append(&said)
+                .line("")
+                .line(format!(
+                    "Its areas now: cat /proc/{0}/maps, vm {0}, pmap -x {0}, draw vma {0}",
+                    done.pid
+                ))
+                .with_records(records)
+        }
+        _ => Table::new(),
+    }
+}
+
+fn areas(file: &str, maps: &Maps, pid: Pid, touched: u64, machine: &Machine) -> Table {
+    let pages = |area: &RecordedArea| (area.end - area.start) >> PAGE_SHIFT;
+    let kind = |area: &RecordedArea| match &*area.name {
+        name if name.starts_with('/') && area.inode > 0 => "files",
+        "[heap]" => "heap",
+        name if name.starts_with("[stack") => "stack",
+        "" => "anonymous",
+        _ => "other",
+    };
+    let what = if maps.smaps { "smaps" } else { "maps" };
+    let total: u64 = maps.areas.iter().map(pages).sum();
+    let mut table = Table::new()
+        .head(format!("read: {file}, a {what} of a process: {} areas, {} KiB", maps.areas.len(), total * 4))
+        .line("");
+    let columns = vec![
+        Column::left("KIND", 0),
+        Column::right("AREAS", 0),
+        Column::right("KIB", 0),
+        Column::right("WRITABLE_KIB", 0),
+    ];
+    let rows = ["files", "heap", "stack", "anonymous", "other"].map(|name| {
+        let these = || maps.areas.iter().filter(|area| kind(area) == name);
+        let writable = these().filter(|area| area.flags.has(VmFlags::WRITE)).map(pages).sum::<u64>();
+        let size = these().map(pages).sum::<u64>();
+        vec![name.into(), these().count().into(), (size * 4).into(), (writable * 4).into()]
+    });
+    let kinds = Table::grid(columns, rows.to_vec());
+    table = table.append(&kinds).line("").line("the largest:");
+    let mut largest: Vec<&RecordedArea> = maps.areas.iter().collect();
+    largest.sort_by_key(|area| (std::cmp::Reverse(pages(area)), area.start));
+    for area in largest.into_iter().take(LARGEST) {
+        let name = if area.name.is_empty() { "[ anon ]" } else { &area.name };
+        table = table.line(format!("  {:>10} KiB  {:x}-{:x}  {name}", pages(area) * 4, area.start, area.end));
+    }
+    let comm = machine.tasks.get(&pid).map(|task| task.comm.to_string()).unwrap_or_default();
+    table = table.line("").sentence(format!(
+        "It is task {pid} ({comm}) on {} here: cat /proc/{pid}/maps, vm {pid}, pmap -x {pid}, draw vma {pid}",
+        machine.config.name
+    ));
+    table = match (maps.smaps, maps.anonymous_pages()) {
+        (false, _) => table
+            .sentence("A maps does not say what was in memory: the task has touched nothing. An smaps does."),
+        (true, wanted) => table.sentence(format!(
+            "Of its memory without a file {} KiB were in memory or in swap; it has touched {} KiB here.",
+            wanted * 4,
+            touched * 4
+        )),
+    };
+    table.with_records(kinds.records().to_vec())
 }
 
 /// What a report tells about its request: the cause, the arithmetic, what would have helped.

@@ -6,11 +6,12 @@
 mod free;
 pub mod identify;
 mod info;
-mod members;
+pub mod members;
 mod names;
 mod nodes;
 pub(crate) mod owner;
 pub mod pages;
+mod pcp;
 mod stats;
 pub mod vmap;
 
@@ -217,6 +218,34 @@ pub mod functions {
     #[rhai_fn(name = "page_flags", return_raw)]
     pub fn page_flags_of(value: &str) -> ScriptResult<Table> {
         super::pages::flags_of(value)
+    }
+
+    /// The per-CPU lists of every zone: pages, the limits they are kept to, and their mobility.
+    ///
+    /// ```vmlab
+    /// > free_page(__get_free_page(GFP_KERNEL));
+    /// > pcp
+    /// NODE  ZONE  CPU  COUNT  HIGH  BATCH  UNMOVABLE  MOVABLE  RECLAIMABLE
+    ///    0  DMA     0      1   137      1          1        0            0
+    /// ```
+    ///
+    /// Kernel: `struct per_cpu_pages`, `mm/page_alloc.c`. Gorman: 6.1.
+    /// Command: `pcp`
+    pub fn pcp(ctx: NativeCallContext) -> Table {
+        super::pcp::lists(&Bench::of(&ctx).borrow().machine)
+    }
+
+    /// How large the page cache is: `kmem -c`; the pages of all files are counted one by one and compared.
+    ///
+    /// ```vmlab
+    /// > let f = create("/data", "64k"); pread(f, 0, "64k");
+    /// > kmem -c
+    /// page_cache_size: 16  (verified)
+    /// ```
+    ///
+    /// Kernel: `NR_FILE_PAGES`, `mm/filemap.c`. Gorman: 10.2.
+    pub fn page_cache_size(ctx: NativeCallContext) -> Table {
+        super::info::page_cache_size(&Bench::of(&ctx).borrow().machine)
     }
 
     /// Where each CPU's own data lies: `kmem -o`.

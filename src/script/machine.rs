@@ -9,7 +9,7 @@ use crate::mm::machine::Dice;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
-use crate::script::handles::{MachineRef, cpu_list};
+use crate::script::handles::{MachineRef, listed};
 use crate::script::table::{Column, Table, WIDTH, wrap};
 use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
 use rhai::plugin::*;
@@ -51,8 +51,8 @@ pub mod functions {
     ///   inferred: A plain machine: 3998 pages are taken as the kernel's own share,
     ///     everything else is free.
     /// > boot("x86_64-1T")
-    /// error: x86_64-1T: there is no such machine among the 26 shipped ones
-    ///   help: Did you mean x86_64-1G?
+    /// error: x86_64-1T: there is no such machine among the 27 shipped ones
+    ///   help: Did you mean x86_64-1T-numa8?
     /// ```
     ///
     /// Kernel: `start_kernel`, `init/main.c`.
@@ -144,7 +144,7 @@ pub mod functions {
     /// Kernel: `kernel/sysctl.c`, `Documentation/admin-guide/sysctl/vm.rst`.
     #[rhai_fn(return_raw)]
     pub fn sysctl(ctx: NativeCallContext, name: SysctlName) -> ScriptResult<Dynamic> {
-        let value = Bench::of(&ctx).borrow_mut().machine.sysctl(&name);
+        let value = Bench::of(&ctx).borrow_to_look().machine.sysctl(&name);
         match value {
             Ok(text) => Ok(text.parse::<i64>().map_or_else(|_| text.into(), Dynamic::from)),
             Err(why) => misuse(super::advised(&name, why.what)),
@@ -180,7 +180,7 @@ pub mod functions {
     #[rhai_fn(name = "sysctls", return_raw)]
     pub fn sysctls_named(ctx: NativeCallContext, names: SysctlName) -> ScriptResult<Table> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let mut values = Vec::new();
         for name in names.split_whitespace() {
             match desk.machine.sysctl(name) {
@@ -197,7 +197,7 @@ pub mod functions {
     /// > boot("x86_64-smp4-1G");
     /// > on_cpu(3)
     /// > on_cpu(4)
-    /// error: there is no CPU 4: this machine has CPU 0-3
+    /// error: there is no CPU 4: this machine has CPUs 0-3
     /// ```
     ///
     /// Command: `on_cpu 1`
@@ -210,7 +210,7 @@ pub mod functions {
             Some(()) => Ok(()),
             None => {
                 let cpus: Vec<u16> = machine.nodes.iter().flat_map(|n| n.cpus.iter().copied()).collect();
-                misuse(format!("there is no CPU {cpu}: this machine has CPU {}", cpu_list(&cpus)))
+                misuse(format!("there is no CPU {cpu}: this machine has {}", listed("CPU", &cpus)))
             }
         }
     }
@@ -512,7 +512,8 @@ fn put(bench: &Bench, config: Config) -> ScriptResult<MachineRef> {
     }
 }
 
-fn shipped() -> Table {
+/// The shipped machines: what each has, and what it is for.
+pub fn shipped() -> Table {
     let mut rows = Vec::new();
     for name in import::shipped::names() {
         let Ok(config) = import::shipped::get(name) else { continue };
@@ -522,11 +523,12 @@ fn shipped() -> Table {
             (config.present_pages() * 4 / 1024).into(),
             config.nodes.len().into(),
             config.nr_cpus().into(),
+            import::shipped::purpose(name).into(),
         ]);
     }
     let columns = ["NAME", "ARCH"].map(|head| Column::left(head, 0)).into_iter();
     let columns = columns.chain(["MIB", "NODES", "CPUS"].map(|head| Column::right(head, 0)));
-    Table::grid(columns.collect(), rows)
+    Table::grid(columns.chain([Column::left("PURPOSE", 0)]).collect(), rows)
 }
 
 /// `vm.swappiness = 60`.

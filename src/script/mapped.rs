@@ -9,6 +9,8 @@ use crate::script::args::{self, Addr, Address, Size, Who};
 use crate::script::bench::Bench;
 use crate::script::constants::Constant;
 use crate::script::handles::{PageRef, TaskRef, VmaRef};
+use crate::script::mmap::traced_call;
+use crate::script::strace::{called, flags_of, pointer};
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
@@ -41,9 +43,11 @@ pub mod functions {
         flags: i64,
     ) -> ScriptResult<OrErrno<()>> {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
-        crate::script::mmap::call(&ctx, &p, |desk, pid| {
-            answer(desk.machine.msync(pid, addr, len, flags as u64))
-        })
+        let shown = || {
+            let flags = flags_of(super::constants(), "MS_", flags as u64);
+            format!("msync({}, {len}, {flags})", pointer(addr.0))
+        };
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.msync(pid, addr, len, flags as u64)))
     }
 
     /// For each page of a range of a task's address space, whether it is in memory.
@@ -62,6 +66,16 @@ pub mod functions {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
         crate::script::mmap::call(&ctx, &p, |desk, pid| {
             let pages = desk.machine.mincore(pid, addr, len);
+            // strace shows the vector that the kernel filled, which is no return value.
+            let shown = || {
+                let vector: Vec<&str> =
+                    pages.iter().flatten().map(|resident| if *resident { "1" } else { "0" }).collect();
+                let vector =
+                    if pages.is_ok() { format!("[{}]", vector.join(", ")) } else { "0x7ffffffde000".into() };
+                format!("mincore({}, {len}, {vector})", pointer(addr.0))
+            };
+            let returned = answer(pages.as_ref().map(|_| ()).map_err(|errno| *errno));
+            called(&Bench::of(&ctx), desk, pid, shown, &returned);
             answer(pages.map(|pages| pages.into_iter().map(Dynamic::from).collect::<Array>()))
         })
     }

@@ -13,6 +13,7 @@ use crate::script::args::{self, Addr, Address, FileArg, Size, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::constants::Constant;
 use crate::script::strace;
+use crate::script::told::Told;
 use rhai::plugin::*;
 
 /// System calls that change an address space.
@@ -73,7 +74,14 @@ pub mod functions {
         let (addr, len) = (VirtAddr(args::addr("addr", &addr)?), args::size("len", &len)?);
         let offset = args::size("offset", &offset)?;
         let id = args::file(&Bench::of(&ctx).borrow(), &file)?;
-        super::call(&ctx, &p, |desk, pid| {
+        let name = Bench::of(&ctx).borrow().machine.files[id].shown_name().to_string();
+        let shown = || {
+            let (prot, flags) = (strace::prot_names(prot as u64), strace::map_names(flags as u64));
+            let (at, file) = (strace::pointer(addr.0), strace::descriptor(&name));
+            let offset = if offset == 0 { "0".to_string() } else { format!("{offset:#x}") };
+            format!("mmap({at}, {len}, {prot}, {flags}, {file}, {offset})")
+        };
+        super::traced_call(&ctx, &p, shown, |desk, pid| {
             if !offset.is_multiple_of(PAGE_SIZE) {
                 return Dynamic::from(Errno::EINVAL);
             }
@@ -161,10 +169,21 @@ pub mod functions {
     /// Kernel: `brk`; `sbrk` is the C library's.
     #[rhai_fn(return_raw)]
     pub fn sbrk(ctx: NativeCallContext, p: Who, delta: i64) -> ScriptResult<OrErrno<Address>> {
+        let bench = Bench::of(&ctx);
         super::call(&ctx, &p, |desk, pid| {
-            let moved = desk.machine.brk(pid, VirtAddr(0)).and_then(|old| {
+            // The C library asks where the heap ends, and then for another end.
+            let mut brk = |to: VirtAddr| {
+                let end = desk.machine.brk(pid, to);
+                let returned = answer(end.map(|end| Address(end.0)));
+                strace::called(&bench, desk, pid, || format!("brk({})", strace::pointer(to.0)), &returned);
+                end
+            };
+            let moved = brk(VirtAddr(0)).and_then(|old| {
                 let wanted = VirtAddr(old.0.wrapping_add(delta as u64));
-                let new = desk.machine.brk(pid, wanted)?;
+                if delta == 0 {
+                    return Ok(Address(old.0));
+                }
+                let new = brk(wanted)?;
                 if new == wanted { Ok(Address(old.0)) } else { Err(crate::mm::errno::Errno::ENOMEM) }
             });
             answer(moved)
@@ -197,6 +216,9 @@ pub(crate) fn call(
     let pid = args::who(&desk, p)?;
     let value = f(&mut desk, pid);
     super::task::alive(&desk)?;
+    if let Some(errno) = value.read_lock::<Errno>() {
+        desk.told = Told::Call(ctx.fn_name().into(), pid, *errno);
+    }
     Ok(value)
 }
 

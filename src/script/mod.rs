@@ -23,8 +23,10 @@ pub mod compaction;
 pub mod complaint;
 pub mod constants;
 pub mod contig;
+pub mod cow;
 pub mod dcache;
 pub mod draw;
+pub mod evaluate;
 pub mod fault;
 pub mod fault_path;
 pub mod file;
@@ -50,6 +52,7 @@ pub mod proc;
 pub mod procps;
 pub mod program;
 pub mod ps;
+pub mod rd;
 pub mod segment;
 pub mod shm;
 pub mod slab;
@@ -57,13 +60,16 @@ pub mod snapshot;
 pub mod snapshots;
 pub mod stack;
 pub mod strace;
+pub mod structure;
 pub mod suggest;
 pub mod swap;
+pub mod sys;
 pub mod table;
 pub mod tables;
 pub mod takes;
 pub mod task;
 pub mod tlb;
+pub mod told;
 pub mod trace;
 pub mod values;
 pub mod vm;
@@ -119,6 +125,11 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("snapshot", exported_module!(snapshot::functions)),
         Chapter::new("proc", exported_module!(proc::functions)),
         Chapter::new("vm", exported_module!(vm::functions)),
+        Chapter::new("cow", exported_module!(cow::functions)),
+        Chapter::new("sys", exported_module!(sys::functions)),
+        Chapter::new("evaluate", exported_module!(evaluate::functions)),
+        Chapter::new("rd", exported_module!(rd::functions)),
+        Chapter::new("structure", exported_module!(structure::functions)),
         Chapter::new("ps", exported_module!(ps::functions)),
         Chapter::new("procps", exported_module!(procps::functions)),
         Chapter::new("kmem", exported_module!(kmem::functions)),

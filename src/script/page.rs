@@ -27,7 +27,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn page(ctx: NativeCallContext, pfn: i64) -> ScriptResult<PageRef> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let pfn = super::pfn(&desk, pfn)?;
         Ok(PageRef::new(&mut desk, pfn))
     }
@@ -82,7 +82,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn virt_to_page(ctx: NativeCallContext, addr: Addr) -> ScriptResult<PageRef> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let pfn = super::direct(&desk, args::addr("the address", &addr)?)?;
         Ok(PageRef::new(&mut desk, pfn))
     }

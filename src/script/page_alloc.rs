@@ -12,6 +12,7 @@ use crate::script::handles::PageRef;
 use crate::script::page::direct;
 use crate::script::table::Table;
 use crate::script::takes::NodeNumber;
+use crate::script::told::Told;
 use rhai::plugin::*;
 
 /// Physical page allocation: the buddy system.
@@ -71,7 +72,7 @@ pub mod functions {
     /// > alloc_pages_node(1, GFP_KERNEL, 0).node
     /// 1
     /// > alloc_pages_node(2, GFP_KERNEL, 0)
-    /// error: there is no node 2: this machine has node 0-1
+    /// error: there is no node 2: this machine has nodes 0-1
     /// ```
     ///
     /// Kernel: `alloc_pages_node`, `include/linux/gfp.h`.
@@ -407,6 +408,7 @@ fn page(desk: &mut Desk, found: Result<Pfn, Errno>) -> ScriptResult<OrErrno<Page
     // With nobody left to kill the kernel has panicked: the run ends.
     super::task::alive(desk)?;
     super::memblock::late(desk)?;
+    desk.told = Told::Pages;
     Ok(answer(found.map(|pfn| PageRef::new(desk, pfn))))
 }
 
@@ -422,5 +424,6 @@ fn free_pages_at(bench: &Bench, gfp: Gfp, order: Order) -> ScriptResult<OrErrno<
     oops(desk.machine.might_alloc(gfp))?;
     args::zones_agree(&mut desk, gfp.without(Gfp::HIGHMEM))?;
     let found = desk.machine.alloc_pages(gfp.without(Gfp::HIGHMEM), order);
+    desk.told = Told::Pages;
     address(&desk, found)
 }

@@ -123,7 +123,7 @@ pub mod functions {
     pub fn kread(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
         let addr = args::addr("the address", &addr)?;
         let bench = Bench::of(&ctx);
-        let machine = &mut bench.borrow_mut().machine;
+        let machine = &mut bench.borrow_to_look().machine;
         if let Some(entry) = super::table_entry(machine, addr) {
             return Ok(entry as i64);
         }

@@ -59,7 +59,7 @@ pub mod functions {
     /// Command: `cat /proc/meminfo`
     #[rhai_fn(return_raw)]
     pub fn cat(ctx: NativeCallContext, path: FilePath) -> ScriptResult<Table> {
-        super::read(&mut Bench::of(&ctx).borrow_mut().machine, &path)
+        super::read(&mut Bench::of(&ctx).borrow_to_look().machine, &path)
     }
 
     /// Writes a text into a file of the simulated machine's /proc or /sys, or prints it.

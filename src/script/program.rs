@@ -4,6 +4,7 @@ use crate::script::answer::{self, ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Bench;
 use crate::script::handles::TaskRef;
+use crate::script::strace;
 use rhai::plugin::*;
 
 /// The program: ending it.
@@ -21,7 +22,9 @@ pub mod functions {
             let bench = Bench::of(&ctx);
             let mut desk = bench.borrow_mut();
             let pid = args::who(&desk, &status)?;
-            return Ok(answer::answer(desk.machine.exit_task(pid, 0)));
+            let result = answer::answer(desk.machine.exit_task(pid, 0));
+            strace::exited(&bench, &desk, pid, "exit", 0, &result);
+            return Ok(result);
         }
         match status.as_int().ok().and_then(|n| u8::try_from(n).ok()) {
             Some(status) => answer::exit(status),

@@ -10,6 +10,7 @@ use crate::script::answer::ScriptResult;
 use crate::script::args::Who;
 use crate::script::bench::Bench;
 use crate::script::table::Table;
+use crate::script::takes::CpuNumber;
 use rhai::plugin::*;
 
 /// Tasks as the crash utility shows them.
@@ -77,7 +78,7 @@ pub mod functions {
     pub fn set_context(ctx: NativeCallContext, p: Who) -> ScriptResult<Table> {
         let bench = Bench::of(&ctx);
         let task = super::list::who(&bench.borrow(), "set", &p)?;
-        bench.borrow_mut().context = task.pid;
+        bench.borrow_to_look().context = task.pid;
         Ok(super::context::context(&task))
     }
 
@@ -86,6 +87,24 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
         Ok(super::context::context(&super::list::who(&desk, "set", &Dynamic::UNIT)?))
+    }
+
+    /// Chooses the task that a CPU runs, its idle task when it has nothing to do: `set -c` at the prompt.
+    ///
+    /// ```vmlab
+    /// > set -c 0 | grep COMMAND
+    /// COMMAND: "script"
+    /// > set -c 9
+    /// set: invalid cpu number: 9: this machine has CPU 0
+    /// ```
+    ///
+    /// Kernel: `idle_task`, `kernel/sched/core.c`.
+    #[rhai_fn(return_raw)]
+    pub fn set_context_to_cpu(ctx: NativeCallContext, cpu: CpuNumber) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let task = super::list::on_cpu(&bench.borrow().machine, cpu)?;
+        bench.borrow_mut().context = task.pid;
+        Ok(super::context::context(&task))
     }
 
     /// What stands in a task's structure: `task` at the prompt.

@@ -65,7 +65,7 @@ pub mod functions {
     /// c3854a68   b7ff9000   b7ffa000 100073
     ///
     ///   PAGE   PHYSICAL  MAPPING   INDEX CNT FLAGS
-    /// c5ffef00 7ffbc000 c2c100a9    b7ff9  1 a0014 uptodate,lru,anon_exclusive,swapbacked
+    /// c53ff560 7ffbc000 c2c100a9    b7ff9  1 a0014 uptodate,lru,anon_exclusive,swapbacked
     /// > segment(p, 0x68, m)
     /// error: general protection fault: 68:b7ff9000: ring 3 asks for a segment of ring 0
     /// > segment(0xd8, 0).rows[0].linear

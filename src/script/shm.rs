@@ -8,6 +8,8 @@ use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Addr, Address, Size, Who};
 use crate::script::bench::Bench;
 use crate::script::constants::Constant;
+use crate::script::mmap::traced_call;
+use crate::script::strace::{called, flags_of, pointer};
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -31,7 +33,19 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         crate::script::memblock::late(&desk)?;
-        Ok(answer(desk.machine.shmget(key as i32, size, flags as u64).map(i64::from)))
+        let id = answer(desk.machine.shmget(key as i32, size, flags as u64).map(i64::from));
+        let shown = || {
+            let key = if key == 0 { "IPC_PRIVATE".to_string() } else { format!("{key:#x}") };
+            let (mode, flags) = (flags as u64 & 0o777, flags as u64 & !0o777);
+            let flags = match flags_of(super::constants(), "IPC_", flags) {
+                none if none == "0" => String::new(),
+                flags => format!("{flags}|"),
+            };
+            format!("shmget({key}, {size}, {flags}{mode:04o})")
+        };
+        let pid = desk.machine.current.pid;
+        called(&bench, &desk, pid, shown, &id);
+        Ok(id)
     }
 
     /// Maps a segment into a task's address space and answers its first address.
@@ -85,7 +99,8 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn shmdt(ctx: NativeCallContext, p: Who, addr: Addr) -> ScriptResult<OrErrno<()>> {
         let addr = VirtAddr(args::addr("addr", &addr)?);
-        crate::script::mmap::call(&ctx, &p, |desk, pid| answer(desk.machine.shmdt(pid, addr)))
+        let shown = || format!("shmdt({})", pointer(addr.0));
+        traced_call(&ctx, &p, shown, |desk, pid| answer(desk.machine.shmdt(pid, addr)))
     }
 
     /// Marks a segment to go with its last area (`IPC_RMID`), or tells what the kernel knows of it (`IPC_STAT`).
@@ -105,9 +120,9 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let id = i32::try_from(id).unwrap_or(-1);
-        match cmd {
-            shm::IPC_RMID => Ok(answer(desk.machine.shm_rmid(id))),
-            shm::IPC_STAT => Ok(answer(desk.machine.shm_stat(id).map(|stat| {
+        let result = match cmd {
+            shm::IPC_RMID => answer(desk.machine.shm_rmid(id)),
+            shm::IPC_STAT => answer(desk.machine.shm_stat(id).map(|stat| {
                 let numbers = [
                     ("nattch", stat.nattch as i64),
                     ("size", stat.size as i64),
@@ -115,9 +130,26 @@ pub mod functions {
                     ("key", stat.key.into()),
                 ];
                 numbers.into_iter().map(|(name, n)| (name.into(), n.into())).collect::<Map>()
-            }))),
-            other => misuse(format!("shmctl takes IPC_RMID or IPC_STAT, not {other}")),
-        }
+            })),
+            other => return misuse(format!("shmctl takes IPC_RMID or IPC_STAT, not {other}")),
+        };
+        let returned = if result.is::<Map>() { Dynamic::UNIT } else { result.clone() };
+        let pid = desk.machine.current.pid;
+        let shown = || match (cmd, result.read_lock::<Map>()) {
+            (shm::IPC_RMID, _) => format!("shmctl({id}, IPC_RMID, NULL)"),
+            (_, None) => format!("shmctl({id}, IPC_STAT, 0x7ffffffde000)"),
+            (_, Some(stat)) => {
+                let number = |name: &str| stat.get(name).and_then(|n| n.as_int().ok()).unwrap_or(0);
+                format!(
+                    "shmctl({id}, IPC_STAT, {{shm_segsz={}, shm_nattch={}, ...}})",
+                    number("size"),
+                    number("nattch")
+                )
+            }
+        };
+        called(&bench, &desk, pid, shown, &returned);
+        drop(desk);
+        Ok(result)
     }
 }
 
@@ -129,7 +161,9 @@ fn attach(
     flags: u64,
 ) -> ScriptResult<Dynamic> {
     let id = i32::try_from(id).unwrap_or(-1);
-    crate::script::mmap::call(ctx, p, |desk, pid| {
+    let shown =
+        || format!("shmat({id}, {}, {})", pointer(addr.0), flags_of(constants(), "SHM_R SHM_EXEC", flags));
+    traced_call(ctx, p, shown, |desk, pid| {
         answer(desk.machine.shmat(pid, id, addr, flags).map(|a| Address(a.0)))
     })
 }

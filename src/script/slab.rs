@@ -20,6 +20,7 @@ use crate::script::handles::CacheRef;
 use crate::script::suggest::nearest;
 use crate::script::table::Table;
 use crate::script::takes::NodeNumber;
+use crate::script::told::Told;
 use rhai::FnPtr;
 use rhai::plugin::*;
 
@@ -168,7 +169,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn ksize(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
         let addr = args::addr("the address", &addr)?;
-        let bytes = oops(Bench::of(&ctx).borrow_mut().machine.ksize(VirtAddr(addr)))?;
+        let bytes = oops(Bench::of(&ctx).borrow_to_look().machine.ksize(VirtAddr(addr)))?;
         Ok(bytes as i64)
     }
 
@@ -525,6 +526,22 @@ pub mod functions {
         Ok(super::views::caches(&desk.machine, std::iter::once(id)))
     }
 
+    #[rhai_fn(name = "slab_caches", return_raw)]
+    pub fn slab_caches_without(ctx: NativeCallContext, name: &str, ignore: &str) -> ScriptResult<Table> {
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        let machine = &desk.machine;
+        let only = if name.is_empty() { None } else { Some(super::named(&desk, &name.into())?) };
+        let left_out: Vec<CacheId> = ignore
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(|name| super::named(&desk, &name.into()))
+            .collect::<ScriptResult<_>>()?;
+        let ids = machine.caches.order.iter().rev().copied();
+        let ids = ids.filter(|id| only.is_none_or(|only| only == *id) && !left_out.contains(id));
+        Ok(super::views::caches(machine, ids))
+    }
+
     /// The slabs of a cache: what each CPU and each node has of it: `kmem -S`.
     ///
     /// ```vmlab
@@ -634,6 +651,8 @@ fn take(
     args::zones_agree(&mut desk, gfp)?;
     let node = node_of(&desk, nid)?;
     let given = desk.machine.kmalloc_node(size, gfp, node);
+    desk.told = if given.is_ok() { Told::Object } else { Told::NoObject(size) };
+    crate::script::task::alive(&desk)?;
     Ok(answer(given.map(|addr| Address(addr.0))))
 }
 
@@ -651,7 +670,10 @@ fn take_object(
         args::zones_agree(&mut desk, gfp)?;
         let node = node_of(&desk, nid)?;
         let id = cache.id(&desk)?;
-        desk.machine.kmem_cache_alloc_node(id, gfp, node)
+        let given = desk.machine.kmem_cache_alloc_node(id, gfp, node);
+        desk.told = if given.is_ok() { Told::Object } else { Told::Pages };
+        crate::script::task::alive(&desk)?;
+        given
     };
     construct(ctx, &bench)?;
     Ok(answer(given.map(|addr| Address(addr.0))))

@@ -31,7 +31,7 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn snapshot(ctx: NativeCallContext) -> ScriptResult<i64> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let desk = &mut *desk;
         match desk.snapshots.keep(&mut desk.machine) {
             Some(number) => Ok(number as i64),
@@ -75,21 +75,21 @@ pub mod functions {
     ///
     /// ```vmlab
     /// > undo()
-    /// error: there is nothing to undo: the prompt keeps the machine before each line that changes it
+    /// error: there is nothing to undo: only the prompt of a terminal keeps the machine before each line that changes it; elsewhere let s = snapshot() and restore(s) do
     /// ```
     ///
     /// Command: `undo`
     #[rhai_fn(return_raw)]
     pub fn undo(ctx: NativeCallContext) -> ScriptResult<String> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         match desk.snapshots.undo() {
             Some((kept, line)) => {
                 desk.machine.restore(&kept);
                 Ok(format!("undone: {line}"))
             }
             None => misuse(
-                "there is nothing to undo: the prompt keeps the machine before each line that changes it",
+                "there is nothing to undo: only the prompt of a terminal keeps the machine before each line that changes it; elsewhere let s = snapshot() and restore(s) do",
             ),
         }
     }

@@ -7,13 +7,16 @@
 //! ```
 
 use crate::import::{maps, replay, strace as log};
+use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fork::clone_flags;
 use crate::mm::mmap::{map, prot};
 use crate::mm::pid::INIT_PID;
 use crate::mm::task::Pid;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args::Address;
 use crate::script::bench::{Bench, Desk};
+use crate::script::constants::Constant;
 use crate::script::handles::TaskRef;
 use crate::script::table::Table;
 use rhai::plugin::*;
@@ -21,7 +24,7 @@ use rhai::plugin::*;
 /// System calls as strace prints them.
 #[export_module]
 pub mod functions {
-    /// Prints each system call of a task as strace does, until `strace("off")`.
+    /// Prints each memory system call of a task as strace does, until `strace("off")`.
     ///
     /// ```vmlab
     /// > strace on
@@ -30,8 +33,19 @@ pub mod functions {
     /// mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7ffff7ff7000
     /// > munmap(p, a + 1, 4096);
     /// munmap(0x7ffff7ff7001, 4096)            = -1 EINVAL (Invalid argument)
+    /// > madvise(p, a, 4096, MADV_DONTNEED); mlockall(p, MCL_CURRENT|MCL_FUTURE);
+    /// madvise(0x7ffff7ff7000, 4096, MADV_DONTNEED) = 0
+    /// mlockall(MCL_CURRENT|MCL_FUTURE)        = 0
+    /// > let t = clone(p, CLONE_VM|CLONE_SIGHAND|CLONE_THREAD);
+    /// [pid     3] clone(child_stack=NULL, flags=CLONE_VM|CLONE_SIGHAND|CLONE_THREAD) = 4
+    /// > exit_group(p, 3);
+    /// exit_group(3)                           = ?
+    /// +++ exited with 3 +++
     /// > strace off
     /// ```
+    ///
+    /// Files have no descriptors here: every one is written as `3</path>`. What the C library's `malloc` and `free` call is
+    /// printed as well.
     ///
     /// Kernel: `ptrace`, `kernel/ptrace.c`.
     /// Command: `strace on`
@@ -43,7 +57,7 @@ pub mod functions {
             "off" => false,
             other => return misuse(format!("strace takes \"on\" or \"off\", not {other:?}")),
         };
-        bench.borrow_mut().strace = on;
+        bench.borrow_to_look().strace = on;
         Ok(())
     }
 
@@ -134,10 +148,66 @@ pub fn report(done: &replay::Replay) -> Table {
 /// Prints a call that a task made, when somebody wants to see it.
 pub fn called(bench: &Bench, desk: &Desk, pid: Pid, call: impl FnOnce() -> String, result: &Dynamic) {
     if desk.strace {
-        let others =
-            desk.machine.tasks.values().filter(|t| t.is_alive() && t.mm.is_some() && t.pid != INIT_PID);
-        let who = if others.count() > 1 { format!("[pid {pid:>5}] ") } else { String::new() };
-        bench.out.line(&line(&format!("{who}{}", call()), result));
+        bench.out.line(&line(&format!("{}{}", prefix(desk, pid), call()), result));
+    }
+}
+
+/// A task left by a call: strace waits for no result.
+pub fn exited(bench: &Bench, desk: &Desk, pid: Pid, call: &str, status: i64, result: &Dynamic) {
+    if result.is::<Errno>() {
+        return called(bench, desk, pid, || format!("{call}({status})"), result);
+    }
+    called(bench, desk, pid, || format!("{call}({status})"), &"?".into());
+    ended(bench, desk, pid, &format!("+++ exited with {} +++", status & 0xff));
+}
+
+/// The line that strace ends a task with.
+pub fn ended(bench: &Bench, desk: &Desk, pid: Pid, line: &str) {
+    if desk.strace {
+        bench.out.line(&format!("{}{line}", prefix(desk, pid)));
+    }
+}
+
+/// Which task it was, when there are several.
+fn prefix(desk: &Desk, pid: Pid) -> String {
+    let others = desk.machine.tasks.values().filter(|t| t.is_alive() && t.mm.is_some() && t.pid != INIT_PID);
+    if others.count() > 1 { format!("[pid {pid:>5}] ") } else { String::new() }
+}
+
+/// The heap and the size of an address space, to tell afterwards what the C library called.
+pub struct Library {
+    brk: u64,
+    pages: u64,
+}
+
+impl Library {
+    /// As it is now.
+    pub fn of(desk: &Desk, pid: Pid) -> Library {
+        let mm = desk.machine.tasks.get(&pid).and_then(|t| t.mm).and_then(|mm| desk.machine.mms.get(mm));
+        Library { brk: mm.map_or(0, |mm| mm.brk), pages: mm.map_or(0, |mm| mm.total_vm) }
+    }
+
+    /// Prints what came between: the heap moved, or a mapping for one large piece came or went.
+    pub fn show(&self, bench: &Bench, desk: &Desk, pid: Pid, memory: Option<VirtAddr>) {
+        let now = Library::of(desk, pid);
+        let print = |call: String, result: u64| {
+            let result = if result == 0 { Dynamic::from(0_i64) } else { Dynamic::from(Address(result)) };
+            called(bench, desk, pid, || call, &result);
+        };
+        if now.brk != self.brk {
+            print("brk(NULL)".into(), self.brk);
+            print(format!("brk({})", pointer(now.brk)), now.brk);
+            return;
+        }
+        let Some(start) = memory.map(|memory| memory.page().0) else { return };
+        if now.pages > self.pages {
+            let len = (now.pages - self.pages) * PAGE_SIZE;
+            let (prot, flags) =
+                (prot_names(prot::READ | prot::WRITE), map_names(map::PRIVATE | map::ANONYMOUS));
+            print(format!("mmap(NULL, {len}, {prot}, {flags}, -1, 0)"), start);
+        } else if now.pages < self.pages {
+            print(format!("munmap({}, {})", pointer(start), (self.pages - now.pages) * PAGE_SIZE), 0);
+        }
     }
 }
 
@@ -173,6 +243,44 @@ fn names(bits: u64, known: &[(u64, &str)], none: &str) -> String {
         words.push(format!("{left:#x}"));
     }
     if words.is_empty() { none.into() } else { words.join("|") }
+}
+
+/// The names of the bits in a value, by the constants whose names begin with one of these.
+pub fn flags_of(constants: Vec<Constant>, prefixes: &str, bits: u64) -> String {
+    let begins = |name: &str| prefixes.split(' ').any(|prefix| name.starts_with(prefix));
+    let known: Vec<(u64, &str)> = constants
+        .iter()
+        .filter(|constant| begins(constant.name))
+        .filter_map(|constant| Some((constant.value.as_int().ok()? as u64, constant.name)))
+        .filter(|(bit, _)| *bit != 0)
+        .collect();
+    names(bits, &known, "0")
+}
+
+/// The name of a value, by the constants whose names begin so; a value without a name in hexadecimal, as strace does.
+pub fn name_of(constants: Vec<Constant>, prefix: &str, value: u64) -> String {
+    let is_it = |constant: &&Constant| {
+        constant.name.starts_with(prefix) && constant.value.as_int().is_ok_and(|n| n as u64 == value)
+    };
+    let unknown = || format!("{value:#x} /* {prefix}??? */");
+    constants.iter().find(is_it).map_or_else(unknown, |constant| constant.name.to_string())
+}
+
+/// `CLONE_VM|CLONE_THREAD|SIGCHLD`.
+pub fn clone_names(bits: u64) -> String {
+    let flags = flags_of(crate::script::mmap::constants(), "CLONE_", bits & !clone_flags::SIGNAL);
+    match bits & clone_flags::SIGNAL {
+        0 => flags,
+        signal => {
+            let signal = if signal == 17 { "SIGCHLD".to_string() } else { signal.to_string() };
+            if flags == "0" { signal } else { format!("{flags}|{signal}") }
+        }
+    }
+}
+
+/// An open file as `strace -y` writes it.
+pub fn descriptor(path: &str) -> String {
+    format!("3<{path}>")
 }
 
 /// `PROT_READ|PROT_WRITE`.

@@ -2,6 +2,7 @@
 //!
 //! Gorman chapters 10 and 11. Kernel: `mm/swapfile.c`, `mm/vmscan.c`.
 
+use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::config::SwapConfig;
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Size};
@@ -87,7 +88,7 @@ pub mod functions {
 fn on(ctx: &NativeCallContext, name: &str, size: &Dynamic, priority: Option<i16>) -> ScriptResult<Dynamic> {
     let bytes = args::size("size", size)?;
     // The first page of an area is its header.
-    let pages = (bytes >> 12).saturating_sub(1);
+    let pages = (bytes >> PAGE_SHIFT).saturating_sub(1);
     let area = SwapConfig { name: name.into(), pages, priority };
     let bench = Bench::of(ctx);
     let mut desk = bench.borrow_mut();

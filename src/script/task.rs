@@ -2,7 +2,7 @@
 //!
 //! Gorman chapter 4. Kernel: `kernel/fork.c`, `kernel/exit.c`.
 
-use crate::mm::addr::VirtAddr;
+use crate::mm::addr::{PAGE_SHIFT, VirtAddr};
 use crate::mm::errno::{Errno, Signal};
 use crate::mm::exec::program::Program;
 use crate::mm::fork::clone_flags;
@@ -13,6 +13,7 @@ use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{TaskRef, VmaRef};
 use crate::script::mmap::traced_call;
 use crate::script::proc::pid::smaps;
+use crate::script::strace;
 use crate::script::takes::TaskPid;
 use rhai::plugin::*;
 use rhai::{Array, FnPtr, Map};
@@ -40,6 +41,7 @@ pub mod functions {
         let mut desk = bench.borrow_mut();
         crate::script::memblock::late(&desk)?;
         let pid = desk.machine.spawn(comm);
+        super::alive(&desk)?;
         Ok(answer(pid.map(|pid| TaskRef::new(&desk, pid))))
     }
 
@@ -91,7 +93,8 @@ pub mod functions {
                  CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_PARENT and what a C library adds"
             ));
         }
-        super::clone_task(&ctx, &p, &format!("clone(child_stack=NULL, flags={flags:#x})"), flags as u64)
+        let shown = format!("clone(child_stack=NULL, flags={})", strace::clone_names(flags as u64));
+        super::clone_task(&ctx, &p, &shown, flags as u64)
     }
 
     /// Starts a child that borrows the address space; the parent sleeps until it calls exec or exit.
@@ -155,7 +158,9 @@ pub mod functions {
         let mut desk = bench.borrow_mut();
         let pid = args::who(&desk, &p)?;
         let leader = desk.machine.live_task(pid).map(|t| t.tgid);
-        Ok(answer(leader.and_then(|leader| desk.machine.exit_group(leader, status as i32))))
+        let result = answer(leader.and_then(|leader| desk.machine.exit_group(leader, status as i32)));
+        strace::exited(&bench, &desk, pid, "exit_group", status, &result);
+        Ok(result)
     }
 
     /// Reaps a child of a task that has ended, and answers its pid; 0 when all children still run.
@@ -275,7 +280,11 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let pid = args::who(&desk, &p)?;
-        Ok(answer(desk.machine.kill_task(pid)))
+        let result = desk.machine.kill_task(pid);
+        if result.is_ok() {
+            strace::ended(&bench, &desk, pid, "+++ killed by SIGKILL +++");
+        }
+        Ok(answer(result))
     }
 
     /// Starts a kernel thread: a task without an address space.
@@ -473,7 +482,7 @@ pub mod functions {
     /// Pages of page tables.
     #[rhai_fn(get = "pgtables", pure, return_raw)]
     pub fn pgtables(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        super::of_mm(&ctx, *task, |mm| mm.pgtables_bytes >> 12)
+        super::of_mm(&ctx, *task, |mm| mm.pgtables_bytes >> PAGE_SHIFT)
     }
 
     /// Minor faults so far.
@@ -615,7 +624,13 @@ fn wait_for(ctx: &NativeCallContext, p: &Dynamic, child: Option<&Dynamic>) -> Sc
     let pid = args::who(&desk, p)?;
     let child = child.map(|child| args::who(&desk, child)).transpose()?;
     let reaped = desk.machine.wait(pid, child);
-    Ok(answer(reaped.map(|child| child.map_or(0, i64::from))))
+    let result = answer(reaped.map(|child| child.map_or(0, i64::from)));
+    let shown = || {
+        let which = child.map_or("-1".to_string(), |child| child.to_string());
+        format!("wait4({which}, NULL, WNOHANG, NULL)")
+    };
+    strace::called(&bench, &desk, pid, shown, &result);
+    Ok(result)
 }
 
 /// A number of the task's address space; 0 for a task without one.

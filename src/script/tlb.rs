@@ -3,6 +3,7 @@
 //! Gorman 3.8. Kernel: `arch/x86/mm/tlb.c`.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::tlb::NR_DYN_ASIDS;
 use crate::mm::tlb::model::Model;
 use crate::script::answer::{ScriptResult, misuse};
@@ -165,7 +166,7 @@ fn entries(model: &Model) -> Table {
     let mut table = Table::new().head("LEVEL  PCID  VIRTUAL       PHYSICAL      FLAGS");
     let mut records = Vec::new();
     for (level, e) in model.entries() {
-        let (virt, phys) = (e.vpn << 12, u64::from(e.pfn) << 12);
+        let (virt, phys) = (e.vpn << PAGE_SHIFT, u64::from(e.pfn) << PAGE_SHIFT);
         let flags =
             format!("{}{}", if e.writable { "RW" } else { "RO" }, if e.global { "|GLOBAL" } else { "" });
         table = table.line(format!("{level:>5}  {:>4}  {virt:<12x}  {phys:<12x}  {flags}", e.asid));

@@ -3,6 +3,7 @@
 //! Kernel: `include/trace/events/*.h`, `mm/vmstat.c`, `kernel/printk/printk.c`.
 
 use crate::mm::Machine;
+use crate::mm::trace::GROUPS;
 use crate::mm::trace::{Path, Stamped};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::bench::Bench;
@@ -17,6 +18,7 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
+    /// After a call that was refused it tells what refused it; after an access that ended in a signal, the fault.
     /// `explain("fault")` goes through the last page fault, `explain("compaction")` tells what compaction did last,
     /// `explain("contig")` what became of the last range, `explain("report")` why the request failed in the report that
     /// the machine was made of.
@@ -29,7 +31,7 @@ pub mod functions {
     ///     unmovable pages, zones up to Normal.
     ///   zone                 free  must exceed
     ///   DMA                  3072  137 = low 137 + lowmem_reserve 0: allowed
-    ///   The per-CPU list was empty: 1 blocks of order 2 were moved to it from zone DMA,
+    ///   The per-CPU list was empty: 1 block of order 2 was moved to it from zone DMA,
     ///     the first one out of a block of order 10.
     ///   No Unmovable block was free: one was taken from Movable; its pageblock changed hands.
     /// Kernel: __alloc_pages, get_page_from_freelist, zone_watermark_fast.
@@ -39,12 +41,8 @@ pub mod functions {
     /// Command: `explain`
     pub fn explain(ctx: NativeCallContext) -> Table {
         let bench = Bench::of(&ctx);
-        let machine = &bench.borrow().machine;
-        // Time goes on with every page that is allocated.
-        if machine.caches.last.is_some_and(|last| last.at == machine.clock) {
-            return Table::prose(&crate::script::slab::explain(machine));
-        }
-        super::page_account(machine)
+        let desk = bench.borrow();
+        crate::script::told::explain(&desk.machine, &desk.told)
     }
 
     #[rhai_fn(name = "explain", return_raw)]
@@ -90,10 +88,13 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn trace(ctx: NativeCallContext, pattern: &str) -> ScriptResult<()> {
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let words: Vec<String> =
             pattern.split_whitespace().filter(|w| *w != "on").map(String::from).collect();
         let off = matches!(pattern.trim(), "off" | "");
+        for word in words.iter().filter(|_| !off) {
+            super::known_group(word)?;
+        }
         desk.machine.record_hot_events(!off);
         desk.traced = if off || words.is_empty() { vec!["*".into()] } else { words };
         Ok(())
@@ -213,7 +214,7 @@ pub mod functions {
 }
 
 /// The account of the last page allocation; until there is one on an imported machine, of the one in its report.
-fn page_account(machine: &Machine) -> Table {
+pub(super) fn page_account(machine: &Machine) -> Table {
     let last = machine.last_alloc();
     if last.path == Path::Begun && !machine.config.account.is_empty() {
         return crate::script::imported::account(&machine.config.account);
@@ -240,15 +241,32 @@ fn events(machine: &Machine, patterns: &[String]) -> Table {
     table.with_records(records)
 }
 
-/// `kmem:*`, `kmem:mm_page_alloc`, `mm_page_*`, `*`.
-fn fits(pattern: &str, event: &Stamped) -> bool {
-    let (group, name) = pattern.split_once(':').unwrap_or(("*", pattern));
-    let like = |pattern: &str, text: &str| match pattern.split_once('*') {
+/// A pattern whose group nobody has would wait for events that never come.
+fn known_group(pattern: &str) -> ScriptResult<()> {
+    let Some((group, _)) = pattern.split_once(':') else { return Ok(()) };
+    if GROUPS.iter().any(|known| like(group, known)) {
+        return Ok(());
+    }
+    let near = crate::script::suggest::nearest(group, GROUPS.iter().copied());
+    misuse(match near.first() {
+        Some(near) => format!("trace: no events are called {group}:…; did you mean {near}:*?"),
+        None => format!("trace: no events are called {group}:…; the groups are {}", GROUPS.join(", ")),
+    })
+}
+
+/// A text, with one `*` for whatever stands in its place.
+fn like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
         Some((start, end)) => {
             text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
         }
         None => pattern == text,
-    };
+    }
+}
+
+/// `kmem:*`, `kmem:mm_page_alloc`, `mm_page_*`, `*`.
+fn fits(pattern: &str, event: &Stamped) -> bool {
+    let (group, name) = pattern.split_once(':').unwrap_or(("*", pattern));
     like(group, event.event.group()) && like(name, event.event.name())
 }
 

@@ -11,6 +11,7 @@ use crate::script::args::{self, Addr, Address, Size};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::PageRef;
 use crate::script::table::Table;
+use crate::script::told::Told;
 use rhai::Array;
 use rhai::plugin::*;
 
@@ -187,7 +188,7 @@ pub mod functions {
     pub fn vmalloc_to_page(ctx: NativeCallContext, addr: Addr) -> ScriptResult<PageRef> {
         let addr = args::addr("the address", &addr)?;
         let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
+        let mut desk = bench.borrow_to_look();
         let found: Option<Pfn> = desk.machine.vmalloc_to_page(VirtAddr(addr));
         match found.filter(|pfn| desk.machine.mem_map.contains(*pfn)) {
             Some(pfn) => Ok(PageRef::new(&mut desk, pfn)),
@@ -280,6 +281,7 @@ fn allocate(ctx: &NativeCallContext, size: &Size, gfp: Gfp) -> ScriptResult<OrEr
     let mut desk = bench.borrow_mut();
     crate::script::memblock::late(&desk)?;
     let found = oops(desk.machine.vmalloc(size, gfp))?;
+    desk.told = if found.is_ok() { Told::Pages } else { Told::NoArea(size) };
     address(&desk, found)
 }
 

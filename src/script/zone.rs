@@ -315,10 +315,10 @@ pub(crate) fn nid(desk: &Desk, nid: i64) -> ScriptResult<Nid> {
     match found {
         Some(nid) => Ok(nid),
         None => {
-            let nids: Vec<u8> = desk.machine.nodes.iter().map(|n| n.nid.0).collect();
+            let nids: Vec<u16> = desk.machine.nodes.iter().map(|n| n.nid.0.into()).collect();
             misuse(format!(
-                "there is no node {nid}: this machine has node {}",
-                crate::mm::machine::range_list(&nids)
+                "there is no node {nid}: this machine has {}",
+                crate::script::handles::listed("node", &nids)
             ))
         }
     }

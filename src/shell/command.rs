@@ -9,7 +9,9 @@
 //! ```
 
 use crate::script::answer;
+use crate::script::args::Address;
 use crate::script::complaint::Kind;
+use crate::script::handles::{PageRef, TaskRef};
 use crate::shell::crash::{self, Spelled};
 use crate::shell::filters::{self, Programs};
 use crate::shell::help::Pages;
@@ -98,6 +100,8 @@ impl Session {
         if args.iter().any(|arg| arg == "--help") {
             return self.command(&format!("help {name}"));
         }
+        let args: Vec<String> = args.iter().map(|word| self.value_of(word)).collect();
+        let args = args.as_slice();
         let commands = self.commands.clone();
         let expansion = match commands.iter().find(|c| c.name == name) {
             Some(spelled) => match spelled.expand(args) {
@@ -105,6 +109,11 @@ impl Session {
                 Err(usage) => return self.complain_plainly(&usage),
             },
             None => {
+                if args.is_empty()
+                    && let Some(usage) = self.usage_of(name)
+                {
+                    return self.complain_plainly(&usage);
+                }
                 let shown = args.iter().any(|arg| arg == "--script");
                 let args: Vec<String> =
                     args.iter().filter(|arg| *arg != "--script").map(|w| words::argument(w)).collect();
@@ -123,6 +132,37 @@ impl Session {
             self.bench.out.line(&format!("// the same numbers by hand:\n{by_hand}"));
         }
         Outcome::Done
+    }
+
+    /// How a function is used as a command, if it can do nothing without an argument: as crash answers a bare name.
+    fn usage_of(&self, name: &str) -> Option<String> {
+        let entry = self.interpreter.entries.iter().find(|e| e.name == name && e.is_command())?;
+        let parameters = |form: &String| {
+            let inside = &form[form.find('(')? + 1..form.rfind(')')?];
+            let names = inside.split(", ").filter(|word| !word.is_empty());
+            Some(names.map(|word| word.split(':').next().unwrap_or(word).to_uppercase()).collect::<Vec<_>>())
+        };
+        let forms: Vec<Vec<String>> = entry.signatures.iter().filter_map(parameters).collect();
+        if forms.iter().any(Vec::is_empty) {
+            return None;
+        }
+        let lines: Vec<String> = forms.iter().map(|form| format!("  {name} {}", form.join(" "))).collect();
+        Some(format!("Usage:\n{}\nEnter \"help {name}\" for details.", lines.join("\n")))
+    }
+
+    /// A word of a command that is a variable here means its value: an address, a page's structure, a task's pid.
+    fn value_of(&self, word: &str) -> String {
+        let Some(value) = self.interpreter.scope.get(word) else { return word.to_string() };
+        let machine = &self.bench.borrow().machine;
+        if let Some(address) = value.read_lock::<Address>() {
+            format!("{:x}", address.0)
+        } else if let Some(page) = value.read_lock::<PageRef>() {
+            format!("{:x}", machine.page_struct(page.pfn).0)
+        } else if let Some(task) = value.read_lock::<TaskRef>() {
+            task.pid.to_string()
+        } else {
+            word.to_string()
+        }
     }
 
     /// Runs the script a command stands for; places in it mean nothing to whoever typed the command.

@@ -56,16 +56,6 @@ impl Pages {
         names
     }
 
-    /// What a command is for, in one sentence.
-    pub fn command_summary(&self, name: &str) -> Option<String> {
-        let spelled = self.commands.iter().find(|c| c.name == name).map(Spelled::about);
-        let kit = || self.kit.iter().find(|(n, _)| n == name).map(|(_, about)| about.clone());
-        let function = || {
-            self.entries.iter().find(|e| e.name == name && e.is_command()).map(|e| e.summary().to_string())
-        };
-        spelled.or_else(kit).or_else(function)
-    }
-
     fn index(&self) -> Table {
         let mut page = Table::new().head("COMMANDS").line("");
         page = columns(page, &self.command_names());

@@ -39,6 +39,7 @@ impl Sources for Texts {
 /// The engine with what was typed so far.
 pub struct Interpreter {
     engine: Engine,
+    bench: Bench,
     /// Variables typed so far.
     pub scope: Scope<'static>,
     functions: AST,
@@ -53,6 +54,7 @@ impl Interpreter {
     pub fn new(bench: &Bench) -> Interpreter {
         Interpreter {
             engine: crate::script::engine(bench),
+            bench: bench.clone(),
             scope: Scope::new(),
             functions: AST::empty(),
             texts: Texts::default(),
@@ -105,7 +107,12 @@ impl Interpreter {
         let ast = self.functions.merge(&ast);
         // What was defined stays defined, even when the rest of the line fails.
         self.functions = ast.clone_functions_only();
+        let changes = self.bench.borrow().changes;
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &ast);
+        if result.is_ok() && self.bench.borrow().changes > changes {
+            // Whoever worked with a machine that is dead by now hears its last words; to look at it is no work.
+            crate::script::task::alive(&self.bench.borrow())?;
+        }
         if self.scope.len() > 256 {
             self.scope = self.scope.clone_visible();
         }

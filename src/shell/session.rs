@@ -1,8 +1,8 @@
 //! One line in, one answer out: the session behind the prompt, `-e`, pipes, transcripts and labs.
 
-use crate::mm::Machine;
-use crate::mm::vmstat::VmEvent;
+use crate::mm::oom_kill::why::grouped;
 use crate::script::bench::Bench;
+use crate::script::catalogue;
 use crate::script::complaint::{Complaint, Kind};
 use crate::script::suggest::nearest;
 use crate::shell::command;
@@ -72,29 +72,11 @@ pub struct Session {
     undo: bool,
 }
 
-/// Numbers that change when a line changes the machine.
-type Fingerprint = (u64, u64, usize, u64, u64, u16);
-
-fn fingerprint(machine: &Machine) -> Fingerprint {
-    let events = VmEvent::ALL.iter().map(|&event| machine.vmstat.get(event)).sum();
-    // The dice as well: their next throw tells where they stand.
-    let dice = machine.dice.clone().next_u64();
-    (machine.clock, machine.trace.total, machine.log().len(), events, dice, machine.cpu.0)
-}
-
-/// `983,744`.
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
-}
-
 impl Session {
     /// A session at this bench.
     pub fn new(bench: Bench, manners: Manners) -> Session {
         {
-            let mut desk = bench.borrow_mut();
+            let mut desk = bench.borrow_to_look();
             (desk.draw, desk.draw_ascii, desk.draw_svg) = (render::plain, render::ascii, svg::svg);
         }
         let mut interpreter = Interpreter::new(&bench);
@@ -149,14 +131,14 @@ impl Session {
             return self.obey(line);
         }
         let before = {
-            let mut desk = self.bench.borrow_mut();
+            let mut desk = self.bench.borrow_to_look();
             let desk = &mut *desk;
             desk.snapshots.before_line(&mut desk.machine, line);
-            fingerprint(&desk.machine)
+            desk.changes
         };
         let outcome = self.obey(line);
-        let mut desk = self.bench.borrow_mut();
-        let changed = fingerprint(&desk.machine) != before;
+        let mut desk = self.bench.borrow_to_look();
+        let changed = desk.changes != before;
         desk.snapshots.after_line(changed);
         outcome
     }
@@ -173,7 +155,7 @@ impl Session {
             config.name,
             plural(machine.nodes.len(), "node"),
             plural(zones, "zone"),
-            thousands(machine.totalram_pages() * 4),
+            grouped((machine.totalram_pages() * 4) as i64),
             config.seed
         );
         format!("{start}        {}", self.manners.theme.faint("try: kmem -z · help · lab"))
@@ -321,6 +303,15 @@ impl Session {
         // `a - 1` is a difference, of a name that is unknown.
         let difference = rest.trim_start().starts_with("- ");
         let known = self.interpreter.knows(word);
+        let function = self
+            .interpreter
+            .entries
+            .iter()
+            .find(|entry| entry.name == word && entry.kind == catalogue::Kind::Function);
+        if let Some(entry) = function.filter(|_| words && !self.interpreter.compiles(line)) {
+            let help = format!("{word} is a function; call it: {}", entry.signatures[0]);
+            return Some(Complaint::new(format!("no such command: {word}")).help(help));
+        }
         let alone = rest.is_empty();
         if !word.starts_with(begins) || !(words || alone) || difference || known || line.contains(['\n', '='])
         {

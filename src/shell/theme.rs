@@ -11,6 +11,25 @@ pub struct Theme {
     ascii: bool,
 }
 
+/// Columns of the terminal that standard output is; `None` for anything else, which gets the same bytes everywhere.
+pub fn terminal_width() -> Option<usize> {
+    use std::io::IsTerminal;
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let columns = |text: String| text.trim().parse::<usize>().ok();
+    let told = std::env::var("COLUMNS").ok().and_then(columns);
+    // Safe code cannot ask the terminal itself.
+    let asked = || {
+        let terminal = std::fs::File::open("/dev/tty").ok()?;
+        let mut stty = std::process::Command::new("stty");
+        let stty = stty.arg("size").stdin(terminal).stderr(std::process::Stdio::null());
+        let answer = String::from_utf8(stty.output().ok()?.stdout).ok()?;
+        columns(answer.split(' ').nth(1)?.into())
+    };
+    Some(told.or_else(asked).filter(|width| *width >= 20).unwrap_or(80))
+}
+
 impl Theme {
     /// No colours: transcripts, pipes, `.text`.
     pub const PLAIN: Theme = Theme { colour: false, ascii: false };

@@ -80,7 +80,7 @@ fn who_may_not_sleep_is_told_so() {
     let told = machine.last_alloc().explain();
     assert!(told.contains("(no __GFP_DIRECT_RECLAIM)"), "{told}");
     assert!(told.contains("It would have succeeded with 101 more free pages in DMA32"), "{told}");
-    assert!(told.contains("GFP_ATOMIC would still get a page there: it is held to 150"), "{told}");
+    assert!(told.contains("GFP_ATOMIC would still get a page in DMA32: it is held to 150 there"), "{told}");
 }
 
 #[test]

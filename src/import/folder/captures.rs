@@ -72,7 +72,7 @@ impl Captures {
             let problem = "it looks like none of the files that tell about a machine's memory";
             let known = FILES.join(", ");
             return Err(ImportError::new(file, problem)
-                .advise(format!("Known are machine specs (YAML) and the captures {known}.")));
+                .advise(format!("Known are machine specs (YAML), the captures {known}; alone, a process's maps or smaps, or a log of strace.")));
         };
         if self.files.contains_key(kind) {
             let problem = format!("it is a second {kind}");

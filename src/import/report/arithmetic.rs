@@ -69,8 +69,8 @@ pub fn zone(report: &Report, decision: &Decision, tried: &Tried) -> String {
             format!(": refused, {missing} kB are missing.")
         }
         Verdict::Scattered { order, left, must_exceed } => format!(
-            ": enough, but without blocks of order 0 to {order} only {left} kB are left [{line}], which must exceed {must_exceed} (the line halved {} times): refused.",
-            order + 1
+            ": enough, but without blocks of order 0 to {order} only {left} kB are left [{line}], which must exceed {must_exceed} (the line halved {}): refused.",
+            crate::mm::trace::times(*order + 1)
         ),
         Verdict::NoBlock { others } => {
             let but = match others.as_str() {

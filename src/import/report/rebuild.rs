@@ -26,6 +26,9 @@ pub fn machine(name: &str, file: &str, report: &Report) -> Result<Config, Import
     let mut config = Config::new(name, arch);
     config.inferred.extend(sentence);
     config.inferred.extend(said);
+    if report.version().is_none() {
+        config.inferred.push("The report names no kernel: it is taken for one of Linux 6.1.".into());
+    }
     if let Some(version) = report.version().filter(|v| (v.0, v.1) != (6, 1)) {
         config
             .inferred
@@ -42,6 +45,12 @@ pub fn machine(name: &str, file: &str, report: &Report) -> Result<Config, Import
         _ => "Blocks of one order are counted together: how many each migratetype has, and which pageblocks it owns, fits the letters and the sizes of CMA and HighAtomic.".to_string(),
     });
     swap(report, &mut config);
+    let cpus = config.nr_cpus();
+    let one = if cpus == 1 { "1 CPU is" } else { &format!("{cpus} CPUs are") };
+    config.inferred.push(match report.cpu {
+        Some(cpu) => format!("How many CPUs there are is not said: {one} taken, as CPU {cpu} reported."),
+        None => format!("How many CPUs there are is not said: {one} taken."),
+    });
     config.account = super::cause::account(report, file);
     Ok(config)
 }

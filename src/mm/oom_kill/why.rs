@@ -72,12 +72,9 @@ impl OomRecord {
             let why =
                 if tried.verdict == Verdict::NoBlock { "  (enough, but no block of that order)" } else { "" };
             let line = format!(
-                "       {name:<20} {:>7}    {:>4} = {} {} + lowmem_reserve {}{why}",
+                "       {name:<20} {:>7}    {:>4}{why}",
                 grouped(tried.free as i64),
-                grouped(must_exceed(tried) as i64),
-                tried.wmark.name(),
-                tried.mark,
-                tried.reserve
+                tried.arithmetic()
             );
             text.push_str(&line);
             text.push('\n');

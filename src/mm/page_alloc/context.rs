@@ -30,23 +30,42 @@ impl Machine {
     /// # Errors
     /// The kernel's `BUG: sleeping function called from invalid context`.
     pub fn might_alloc(&mut self, gfp: Gfp) -> Result<(), Oops> {
-        let atomic = self.current.in_interrupt || self.highmem.is_atomic(self.cpu.index());
-        if !atomic || !gfp.may_sleep() {
+        if !gfp.may_sleep() {
             return Ok(());
         }
-        let line = "BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274";
-        self.printk(line);
+        let who = if self.current.in_interrupt {
+            "an interrupt handler must not: nobody could wake it"
+        } else {
+            "between kmap_atomic and kunmap_atomic nobody must: preemption is off"
+        };
+        let advice = format!(
+            "{gfp} may sleep (__GFP_DIRECT_RECLAIM), and {who}\n  \
+             GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without"
+        );
+        self.might_sleep("include/linux/sched/mm.h:274", &advice)
+    }
+
+    /// May the caller sleep here? (`might_sleep`)
+    ///
+    /// # Errors
+    /// The kernel's `BUG: sleeping function called from invalid context`.
+    pub(crate) fn might_sleep(&mut self, file: &str, advice: &str) -> Result<(), Oops> {
+        const HARDIRQ_OFFSET: u32 = 0x10000;
+        let in_interrupt = self.current.in_interrupt;
+        let atomic = self.highmem.is_atomic(self.cpu.index());
+        if !in_interrupt && !atomic {
+            return Ok(());
+        }
+        let line = format!("BUG: sleeping function called from invalid context at {file}");
+        self.printk(line.clone());
         self.printk(format!(
-            "in_atomic(): 1, irqs_disabled(): 1, non_block: 0, pid: {}, name: {}",
-            self.current.pid, self.current.comm
+            "in_atomic(): 1, irqs_disabled(): {}, non_block: 0, pid: {}, name: {}",
+            u8::from(in_interrupt),
+            self.current.pid,
+            self.current.comm
         ));
-        self.printk("preempt_count: 10000, expected: 0");
-        Err(Oops::new(
-            line,
-            format!(
-                "{gfp} may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it\n  \
-                 GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without"
-            ),
-        ))
+        let count = u32::from(atomic) + if in_interrupt { HARDIRQ_OFFSET } else { 0 };
+        self.printk(format!("preempt_count: {count:x}, expected: 0"));
+        Err(Oops::new(line, advice.to_string()))
     }
 }

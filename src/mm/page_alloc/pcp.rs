@@ -114,6 +114,29 @@ impl Default for PerCpuPages {
     }
 }
 
+impl PerCpuPages {
+    /// Pages on the lists of one type, of all orders.
+    pub fn pages_of(&self, migratetype: MigrateType) -> u64 {
+        let costly = (0..=Order::COSTLY.get()).filter_map(Order::new);
+        let small: u64 = costly
+            .map(|order| {
+                let list = &self.lists[pindex(migratetype, order)];
+                list.iter().count() as u64 * u64::from(order.pages())
+            })
+            .sum();
+        // Huge pages have one list, and all of them are movable.
+        let rest = if migratetype == MigrateType::Movable { self.count - self.small_pages() } else { 0 };
+        small + rest
+    }
+
+    /// Pages of blocks up to the costly order.
+    fn small_pages(&self) -> u64 {
+        let lists = self.lists[..THP_LIST].iter().enumerate();
+        let pages = |at: usize| 1_u64 << (at / MigrateType::PCPTYPES);
+        lists.map(|(at, list)| list.iter().count() as u64 * pages(at)).sum()
+    }
+}
+
 /// The list for a block (`order_to_pindex`).
 #[inline]
 pub fn pindex(migratetype: MigrateType, order: Order) -> usize {

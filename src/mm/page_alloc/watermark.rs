@@ -167,7 +167,8 @@ impl Zone {
         let mark = self.wmark(wmark);
         let verdict = self.watermark_fast(ac.order, mark, ac.highest, flags, ac.gfp);
         let (zone, kind, nid, free) = (self.id, self.kind, self.node, self.free_pages());
-        ZoneTry { zone, kind, nid, wmark, flags, free, mark, reserve, verdict }
+        let boost = self.watermark_boost;
+        ZoneTry { zone, kind, nid, wmark, flags, free, mark, boost, reserve, verdict, after: 0 }
     }
 
     /// Free pages this request cannot have (`__zone_watermark_unusable_free`).

@@ -351,7 +351,7 @@ impl Machine {
     /// Where `virt_to_page` would look for an address that is none of the direct map.
     fn garbage_page_struct(&self, addr: VirtAddr) -> u64 {
         let pfn = self.virt_to_phys(addr).0 >> PAGE_SHIFT;
-        self.layout.vmemmap.wrapping_add(pfn.wrapping_mul(64))
+        self.layout.vmemmap.wrapping_add(pfn.wrapping_mul(self.config.arch.page_struct_bytes()))
     }
 
     /// How many bytes may be used at an address (`ksize`); 0 for NULL and [`ZERO_SIZE_PTR`].

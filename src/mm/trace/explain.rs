@@ -6,7 +6,9 @@ use super::record::{AllocRecord, Path, SlowStep, Unsuitable, Verdict, ZoneTry};
 use crate::mm::addr::Order;
 use crate::mm::config::ZoneType;
 use crate::mm::gfp::Gfp;
+use crate::mm::mmzone::Wmark;
 use crate::mm::page_alloc::watermark::{AllocFlags, lowered};
+use crate::mm::trace::times;
 use std::fmt::Write;
 
 impl ZoneTry {
@@ -15,15 +17,27 @@ impl ZoneTry {
         lowered(self.mark, self.flags) + self.reserve
     }
 
-    /// `412 = min 412 + lowmem_reserve 0`.
-    fn arithmetic(&self) -> String {
-        let lowered = lowered(self.mark, self.flags);
-        let mark = if lowered == self.mark {
-            format!("{} {}", self.wmark.name(), self.mark)
-        } else {
-            format!("{} {} lowered to {lowered}", self.wmark.name(), self.mark)
-        };
-        format!("{} = {mark} + lowmem_reserve {}", self.must_exceed(), self.reserve)
+    /// `925 = min 413 + boost 512 + lowmem_reserve 0`.
+    pub fn arithmetic(&self) -> String {
+        let plain = self.mark - self.boost;
+        let boost = if self.boost > 0 { format!(" + boost {}", self.boost) } else { String::new() };
+        let line = lowered(self.mark, self.flags);
+        let lowered = if line == self.mark { String::new() } else { format!(" lowered to {line}") };
+        let name = self.wmark.name();
+        format!("{} = {name} {plain}{boost}{lowered} + lowmem_reserve {}", self.must_exceed(), self.reserve)
+    }
+
+    /// What an atomic request is held to in this zone, where that can be told: the boost is not for it.
+    fn atomic_line(&self) -> Option<u64> {
+        let plain = self.mark - self.boost;
+        let line = lowered(plain, AllocFlags::HIGH.with(AllocFlags::HARDER)) + self.reserve;
+        (self.wmark == Wmark::Min).then_some(line)
+    }
+
+    /// Asked again, would it read the same?
+    fn reads_as(&self, other: &ZoneTry) -> bool {
+        (self.zone, self.free, self.must_exceed(), self.verdict, self.wmark)
+            == (other.zone, other.free, other.must_exceed(), other.verdict, other.wmark)
     }
 }
 
@@ -46,8 +60,7 @@ impl AllocRecord {
             Path::Early => writeln!(text, "{wanted} and failed: the buddy allocator has no memory before memblock_free_all()."),
         };
         let _ = writeln!(text, "  mask: {}.", describe(self.gfp, self.highest));
-        self.explain_tries(&mut text);
-        self.explain_slow(&mut text);
+        self.explain_way(&mut text);
         match self.path {
             Path::Failed => self.explain_remedy(&mut text),
             Path::Fast | Path::Slow => self.explain_source(&mut text),
@@ -57,13 +70,33 @@ impl AllocRecord {
         text
     }
 
-    fn explain_tries(&self, text: &mut String) {
-        if self.tries().is_empty() {
-            return;
+    /// The steps in their order, and under each the zones that were asked then.
+    fn explain_way(&self, text: &mut String) {
+        if !self.tries().is_empty() {
+            let _ = writeln!(text, "  {:<14} {:>10}  must exceed", "zone", "free");
         }
+        let mut before: &[ZoneTry] = &[];
+        for done in 0..=self.slow.len() {
+            if let Some(step) = done.checked_sub(1).map(|n| &self.slow[n]) {
+                let _ = writeln!(text, "  {done}. {}", told(step));
+            }
+            let asked = |tried: &ZoneTry| usize::from(tried.after) == done;
+            let Some(first) = self.tries().iter().position(asked) else { continue };
+            let walk = &self.tries()[first..];
+            let walk = &walk[..walk.iter().take_while(|tried| asked(tried)).count()];
+            if walk.len() == before.len() && walk.iter().zip(before).all(|(now, then)| now.reads_as(then)) {
+                text.push_str("     Each zone was as before.\n");
+            } else {
+                self.explain_walk(text, walk, if done == 0 { 2 } else { 5 });
+            }
+            before = walk;
+        }
+    }
+
+    /// A row for each zone.
+    fn explain_walk(&self, text: &mut String, walk: &[ZoneTry], indent: usize) {
         let nodes = self.tries().iter().any(|t| t.nid != self.tries()[0].nid);
-        let _ = writeln!(text, "  {:<14} {:>10}  must exceed", "zone", "free");
-        for tried in self.tries() {
+        for tried in walk {
             let zone =
                 if nodes { format!("{} node {}", tried.kind, tried.nid) } else { tried.kind.to_string() };
             let verdict = match tried.verdict {
@@ -74,52 +107,14 @@ impl AllocRecord {
                 Verdict::BelowMark => "refused",
                 Verdict::NoBlock => "refused: pages enough, but no free block is large enough",
             };
-            let _ = writeln!(text, "  {zone:<14} {:>10}  {}: {verdict}", tried.free, tried.arithmetic());
-        }
-    }
-
-    fn explain_slow(&self, text: &mut String) {
-        for (n, step) in self.slow.iter().enumerate() {
-            let line = match step {
-                SlowStep::WokeKswapd(nids) => {
-                    let names: Vec<String> = nids.iter().map(|n| format!("kswapd{n}")).collect();
-                    format!("{} was woken: no zone could give it and stay above low.", names.join(", "))
-                }
-                SlowStep::Retried(flags) => format!("The zones were tried again, {}.", held_to(*flags)),
-                SlowStep::CannotReclaim => {
-                    "The caller may not sleep (no __GFP_DIRECT_RECLAIM), so it could not reclaim.".into()
-                }
-                SlowStep::Recursion => {
-                    "The caller is freeing memory itself (PF_MEMALLOC): it may not reclaim again.".into()
-                }
-                SlowStep::NotCompacted(why) => not_compacted(*why),
-                SlowStep::CompactedZone { zone, moved, migrate_scanned, free_scanned, result } => format!(
-                    "Compaction of {zone} moved {moved} pages, having looked at {migrate_scanned} frames from below and {free_scanned} from above: {result}."
-                ),
-                SlowStep::Compacted("skipped", _) => "No zone was compacted: it could not help.".into(),
-                SlowStep::Compacted("deferred", _) => {
-                    "Compaction was put off: it failed lately at this order.".into()
-                }
-                SlowStep::Compacted("success", priority) => {
-                    format!("Compaction ({}) says that the block is there.", priority.name())
-                }
-                SlowStep::Compacted(result, priority) => {
-                    format!("Compaction ({}) did not make the block: {result}.", priority.name())
-                }
-                SlowStep::NoFail(round) => format!(
-                    "Round {round} failed, but __GFP_NOFAIL may not: the zones were tried with a quarter less of min, and it goes on."
-                ),
-                SlowStep::Reclaimed { scanned, reclaimed, priority } => {
-                    format!(
-                        "Direct reclaim, priority 12 down to {priority}: scanned {scanned} pages, freed {reclaimed}."
-                    )
-                }
-                SlowStep::Drained(pages) => format!("Per-CPU lists were drained: {pages} pages came back."),
-                SlowStep::GaveUp(why) => format!("It ended there: {why}."),
-                SlowStep::OomKilled(Some(pid)) => format!("The OOM killer killed task {pid}."),
-                SlowStep::OomKilled(None) => "The OOM killer found no task to kill.".into(),
-            };
-            let _ = writeln!(text, "  {}. {line}", n + 1);
+            let width = 16 - indent;
+            let _ = writeln!(
+                text,
+                "{:indent$}{zone:<width$} {:>10}  {}: {verdict}",
+                "",
+                tried.free,
+                tried.arithmetic()
+            );
         }
     }
 
@@ -137,15 +132,16 @@ impl AllocRecord {
             }
             (0, Some((from, to))) => writeln!(
                 text,
-                "  A block of order {from} of zone {zone} was halved {} times.",
-                from.get() - to.get()
+                "  A block of order {from} of zone {zone} was halved {}.",
+                times(from.get() - to.get())
             ),
             (n, Some((from, to))) => writeln!(
                 text,
-                "  The per-CPU list was empty: {n} blocks of order {to} were moved to it from zone {zone}, the first one out of a block of order {from}."
+                "  The per-CPU list was empty: {} moved to it from zone {zone}, the first one out of a block of order {from}.",
+                moved(n, &format!(" of order {to}"))
             ),
             (n, None) => {
-                writeln!(text, "  The per-CPU list was empty: {n} blocks were moved to it from zone {zone}.")
+                writeln!(text, "  The per-CPU list was empty: {} moved to it from zone {zone}.", moved(n, ""))
             }
         };
         if let Some((from, changed)) = self.fallback {
@@ -175,12 +171,64 @@ impl AllocRecord {
             if missing(nearest) == 1 { "" } else { "s" },
             nearest.kind
         );
-        let atomic = lowered(nearest.mark, AllocFlags::HIGH.with(AllocFlags::HARDER)) + nearest.reserve;
-        if nearest.free > atomic && !self.gfp.has(Gfp::HIGH) {
-            let _ = writeln!(text, "  GFP_ATOMIC would still get a page there: it is held to {atomic}.");
-        } else if !self.gfp.has(Gfp::MEMALLOC) && nearest.free > 0 {
+        let walk = self.tries().iter().filter(|tried| tried.after == nearest.after);
+        let gives =
+            |tried: &ZoneTry| Some((tried.kind, tried.atomic_line().filter(|line| tried.free > *line)?));
+        let atomic = if self.order == Order::ZERO { walk.clone().find_map(gives) } else { None };
+        if let Some((zone, line)) = atomic.filter(|_| !self.gfp.has(Gfp::HIGH)) {
+            let _ =
+                writeln!(text, "  GFP_ATOMIC would still get a page in {zone}: it is held to {line} there.");
+        } else if !self.gfp.has(Gfp::MEMALLOC) && nearest.free > 0 && self.order == Order::ZERO {
             text.push_str("  Only PF_MEMALLOC, a task that frees memory, would still get a page: it ignores the watermarks.\n");
         }
+    }
+}
+
+/// `1 block of order 2 was`, `3 blocks were`.
+fn moved(blocks: u64, of: &str) -> String {
+    if blocks == 1 { format!("1 block{of} was") } else { format!("{blocks} blocks{of} were") }
+}
+
+/// One step of the slow path in words.
+fn told(step: &SlowStep) -> String {
+    match step {
+        SlowStep::WokeKswapd(nids) => {
+            let names: Vec<String> = nids.iter().map(|n| format!("kswapd{n}")).collect();
+            format!("{} was woken: no zone could give it and stay above low.", names.join(", "))
+        }
+        SlowStep::Retried(flags) => format!("The zones were tried again, {}.", held_to(*flags)),
+        SlowStep::CannotReclaim => {
+            "The caller may not sleep (no __GFP_DIRECT_RECLAIM), so it could not reclaim.".into()
+        }
+        SlowStep::Recursion => {
+            "The caller is freeing memory itself (PF_MEMALLOC): it may not reclaim again.".into()
+        }
+        SlowStep::NotCompacted(why) => not_compacted(*why),
+        SlowStep::CompactedZone { zone, moved, migrate_scanned, free_scanned, result } => format!(
+            "Compaction of {zone} moved {moved} pages, having looked at {migrate_scanned} frames from below and {free_scanned} from above: {result}."
+        ),
+        SlowStep::Compacted("skipped", _) => "No zone was compacted: it could not help.".into(),
+        SlowStep::Compacted("deferred", _) => {
+            "Compaction was put off: it failed lately at this order.".into()
+        }
+        SlowStep::Compacted("success", priority) => {
+            format!("Compaction ({}) says that the block is there.", priority.name())
+        }
+        SlowStep::Compacted(result, priority) => {
+            format!("Compaction ({}) did not make the block: {result}.", priority.name())
+        }
+        SlowStep::NoFail(round) => format!(
+            "Round {round} failed, but __GFP_NOFAIL may not: the zones were tried with a quarter less of min, and it goes on."
+        ),
+        SlowStep::Reclaimed { scanned, reclaimed, priority } => {
+            format!(
+                "Direct reclaim, priority 12 down to {priority}: scanned {scanned} pages, freed {reclaimed}."
+            )
+        }
+        SlowStep::Drained(pages) => format!("Per-CPU lists were drained: {pages} pages came back."),
+        SlowStep::GaveUp(why) => format!("It ended there: {why}."),
+        SlowStep::OomKilled(Some(pid)) => format!("The OOM killer killed task {pid}."),
+        SlowStep::OomKilled(None) => "The OOM killer found no task to kill.".into(),
     }
 }
 

@@ -58,10 +58,14 @@ pub struct ZoneTry {
     pub free: u64,
     /// The watermark with boost.
     pub mark: u64,
+    /// The boost in it.
+    pub boost: u64,
     /// `lowmem_reserve` against this request.
     pub reserve: u64,
     /// What the check said.
     pub verdict: Verdict,
+    /// Steps of the slow path that came before it.
+    pub after: u8,
 }
 
 impl ZoneTry {
@@ -73,8 +77,10 @@ impl ZoneTry {
         flags: AllocFlags(0),
         free: 0,
         mark: 0,
+        boost: 0,
         reserve: 0,
         verdict: Verdict::Allowed,
+        after: 0,
     };
 }
 
@@ -247,7 +253,7 @@ impl AllocRecord {
         if usize::from(self.nr_tries) == TRIES {
             self.forget_tries();
         }
-        self.tries[usize::from(self.nr_tries)] = tried;
+        self.tries[usize::from(self.nr_tries)] = ZoneTry { after: self.slow.len() as u8, ..tried };
         self.nr_tries += 1;
     }
 
@@ -328,7 +334,20 @@ impl Machine {
         let (nid, wmark, verdict) = (of.node, Wmark::Low, Verdict::Allowed);
         let mut record = AllocRecord::default();
         record.begin(&ac);
-        record.tried(ZoneTry { zone, kind, nid, wmark, flags, free, mark, reserve, verdict });
+        let boost = of.watermark_boost;
+        record.tried(ZoneTry {
+            zone,
+            kind,
+            nid,
+            wmark,
+            flags,
+            free,
+            mark,
+            boost,
+            reserve,
+            verdict,
+            after: 0,
+        });
         if let Some(from) = from {
             record.split(from, order);
         }

@@ -12,7 +12,6 @@
 //! Fidelity: faithful — names, order, units, and which kernels printed the lines: 6.1 prints none, a machine with
 //! `kernel: "5.6"` does. The addresses are those of 6.1. Ours — the parts of the image stand one behind the other.
 
-use super::SIZEOF_PAGE;
 use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::config::{Arch, KernelImage, VmAreaConfig};
 use crate::mm::machine::Machine;
@@ -126,7 +125,7 @@ impl Machine {
     fn rooms_of_arm64(&self) -> Vec<Room> {
         let layout = &self.layout;
         // Half of 48 bits of addresses can be memory.
-        let most = (1u64 << (47 - PAGE_SHIFT)) * SIZEOF_PAGE;
+        let most = (1u64 << (47 - PAGE_SHIFT)) * self.config.arch.page_struct_bytes();
         let frames = (layout.direct.end - layout.direct.start) >> PAGE_SHIFT;
         let mut rooms =
             vec![room("modules", &layout.modules, Unit::Mb), room("vmalloc", &layout.vmalloc, Unit::Gb)];
@@ -141,7 +140,11 @@ impl Machine {
         rooms.push(room("PCI I/O", &(io_end - (16 << 20)..io_end), Unit::Mb));
         let vmemmap = room("vmemmap", &(layout.vmemmap..layout.vmemmap + most), Unit::Gb);
         rooms.push(Room { more: " maximum", ..vmemmap });
-        let actual = room("", &(layout.vmemmap..layout.vmemmap + frames * SIZEOF_PAGE), Unit::Mb);
+        let actual = room(
+            "",
+            &(layout.vmemmap..layout.vmemmap + frames * self.config.arch.page_struct_bytes()),
+            Unit::Mb,
+        );
         rooms.push(Room { more: " actual", ..actual });
         rooms.push(room("memory", &layout.direct, Unit::Mb));
         rooms
@@ -178,7 +181,7 @@ impl Machine {
     fn mem_map_bytes(&self) -> u64 {
         let last =
             self.zones.iter().filter(|zone| zone.is_populated()).map(|zone| u64::from(zone.end_pfn())).max();
-        last.unwrap_or(0).saturating_sub(self.layout.first_pfn) * SIZEOF_PAGE
+        last.unwrap_or(0).saturating_sub(self.layout.first_pfn) * self.config.arch.page_struct_bytes()
     }
 
     /// Where the parts of the kernel's image stand: text, rodata, data, init, bss; the spec tells their sizes.

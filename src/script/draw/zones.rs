@@ -92,7 +92,9 @@ fn level(zone: &Zone) -> Strip {
     let marks = [Wmark::Min, Wmark::Low, Wmark::High].map(|mark| (mark, zone.wmark(mark)));
     let words: Vec<String> = marks.iter().map(|(mark, at)| format!("{} {at}", mark.name())).collect();
     let scale = (marks[2].1 * 4).max(64);
-    let mut strip = Strip::new("", scale).after(format!("{free} free, {}", words.join(", ")));
+    // What goes on behind the right edge says so.
+    let more = if free > scale { "> " } else { "" };
+    let mut strip = Strip::new("", scale).after(format!("{more}{free} free, {}", words.join(", ")));
     let mut at = 0;
     for (_, mark) in marks {
         let tick = (scale / 64).max(1);

@@ -83,9 +83,16 @@ fn vmap(machine: &Machine, addr: u64) -> Option<Known> {
 
 /// A kernel address that nothing more is known of than where it lies.
 fn room(machine: &Machine, addr: u64) -> Option<Known> {
-    let kind = machine.address_kind(VirtAddr(addr))?;
+    let direct = machine.layout.direct.contains(&addr);
+    let behind = || {
+        format!(
+            "in the direct map (physical {:x}), where there is no page",
+            machine.virt_to_phys(VirtAddr(addr)).0
+        )
+    };
+    let kind = machine.address_kind(VirtAddr(addr)).map(String::from).or_else(|| direct.then(behind))?;
     let pfn = machine.vmalloc_to_page(VirtAddr(addr)).filter(|pfn| machine.mem_map.contains(*pfn));
-    let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), kind.into())];
+    let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), kind.as_str().into())];
     let mut told = Table::new().line(format!("{addr:x}: {kind}"));
     if let Some(room) = machine.kernel_rooms().into_iter().find(|room| room.range.contains(&addr)) {
         told = told.line(room.line(machine.config.arch));

@@ -1,6 +1,8 @@
 //! `kmem -i` and `kmem -h`: memory as a whole, and pools of huge pages.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SIZE;
+use crate::mm::fs::File;
 use crate::mm::vmstat::NodeStat;
 use crate::script::table::{Cell, Record, Table};
 
@@ -60,7 +62,7 @@ pub fn usage(machine: &Machine) -> Table {
             records.push(vec![
                 ("what".into(), (*what).into()),
                 ("pages".into(), (*pages).into()),
-                ("bytes".into(), (pages * 4096).into()),
+                ("bytes".into(), (pages * PAGE_SIZE).into()),
                 ("percent".into(), percent),
                 ("of".into(), (*whole).into()),
             ]);
@@ -71,7 +73,7 @@ pub fn usage(machine: &Machine) -> Table {
 
 /// `7.5 GB`, `816.3 MB`, `2 GB`, `40 KB`, `0`.
 fn size(pages: u64) -> String {
-    let bytes = pages * 4096;
+    let bytes = pages * PAGE_SIZE;
     let (unit, name) = match bytes {
         0 => return "0".into(),
         b if b >= 1 << 30 => (1 << 30, "GB"),
@@ -102,6 +104,24 @@ pub fn hstates(machine: &Machine) -> Table {
         ("total".into(), Cell::Int(0)),
         ("name".into(), format!("hugepages-{kb}kB").into()),
     ]])
+}
+
+/// `kmem -c`: the counter of the page cache, against the pages of all files.
+pub fn page_cache_size(machine: &Machine) -> Table {
+    let swap_cache = machine.node_stat(NodeStat::Swapcached);
+    let counted = machine.node_stat(NodeStat::FilePages).saturating_sub(swap_cache);
+    let pages = |file: &File| file.pages.iter().filter(|(_, entry)| entry.as_page().is_some()).count();
+    let found = machine.files.iter().map(|(_, file)| pages(file) as u64).sum::<u64>();
+    let verdict = if found == counted { "(verified)".to_string() } else { format!("(found {found})") };
+    let record = vec![("pages".into(), counted.into()), ("found".into(), found.into())];
+    let table =
+        Table::new().line(format!("page_cache_size: {counted}  {verdict}")).with_records(vec![record]);
+    match counted.checked_sub(found) {
+        None | Some(0) => table,
+        Some(left) => table.note(format!(
+            "note: {left} pages were in the page cache when the machine was captured: of which files is not known"
+        )),
+    }
 }
 
 #[cfg(test)]

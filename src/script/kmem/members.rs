@@ -109,7 +109,7 @@ fn cell(value: Value, digits: usize) -> Cell {
 }
 
 /// `_mapcount` begins at -1, and is `page_type` for pages that nobody can map: all bits but one are set.
-fn raw_mapcount(machine: &Machine, pfn: Pfn, page: &Page) -> i32 {
+pub fn raw_mapcount(machine: &Machine, pfn: Pfn, page: &Page) -> i32 {
     match page.page_type() {
         _ if free_head(machine, pfn).is_some() => !0x80,
         Some(PageType::Table) => !0x200,
@@ -119,7 +119,7 @@ fn raw_mapcount(machine: &Machine, pfn: Pfn, page: &Page) -> i32 {
 }
 
 /// The order of a free block, or the slot of a page in the swap cache; other pages keep a number of ours there.
-fn private(machine: &Machine, pfn: Pfn, page: &Page) -> u64 {
+pub fn private(machine: &Machine, pfn: Pfn, page: &Page) -> u64 {
     match free_head(machine, pfn) {
         Some((order, _)) => order.get().into(),
         None if page.is(PageFlags::SWAPCACHE) => page.private.into(),
@@ -133,14 +133,14 @@ fn free_head(machine: &Machine, pfn: Pfn) -> Option<(Order, MigrateType)> {
 }
 
 /// A tail's pointer to its head, with the lowest bit set.
-fn compound_head(machine: &Machine, page: &Page) -> u64 {
+pub fn compound_head(machine: &Machine, page: &Page) -> u64 {
     if page.is(PageFlags::TAIL) { machine.page_struct(Pfn(page.private)).0 + 1 } else { 0 }
 }
 
 /// The page's neighbours on its list, next and previous: their `lru` lies one word behind their start.
 ///
 /// At the ends of a free list stands its head, at those of a list of reclaim 0. Free blocks and the lists of reclaim are threaded; per-CPU lists are not.
-fn links(machine: &Machine, pfn: Pfn, page: &Page) -> (u64, u64) {
+pub fn links(machine: &Machine, pfn: Pfn, page: &Page) -> (u64, u64) {
     let lru = |pfn: Pfn| machine.page_struct(pfn).0 + machine.config.arch.address_digits() as u64 / 2;
     let Some(id) = machine.mem_map.zone_of(pfn) else { return (0, 0) };
     let zone = &machine.zones[id.index()];

@@ -2,7 +2,7 @@
 
 use super::stats::number;
 use crate::mm::Machine;
-use crate::mm::addr::{Pfn, PhysAddr};
+use crate::mm::addr::{PAGE_SHIFT, Pfn, PhysAddr};
 use crate::mm::config::Arch;
 use crate::script::table::{Cell, Record, Table};
 
@@ -91,7 +91,7 @@ fn sections(table: Table, machine: &Machine) -> Table {
     let step = section_pages(machine.config.arch);
     let end = machine.mem_map.end_pfn();
     // The table of sections stands in the last page of memory.
-    let root = machine.phys_to_virt(PhysAddr((u64::from(end) - 1) << 12)).0;
+    let root = machine.phys_to_virt(PhysAddr((u64::from(end) - 1) << PAGE_SHIFT)).0;
     let mut table = table.head("NR      SECTION        CODED_MEM_MAP        MEM_MAP       STATE PFN");
     let mut blocks: Vec<Record> = Vec::new();
     for (nr, pfn) in (0..end).step_by(step as usize).enumerate() {
@@ -111,7 +111,8 @@ fn sections(table: Table, machine: &Machine) -> Table {
         .head("   MEM_BLOCK        NAME        PHYSICAL RANGE     NODE  STATE   START_SECTION_NO");
     for (n, block) in blocks.iter().enumerate() {
         let (nr, pfn) = (block[0].1.text(), block[1].1.text().parse::<u64>().unwrap_or(0));
-        let range = format!("{:>8x} - {:>8x}", pfn << 12, ((pfn + u64::from(step)) << 12) - 1);
+        let range =
+            format!("{:>8x} - {:>8x}", pfn << PAGE_SHIFT, ((pfn + u64::from(step)) << PAGE_SHIFT) - 1);
         let nid = machine.mem_map.zone_of(Pfn(pfn as u32)).map_or(0, |id| machine.zones[id.index()].node.0);
         table = table.line(format!(
             " {:^16}   {:<9}  {range}  {nid}    ONLINE  {nr}",

@@ -1,7 +1,7 @@
 //! Who has a page: the tasks that map it, the table it is, the slot of swap it also lies in.
 
 use crate::mm::Machine;
-use crate::mm::addr::Pfn;
+use crate::mm::addr::{PAGE_SHIFT, Pfn};
 use crate::mm::lru::Lru;
 use crate::mm::page::{Page, PageFlags, PageType};
 use crate::mm::pgtable::UpperId;
@@ -118,7 +118,7 @@ pub fn mapping(machine: &Machine, pfn: Pfn, page: &Page) -> (u64, u64) {
     let Some(anon) = anon_vma(machine, page) else { return plain };
     let index = machine.rmap(pfn).first().map_or(plain.1, |(id, addr, _)| {
         let vma = &machine.vmas[*id];
-        vma.pgoff + (addr.0.saturating_sub(vma.start) >> 12)
+        vma.pgoff + (addr.0.saturating_sub(vma.start) >> PAGE_SHIFT)
     });
     (objects::anon_vma(machine, anon) + 1, index)
 }

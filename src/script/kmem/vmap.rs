@@ -27,7 +27,7 @@ pub fn area_of(machine: &Machine, addr: u64) -> Option<Table> {
 
 /// The descriptors lie in no slab here: their addresses only tell them apart.
 fn descriptors(machine: &Machine, n: usize) -> (u64, u64) {
-    let base = machine.layout.direct.start + (u64::from(machine.kernel_table_frame().0) << 12);
+    let base = machine.layout.direct.start + machine.kernel_table_frame().phys().0;
     (base + 0xc_0000 + n as u64 * SIZES.0, base + 0xc_8000 + n as u64 * SIZES.1)
 }
 

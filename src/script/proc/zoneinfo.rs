@@ -34,17 +34,7 @@ fn lines(machine: &Machine, zone: &Zone) -> Vec<String> {
         );
     }
     lines.push(format!("  pages free     {}", zone.free_pages()));
-    let mark = zone.watermark;
-    for (name, pages) in [
-        ("boost", zone.watermark_boost),
-        ("min", mark.min),
-        ("low", mark.low),
-        ("high", mark.high),
-        ("spanned", zone.spanned_pages),
-        ("present", zone.present_pages),
-        ("managed", zone.managed_pages),
-        ("cma", zone.cma_pages),
-    ] {
+    for (name, pages) in sizes(zone) {
         lines.push(format!("        {name:<8} {pages}"));
     }
     let protection: Vec<String> = protection(machine, zone).iter().map(u64::to_string).collect();
@@ -74,16 +64,10 @@ fn lines(machine: &Machine, zone: &Zone) -> Vec<String> {
     lines
 }
 
-fn protection(machine: &Machine, zone: &Zone) -> Vec<u64> {
-    machine.config.arch.zone_types().iter().map(|&kind| zone.lowmem_reserve[kind as usize]).collect()
-}
-
-fn record(machine: &Machine, zone: &Zone) -> Record {
+/// Watermarks and sizes, in the file's order.
+fn sizes(zone: &Zone) -> [(&'static str, u64); 8] {
     let mark = zone.watermark;
-    let mut record: Record =
-        vec![("node".into(), zone.node.0.into()), ("zone".into(), zone.kind.name().into())];
-    let numbers = [
-        ("free", zone.free_pages()),
+    [
         ("boost", zone.watermark_boost),
         ("min", mark.min),
         ("low", mark.low),
@@ -92,9 +76,20 @@ fn record(machine: &Machine, zone: &Zone) -> Record {
         ("present", zone.present_pages),
         ("managed", zone.managed_pages),
         ("cma", zone.cma_pages),
-        ("start_pfn", zone.zone_start_pfn.into()),
-    ];
-    record.extend(numbers.map(|(name, n)| (name.to_string(), n.into())));
+    ]
+}
+
+/// What requests of each kind of zone must leave here (`lowmem_reserve`).
+pub fn protection(machine: &Machine, zone: &Zone) -> Vec<u64> {
+    machine.config.arch.zone_types().iter().map(|&kind| zone.lowmem_reserve[kind as usize]).collect()
+}
+
+fn record(machine: &Machine, zone: &Zone) -> Record {
+    let mut record: Record =
+        vec![("node".into(), zone.node.0.into()), ("zone".into(), zone.kind.name().into())];
+    record.push(("free".into(), zone.free_pages().into()));
+    record.extend(sizes(zone).map(|(name, n)| (name.to_string(), n.into())));
+    record.push(("start_pfn".into(), zone.zone_start_pfn.into()));
     record.push(("protection".into(), Cell::from(protection(machine, zone))));
     record.extend(ZoneStat::ALL.iter().map(|&item| (item.name().to_string(), zone.stat(item).into())));
     record

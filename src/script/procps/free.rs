@@ -3,6 +3,7 @@
 //! The columns are those of the captured machines' tool, which rounds to the nearest unit.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SIZE;
 use crate::mm::vmstat::NodeStat;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::table::Table;
@@ -28,8 +29,8 @@ pub fn free(machine: &Machine, options: &str) -> ScriptResult<Table> {
     let used = total.saturating_sub(free + cache);
     let (swap, swap_free) = machine.swap_pages();
     let shown = |pages: u64| match unit {
-        Some(unit) => ((pages * 4096 + unit / 2) / unit).to_string(),
-        None => human(pages * 4096),
+        Some(unit) => ((pages * PAGE_SIZE + unit / 2) / unit).to_string(),
+        None => human(pages * PAGE_SIZE),
     };
     let mut table =
         Table::new().head(format!("{:7}{}", "", COLUMNS.map(|column| format!("{column:>12}")).concat()));
@@ -42,7 +43,7 @@ pub fn free(machine: &Machine, options: &str) -> ScriptResult<Table> {
         table = table.line(format!("{name:<7}{cells}"));
         let mut record = vec![("what".to_string(), name.trim_end_matches(':').to_lowercase().into())];
         let keys = COLUMNS.iter().map(|column| column.replace('/', "_"));
-        record.extend(keys.zip(pages.iter().map(|n| (n * 4096 / unit.unwrap_or(1)).into())));
+        record.extend(keys.zip(pages.iter().map(|n| (n * PAGE_SIZE / unit.unwrap_or(1)).into())));
         records.push(record);
     }
     Ok(table.with_records(records))

@@ -17,7 +17,7 @@ use crate::mm::task::{Pid, State, Task};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args;
 use crate::script::bench::Desk;
-use crate::script::handles::TaskRef;
+use crate::script::handles::{TaskRef, listed};
 use crate::script::objects::{self, Object};
 use rhai::{Dynamic, ImmutableString};
 
@@ -145,6 +145,19 @@ fn of_node(machine: &Machine, of: &Node, pid: Pid, name: &str, awake: bool) -> O
     let cpu = of.cpus.first().copied().unwrap_or(0);
     let thread = thread(pid, KTHREADD_PID, cpu, objects::task(machine, pid), format!("{name}{}", of.nid));
     Some(if awake { Listed { st: "RU", ..thread } } else { thread })
+}
+
+/// The task that a CPU runs; its swapper, when it has nothing to do.
+pub fn on_cpu(machine: &Machine, cpu: i64) -> ScriptResult<Listed> {
+    let mut cpus: Vec<u16> = machine.nodes.iter().flat_map(|n| n.cpus.iter().copied()).collect();
+    cpus.sort_unstable();
+    let here = |t: &&Listed| i64::from(t.cpu) == cpu;
+    let tasks = all(machine);
+    let swapper = || tasks.iter().filter(|t| t.pid == 0).find(here);
+    match tasks.iter().filter(|t| t.active).find(here).or_else(swapper) {
+        Some(task) => Ok(task.clone()),
+        None => misuse(format!("set: invalid cpu number: {cpu}: this machine has {}", listed("CPU", &cpus))),
+    }
 }
 
 /// The task that a word or a value means: a handle, a pid, the address of a `task_struct`, or `()` for the chosen one.

@@ -1,6 +1,7 @@
 //! `explain("kmalloc")`: which class, which cache, which way, what is lost.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::slab_common::{
     KMALLOC_MAX_CACHE_SIZE, KmallocType, LastSlabAlloc, SlabFlags, SlabPath, kmalloc_index,
 };
@@ -36,7 +37,7 @@ pub fn explain(machine: &Machine) -> String {
             text,
             "  lost: {lost} of {} bytes, {}% (internal fragmentation).",
             cache.size,
-            lost * 100 / u64::from(cache.size)
+            percent(lost, u64::from(cache.size))
         );
     } else {
         let _ = writeln!(text, "kmem_cache_alloc({}, {gfp}) got {addr}.", cache.name());
@@ -58,7 +59,7 @@ pub fn explain(machine: &Machine) -> String {
             "the CPU had nothing; the node's partial list gave a slab, and {taken_along} more for the CPU's partial list"
         ),
         SlabPath::NewSlab { order } => {
-            let objects = (u64::from(order.pages()) << 12) / u64::from(cache.size);
+            let objects = (u64::from(order.pages()) << PAGE_SHIFT) / u64::from(cache.size);
             format!(
                 "no slab had a free object: a new one of order {order}, {} pages cut into {objects} objects",
                 order.pages()
@@ -107,7 +108,7 @@ fn large(last: LastSlabAlloc) -> String {
     let SlabPath::Large { order } = last.path else {
         return "The cache of the last object is gone.\n".into();
     };
-    let given = u64::from(order.pages()) << 12;
+    let given = u64::from(order.pages()) << PAGE_SHIFT;
     let lost = given - last.requested;
     format!(
         "kmalloc({}, {}) got {}: a block of order {order} straight from the buddy allocator.\n  \
@@ -117,6 +118,11 @@ fn large(last: LastSlabAlloc) -> String {
         last.gfp,
         last.addr,
         last.requested,
-        lost * 100 / given
+        percent(lost, given)
     )
+}
+
+/// A share, to the nearest whole percent.
+fn percent(part: u64, whole: u64) -> u64 {
+    (part * 100 + whole / 2).checked_div(whole).unwrap_or(0)
 }

@@ -3,6 +3,7 @@
 //! Kernel: `tools/vm/slabinfo.c`; procps.
 
 use crate::mm::Machine;
+use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::slab_common::{CacheId, SlabFlags};
 use crate::mm::slub::{Place, Stat};
 use crate::script::table::{Cell, Record, Table};
@@ -24,7 +25,7 @@ pub struct Waste {
 /// What a cache wastes.
 pub fn waste(machine: &Machine, id: CacheId) -> Waste {
     let (cache, census) = (&machine.caches.all[id], machine.cache_census(id));
-    let total = census.pages << 12;
+    let total = census.pages << PAGE_SHIFT;
     Waste {
         total,
         used: census.allocated * u64::from(cache.object_size),

@@ -151,8 +151,10 @@ fn kernel(machine: &Machine, addr: u64) -> Table {
             let made_up = objects::find(machine, addr).is_some();
             table = table.note(if made_up {
                 "the address of a kernel object is made up so far: no memory lies behind it"
-            } else {
+            } else if machine.layout.direct.contains(&addr) {
                 "no memory lies behind this address in the direct map"
+            } else {
+                "the kernel has nothing mapped at this address"
             });
         }
     }

@@ -27,7 +27,7 @@ use clap::Args;
 /// > kmem -x
 /// kmem: invalid option -- 'x'
 /// Usage:
-///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h] [-m MEMBERS] [-s CACHE] [-S CACHE] [-g FLAGS] [ADDRESS]
+///   kmem [-f|-F|-i|-n|-v|-z|-V|-p|-o|-h|-c] [-m MEMBERS] [-s CACHE] [-I CACHES] [-S CACHE] [-g FLAGS] [ADDRESS]
 /// Enter "help kmem" for details.
 /// ```
 #[derive(Args)]
@@ -66,9 +66,15 @@ pub struct Kmem {
     /// Pools of huge pages
     #[arg(short = 'h')]
     huge: bool,
+    /// The size of the page cache, counted again
+    #[arg(short = 'c')]
+    cache: bool,
     /// Slab caches with their objects: all, by name, or the one that holds an address
     #[arg(short = 's', value_name = "CACHE", num_args = 0..=1, default_missing_value = "")]
     slab: Option<String>,
+    /// Caches that -s shall leave out, parted by commas
+    #[arg(short = 'I', value_name = "CACHES")]
+    ignore: Option<String>,
     /// The slabs of a cache: what each CPU and node has of it
     #[arg(short = 'S', value_name = "CACHE")]
     slabs: Option<String>,
@@ -85,6 +91,7 @@ impl Spelling for Kmem {
     const SEE_ALSO: &'static [&'static str] = &["vm", "ps", "zones", "cat /proc/zoneinfo", "why"];
 
     fn script(&self) -> Result<String, String> {
+        self.one_mode()?;
         let at = self.address.as_deref().map(address).transpose()?;
         let call = |name: &str| Ok(format!("{name}({})", at.clone().unwrap_or_default()));
         if let Some(flags) = &self.flags {
@@ -101,9 +108,11 @@ impl Spelling for Kmem {
             return Ok(format!("page_members({}{at})", quoted(members)));
         }
         if let Some(name) = &self.slab {
-            return Ok(match name.as_str() {
-                "" => "slab_caches()".into(),
-                name => format!("slab_caches({})", quoted(name)),
+            let name = quoted(name);
+            return Ok(match &self.ignore {
+                Some(ignore) => format!("slab_caches({name}, {})", quoted(ignore)),
+                None if name == "\"\"" => "slab_caches()".into(),
+                None => format!("slab_caches({name})"),
             });
         }
         if let Some(name) = &self.slabs {
@@ -119,6 +128,7 @@ impl Spelling for Kmem {
             Kmem { vmstat: true, .. } => Ok("vm_stat()".into()),
             Kmem { pages: true, .. } => call("mem_map"),
             Kmem { offsets: true, .. } => Ok("percpu_offsets()".into()),
+            Kmem { cache: true, .. } => Ok("page_cache_size()".into()),
             Kmem { huge: true, .. } => Ok("hstates()".into()),
             _ if at.is_some() => call("whatis"),
             _ => Err(String::new()),
@@ -134,6 +144,35 @@ impl Spelling for Kmem {
                 Some("for z in zones() { print(`${z.name}: free ${z.free}, ${z.min}/${z.low}/${z.high}`); }".into())
             }
             _ => None,
+        }
+    }
+}
+
+impl Kmem {
+    /// Each of these shows something else; two at once would have to leave one out.
+    fn one_mode(&self) -> Result<(), String> {
+        let modes = [
+            ("-f", self.free),
+            ("-F", self.free_lists),
+            ("-i", self.info),
+            ("-n", self.nodes),
+            ("-v", self.vmalloc),
+            ("-z", self.zones),
+            ("-V", self.vmstat),
+            ("-p", self.pages),
+            ("-m", self.members.is_some()),
+            ("-o", self.offsets),
+            ("-h", self.huge),
+            ("-c", self.cache),
+            ("-s", self.slab.is_some()),
+            ("-S", self.slabs.is_some()),
+            ("-g", self.flags.is_some()),
+        ];
+        let chosen: Vec<&str> = modes.iter().filter(|(_, on)| *on).map(|(option, _)| *option).collect();
+        match chosen.as_slice() {
+            [first, second, ..] => Err(format!("{first} and {second} cannot be used together")),
+            [] | [_] if self.ignore.is_some() && self.slab.is_none() => Err("-I goes with -s".into()),
+            _ => Ok(()),
         }
     }
 }

@@ -8,7 +8,9 @@
 //! A command can do nothing that a script cannot. One struct declares a command: clap parses it, and help and
 //! completion read the same declaration.
 
+mod evaluate;
 mod kmem;
+mod memory;
 mod procps;
 mod ps;
 mod sysctl;
@@ -85,6 +87,10 @@ pub fn commands() -> Vec<Spelled> {
         spelled::<vm::Ptov>(),
         spelled::<vm::Ptob>(),
         spelled::<vm::Btop>(),
+        spelled::<evaluate::Eval>(),
+        spelled::<evaluate::Cow>(),
+        spelled::<memory::Rd>(),
+        spelled::<memory::Struct>(),
         spelled::<ps::Ps>(),
         spelled::<ps::Set>(),
         spelled::<ps::Task>(),
@@ -101,8 +107,10 @@ pub fn commands() -> Vec<Spelled> {
 impl Spelled {
     /// What the words after the name mean, or what crash would say about them.
     pub fn expand(&self, words: &[String]) -> Result<Expansion, String> {
+        // Wherever it stands: commands that take words with dashes would swallow it.
+        let show = words.iter().any(|word| word == "--script");
+        let words = words.iter().filter(|word| *word != "--script");
         let matches = self.command.clone().try_get_matches_from(words).map_err(|error| self.usage(&error))?;
-        let show = matches.get_flag("script");
         let complain = |why: String| match why.as_str() {
             "" => self.with_usage(why),
             _ if self.plain => format!("{}: {why}", self.name),

@@ -75,6 +75,9 @@ impl Spelling for Ps {
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub struct Set {
+    /// The task that a CPU runs
+    #[arg(short = 'c', value_name = "CPU", conflicts_with = "task")]
+    cpu: Option<String>,
     /// A pid, or the address of a task
     #[arg(value_name = "PID")]
     task: Option<String>,
@@ -86,6 +89,12 @@ impl Spelling for Set {
     const PLAIN: bool = true;
 
     fn script(&self) -> Result<String, String> {
+        if let Some(cpu) = &self.cpu {
+            return match cpu.parse::<u16>() {
+                Ok(cpu) => Ok(format!("set_context_to_cpu({cpu})")),
+                Err(_) => Err(format!("invalid cpu number: {cpu}")),
+            };
+        }
         Ok(match &self.task {
             Some(word) => format!("set_context({})", task(word)),
             None => "set_context()".into(),
@@ -134,9 +143,7 @@ impl Spelling for Foreach {
     const PLAIN: bool = true;
 
     fn script(&self) -> Result<String, String> {
-        let words: Vec<&str> =
-            self.words.iter().map(String::as_str).filter(|word| *word != "--script").collect();
-        Ok(format!("foreach({})", quoted(&words.join(" "))))
+        Ok(format!("foreach({})", quoted(&self.words.join(" "))))
     }
 }
 

@@ -1,0 +1,139 @@
+//! What `explain()` is about: the last call that had something to decide, or was refused.
+//!
+//! The kernel answers a refusal with a number and no reason. Here the numbers that it compared are still there: a refused
+//! call changes nothing.
+
+use crate::mm::Machine;
+use crate::mm::errno::Errno;
+use crate::mm::slab_common::KMALLOC_MAX_SIZE;
+use crate::mm::task::Pid;
+use crate::mm::trace::Path;
+use crate::script::table::Table;
+use std::fmt::Write;
+
+/// What the last call came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Told {
+    /// Pages were asked for, by whatever way.
+    #[default]
+    Pages,
+    /// An object of a slab cache was given out.
+    Object,
+    /// `kmalloc` of so many bytes was refused.
+    NoObject(u64),
+    /// `vmalloc` of so many bytes was refused.
+    NoArea(u64),
+    /// An access ended in a signal.
+    Fault,
+    /// A system call of a task was refused.
+    Call(String, Pid, Errno),
+}
+
+/// The account of it.
+pub fn explain(machine: &Machine, told: &Told) -> Table {
+    match told {
+        Told::Pages => super::trace::page_account(machine),
+        Told::Object => Table::prose(&super::slab::explain(machine)),
+        Told::NoObject(bytes) if *bytes > KMALLOC_MAX_SIZE => Table::prose(&format!(
+            "kmalloc of {bytes} bytes was refused: it gives at most KMALLOC_MAX_SIZE, {KMALLOC_MAX_SIZE} bytes, the largest block.\n\
+             Next: vmalloc, which needs no block; help kmalloc\n"
+        )),
+        Told::NoObject(bytes) => with_pages(
+            machine,
+            &format!("kmalloc of {bytes} bytes was refused: it needed pages for a new slab."),
+        ),
+        Told::NoArea(bytes) => no_area(machine, *bytes),
+        Told::Fault => super::fault_path::explain(machine),
+        Told::Call(name, pid, errno) => Table::prose(&refused(machine, name, *pid, *errno)),
+    }
+}
+
+/// A sentence, and what the page allocator decided below.
+fn with_pages(machine: &Machine, sentence: &str) -> Table {
+    match machine.last_alloc().path {
+        Path::Failed | Path::Injected => {
+            Table::prose(&format!("{sentence}\n{}", machine.last_alloc().explain()))
+        }
+        _ => Table::prose(sentence),
+    }
+}
+
+fn no_area(machine: &Machine, bytes: u64) -> Table {
+    let (pages, all) = (bytes >> 12, machine.totalram_pages());
+    if pages > all {
+        return Table::prose(&format!(
+            "vmalloc of {bytes} bytes was refused at once: {pages} pages are more than the machine has, {all}.\nKernel: __vmalloc_node_range.\n"
+        ));
+    }
+    if machine.last_alloc().path == Path::Failed {
+        return with_pages(
+            machine,
+            &format!("vmalloc of {bytes} bytes was refused: one of its pages could not be had."),
+        );
+    }
+    let range = &machine.layout.vmalloc;
+    Table::prose(&format!(
+        "vmalloc of {bytes} bytes was refused: between VMALLOC_START {:x} and VMALLOC_END {:x} no gap is that long.\n\
+         Kernel: alloc_vmap_area. Next: kmem -v\n",
+        range.start, range.end
+    ))
+}
+
+/// A refused system call: what it is refused for, with the numbers of the task and of the machine.
+fn refused(machine: &Machine, name: &str, pid: Pid, errno: Errno) -> String {
+    let comm = machine.tasks.get(&pid).map(|task| task.comm.to_string()).unwrap_or_default();
+    let mut text = format!("{name} of task {pid} ({comm}) was refused: {errno}.\n");
+    if errno == Errno::ENOMEM {
+        limits(machine, pid, &mut text);
+    } else {
+        let _ = writeln!(text, "  {}", meaning(errno));
+    }
+    let _ = writeln!(text, "Nothing was changed. Next: vm {pid}, cat /proc/{pid}/limits, help {name}");
+    text
+}
+
+/// The lines at which a task is refused memory, and how near to them it is.
+fn limits(machine: &Machine, pid: Pid, text: &mut String) {
+    let Some((task, mm)) = machine.tasks.get(&pid).and_then(|t| Some((t, &machine.mms[t.mm?]))) else {
+        return;
+    };
+    let bytes =
+        |limit: u64| if limit == u64::MAX { "no limit".to_string() } else { format!("{} kB", limit >> 10) };
+    let kb = |pages: u64| format!("{} kB", pages << 2);
+    let memory = machine.totalram_pages() + machine.swap_pages().0;
+    let promise = match machine.sysctl.overcommit_memory {
+        0 => format!("overcommit_memory 0: no single area above all memory and swap, {}", kb(memory)),
+        1 => "overcommit_memory 1: everything is promised".to_string(),
+        _ => format!("overcommit_memory 2: at most {}", kb(machine.vm_commit_limit(machine.swap_pages().0))),
+    };
+    let rows = [
+        ("areas", mm.vmas.len().to_string(), format!("vm.max_map_count {}", machine.sysctl.max_map_count)),
+        ("address space", kb(mm.total_vm), format!("RLIMIT_AS, {}", bytes(task.rlimits.address_space))),
+        ("private and writable", kb(mm.data_vm), format!("RLIMIT_DATA, {}", bytes(task.rlimits.data))),
+        ("locked", kb(mm.locked_vm), format!("RLIMIT_MEMLOCK, {}", bytes(task.rlimits.memlock))),
+        ("promised to all tasks", kb(machine.committed_as), promise),
+    ];
+    text.push_str("  ENOMEM has one of these reasons, or no gap between the areas was long enough, or an address was not mapped:\n");
+    for (what, has, line) in rows {
+        let _ = writeln!(text, "  {what:<22} {has:>14}   {line}");
+    }
+}
+
+/// What an errno says of a call about memory.
+fn meaning(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EINVAL => {
+            "An argument cannot be: an address or length that is not of whole pages, a length of 0, flags that contradict each other."
+        }
+        Errno::EACCES => "The file or the area does not allow that access.",
+        Errno::EEXIST => "Something is mapped there, and MAP_FIXED_NOREPLACE takes nothing away.",
+        Errno::EPERM => {
+            "The task is not privileged: below vm.mmap_min_addr, locked memory above its limit, or another user's task."
+        }
+        Errno::EFAULT => "An address is in no area of the task.",
+        Errno::ESRCH => "There is no such task, or it has ended.",
+        Errno::EAGAIN => "Locked memory above RLIMIT_MEMLOCK, or too many tasks: the log may say more.",
+        Errno::EBUSY => "It is in use: an area that was asked for by name, or pages that somebody holds.",
+        _ => "help tells when the call answers it.",
+    }
+}
