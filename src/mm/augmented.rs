@@ -82,10 +82,16 @@ impl<E: Entry> Tree<E> {
     pub fn insert(&mut self, entry: E) {
         self.len += 1;
         if let Some(right) = self.root.insert(entry) {
-            let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + 1)));
-            if let (Node::Branch(children), Some(left)) = (&mut self.root, Child::of(left)) {
-                children.extend([left, right]);
-            }
+            self.raise_root(right);
+        }
+    }
+
+    /// The root was cut: a node above has both halves.
+    #[cold]
+    fn raise_root(&mut self, right: Child<E>) {
+        let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + 1)));
+        if let (Node::Branch(children), Some(left)) = (&mut self.root, Child::of(left)) {
+            children.extend([left, right]);
         }
     }
 
@@ -93,12 +99,41 @@ impl<E: Entry> Tree<E> {
     pub fn remove(&mut self, key: E::Key) -> Option<E> {
         let gone = self.root.remove(key)?;
         self.len -= 1;
+        self.lower_root();
+        Some(gone)
+    }
+
+    /// A root with one branch is that branch.
+    fn lower_root(&mut self) {
         while let Node::Branch(children) = &mut self.root
             && children.len() == 1
         {
             self.root = children.remove(0).node;
         }
-        Some(gone)
+    }
+
+    /// Cuts the entry with this key in two, which together have the sum that it had: no branch above changes.
+    pub fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) {
+        self.len += 1;
+        if let Some(right) = self.root.split(key, cut) {
+            self.raise_root(right);
+        }
+    }
+
+    /// Takes out the `more` entries that follow the one with this key, and changes that one.
+    pub fn merge(&mut self, key: E::Key, more: usize, change: impl Fn(&mut E)) {
+        if self.root.merge(key, more, &change) {
+            self.len -= more;
+            self.lower_root();
+            return;
+        }
+        // They lie in several leaves.
+        for _ in 0..more {
+            if let Some(next) = self.first_from(|k| k <= key).map(Entry::key) {
+                self.remove(next);
+            }
+        }
+        self.change(key, change);
     }
 
     /// Changes the entry with this key; its place in the order stays the same.
@@ -121,6 +156,12 @@ impl<E: Entry> Tree<E> {
     #[inline]
     pub fn last_before(&self, before: impl Fn(E::Key) -> bool) -> Option<&E> {
         self.root.until(&before).last()
+    }
+
+    /// The neighbours of a place: the last entry that is `before` it, and the first that is not.
+    #[inline]
+    pub fn around(&self, before: impl Fn(E::Key) -> bool) -> (Option<&E>, Option<&E>) {
+        self.root.around(&before)
     }
 
     /// Everything, in order.
@@ -222,6 +263,51 @@ impl<E: Entry> Node<E> {
         }
     }
 
+    /// Cuts an entry in two; the upper half of the node, when it became too full.
+    fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) -> Option<Child<E>> {
+        match self {
+            Node::Leaf(entries) => {
+                let above = entries.partition_point(|e| e.key() <= key);
+                let upper = cut(entries[..above].last_mut()?);
+                entries.insert(above, upper);
+                upper_half(entries).and_then(|half| Child::of(Node::Leaf(half)))
+            }
+            Node::Branch(children) => {
+                let at = place(children, key);
+                let right = children[at].node.split(key, cut)?;
+                children[at].refresh();
+                children.insert(at + 1, right);
+                upper_half(children).and_then(|half| Child::of(Node::Branch(half)))
+            }
+        }
+    }
+
+    /// Makes one entry of several, if they lie in one leaf; false has done nothing.
+    fn merge(&mut self, key: E::Key, more: usize, change: &impl Fn(&mut E)) -> bool {
+        match self {
+            Node::Leaf(entries) => {
+                let above = entries.partition_point(|e| e.key() <= key);
+                if above == 0 || above + more > entries.len() {
+                    return false;
+                }
+                entries.drain(above..above + more);
+                change(&mut entries[above - 1]);
+                true
+            }
+            Node::Branch(children) => {
+                let at = place(children, key);
+                let merged = children[at].node.merge(key, more, change);
+                if merged {
+                    children[at].refresh();
+                    if children[at].node.len() < FEW {
+                        join_neighbours(children, at);
+                    }
+                }
+                merged
+            }
+        }
+    }
+
     fn change(&mut self, key: E::Key, change: impl FnOnce(&mut E)) -> bool {
         match self {
             Node::Leaf(entries) => match entries.binary_search_by_key(&key, Entry::key) {
@@ -243,27 +329,50 @@ impl<E: Entry> Node<E> {
     /// The rest of a leaf, from the first entry on that is not `before`.
     #[inline]
     fn from(&self, before: &impl Fn(E::Key) -> bool) -> &[E] {
-        match self {
-            Node::Leaf(entries) => &entries[entries.partition_point(|e| before(e.key()))..],
-            Node::Branch(children) => {
-                let at = children.partition_point(|child| before(child.first));
-                let rest = at.checked_sub(1).map_or(&[][..], |at| children[at].node.from(before));
-                match children.get(at) {
-                    Some(next) if rest.is_empty() => next.node.from(before),
-                    _ => rest,
-                }
-            }
-        }
+        let (_, above, next) = self.cut_at(before);
+        if above.is_empty() { next.map_or(&[], Node::lowest) } else { above }
     }
 
     /// The beginning of a leaf, up to the last entry that is `before`.
     #[inline]
     fn until(&self, before: &impl Fn(E::Key) -> bool) -> &[E] {
-        match self {
-            Node::Leaf(entries) => &entries[..entries.partition_point(|e| before(e.key()))],
-            Node::Branch(children) => {
-                let at = children.partition_point(|child| before(child.first));
-                at.checked_sub(1).map_or(&[], |at| children[at].node.until(before))
+        self.cut_at(before).0
+    }
+
+    /// The last entry that is `before`, and the first that is not.
+    #[inline]
+    fn around(&self, before: &impl Fn(E::Key) -> bool) -> (Option<&E>, Option<&E>) {
+        let (below, above, next) = self.cut_at(before);
+        (below.last(), above.first().or_else(|| next?.lowest().first()))
+    }
+
+    /// The leaf in which what is `before` ends: both parts of it, and the branch that follows.
+    #[inline]
+    fn cut_at(&self, before: &impl Fn(E::Key) -> bool) -> (&[E], &[E], Option<&Node<E>>) {
+        let (mut node, mut next) = (self, None);
+        loop {
+            match node {
+                Node::Leaf(entries) => {
+                    let (below, above) = entries.split_at(entries.partition_point(|e| before(e.key())));
+                    return (below, above, next);
+                }
+                Node::Branch(children) => {
+                    let at = children.partition_point(|child| before(child.first));
+                    next = children.get(at).map(|child| &child.node).or(next);
+                    // When nothing is before, the first leaf is cut at its beginning.
+                    node = &children[at.saturating_sub(1)].node;
+                }
+            }
+        }
+    }
+
+    /// The first leaf.
+    fn lowest(&self) -> &[E] {
+        let mut node = self;
+        loop {
+            match node {
+                Node::Leaf(entries) => return entries,
+                Node::Branch(children) => node = &children[0].node,
             }
         }
     }
@@ -291,13 +400,16 @@ fn place<E: Entry>(children: &[Child<E>], key: E::Key) -> usize {
 }
 
 /// Cuts the upper half off a node that is too full.
+#[inline]
 fn upper_half<T>(slots: &mut Vec<T>) -> Option<Vec<T>> {
-    if slots.len() <= SLOTS {
-        return None;
-    }
+    if slots.len() <= SLOTS { None } else { Some(cut_half(slots)) }
+}
+
+#[cold]
+fn cut_half<T>(slots: &mut Vec<T>) -> Vec<T> {
     let mut half = Vec::with_capacity(SLOTS + 1);
     half.extend(slots.drain(SLOTS / 2..));
-    Some(half)
+    half
 }
 
 /// A node with few entries becomes one with its neighbour, if both fit.

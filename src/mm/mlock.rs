@@ -172,10 +172,12 @@ impl Machine {
         flags: VmFlags,
         len: u64,
     ) -> Result<(), Errno> {
+        if !flags.has(VmFlags::LOCKED) {
+            return Ok(());
+        }
         let limit = self.tasks[&pid].rlimits.memlock >> PAGE_SHIFT;
         let locked = (len >> PAGE_SHIFT) + self.mms[mm].locked_vm;
-        let refused = flags.has(VmFlags::LOCKED) && locked > limit && !self.capable(pid);
-        if refused { Err(Errno::EAGAIN) } else { Ok(()) }
+        if locked > limit && !self.capable(pid) { Err(Errno::EAGAIN) } else { Ok(()) }
     }
 
     /// Pages of a range that are in locked areas (`count_mm_mlocked_page_nr`).

@@ -12,11 +12,12 @@ pub(crate) use unmapped_area::STACK_GUARD_GAP;
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
-use crate::mm::fs::{FileId, MAX_BYTES, MapFile};
+use crate::mm::fs::{MAX_BYTES, MapFile};
 use crate::mm::machine::Machine;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{NewArea, VmFlags, Vma, VmaId, page_align};
 use crate::mm::vmstat::ZoneStat;
+use std::ops::Range;
 
 /// `prot` of mmap and mprotect.
 pub mod prot {
@@ -197,9 +198,12 @@ impl Machine {
     ) -> Result<VirtAddr, Errno> {
         let pages = len >> PAGE_SHIFT;
         let end = start + len;
-        let replaced = self.mapped_pages(mm, start, end);
-        if !self.may_expand_vm(pid, mm, flags, pages - replaced.min(pages)) {
-            return Err(Errno::ENOMEM);
+        if !self.may_expand_vm(pid, mm, flags, pages) {
+            // What is mapped there already goes first.
+            let replaced = self.mapped_pages(mm, start, end);
+            if !self.may_expand_vm(pid, mm, flags, pages - replaced.min(pages)) {
+                return Err(Errno::ENOMEM);
+            }
         }
         self.do_munmap(mm, start, len)?;
         let mut flags = flags;
@@ -214,20 +218,23 @@ impl Machine {
             None if flags.has(VmFlags::SHARED) => (Some(self.shmem_zero_setup(len, flags)?), 0),
             None => (None, start >> PAGE_SHIFT),
         };
-        if !self.expand_neighbour(mm, start, end, flags, file, pgoff) {
-            let mut vma = Vma::new(mm, start..end, flags, pgoff);
-            if let Some(file) = file {
-                vma.file = Some(file);
-                vma.writenotify = self.files[file].can_writeback();
-            }
-            if let Err(errno) = self.vm_area_alloc(vma) {
-                if flags.has(VmFlags::ACCOUNT) {
+        let area = NewArea { range: start..end, flags, file, pgoff, like: None };
+        let id = match self.expand_neighbour(mm, &area) {
+            Some(id) => id,
+            None => {
+                let mut vma = Vma::new(mm, start..end, flags, pgoff);
+                if let Some(file) = file {
+                    vma.file = Some(file);
+                    vma.writenotify = self.files[file].can_writeback();
+                }
+                let made = self.vm_area_alloc(vma);
+                if made.is_err() && flags.has(VmFlags::ACCOUNT) {
                     self.committed_as -= pages;
                 }
-                return Err(errno);
+                made?
             }
-        }
-        self.mark_soft_dirty(mm, start);
+        };
+        self.mark_soft_dirty(id);
         self.vm_stat_account(mm, flags, pages as i64);
         if flags.has(VmFlags::LOCKED) {
             self.mms[mm].locked_vm += pages;
@@ -236,56 +243,43 @@ impl Machine {
     }
 
     /// A new or grown area counts as changed, on kernels that keep track (`VM_SOFTDIRTY`).
-    fn mark_soft_dirty(&mut self, mm: MmId, start: u64) {
-        if let Some(id) = self.find_vma(mm, VirtAddr(start)).filter(|_| self.config.arch.has_soft_dirty()) {
+    fn mark_soft_dirty(&mut self, id: VmaId) {
+        if self.config.arch.has_soft_dirty() {
             let flags = &mut self.vmas[id].flags;
             *flags = flags.with(VmFlags::SOFTDIRTY);
         }
     }
 
     /// Lets a neighbour grow over `start..end`: the next one is asked first, as in 6.1 (`mmap_region`, `vma_expand`).
-    fn expand_neighbour(
-        &mut self,
-        mm: MmId,
-        start: u64,
-        end: u64,
-        flags: VmFlags,
-        file: Option<FileId>,
-        pgoff: u64,
-    ) -> bool {
+    fn expand_neighbour(&mut self, mm: MmId, new: &NewArea) -> Option<VmaId> {
+        let NewArea { range: Range { start, end }, flags, file, pgoff, .. } = *new;
         if flags.any(VmFlags::SPECIAL) {
-            return false;
+            return None;
         }
         // Since 6.12 a new mapping is merged as mremap always did it: when both neighbours fit but not each other, the
         // previous one grows.
         if self.config.kernel_since(6, 12) {
-            return self
-                .vma_merge_new(mm, NewArea { range: start..end, flags, file, pgoff, like: None })
-                .is_some();
+            return self.vma_merge_new(mm, new);
         }
         let pages = (end - start) >> PAGE_SHIFT;
-        let next = self.mms[mm].vmas.get(end);
+        let (prev, next) = self.mms[mm].vmas.touching(&new.range);
         let next = next.filter(|n| self.can_merge_before(*n, flags, None, file, pgoff + pages));
         let anon = next.and_then(|n| self.vmas[n].anon_vma);
-        let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
         let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
         match (prev, next) {
             (Some(prev), next) => {
-                let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
-                let new_end = next.map_or(end, |n| self.vmas[n].end);
+                self.extend_vma(prev, end);
                 if let Some(next) = next {
-                    self.inherit_anon(prev, &[next]);
-                    self.remove_vma(next);
+                    self.take_in(prev, &[next]);
                 }
-                self.adjust_vma(prev, p_start, new_end, p_off);
-                true
+                Some(prev)
             }
             (None, Some(next)) => {
                 let n_end = self.vmas[next].end;
                 self.adjust_vma(next, start, n_end, pgoff);
-                true
+                Some(next)
             }
-            (None, None) => false,
+            (None, None) => None,
         }
     }
 

@@ -61,9 +61,9 @@ impl Machine {
             // No area grows upwards on this architecture.
             return Err(Errno::EINVAL);
         }
+        let mut found = Some(first);
         while at < end {
-            let found = self.find_vma(mm, VirtAddr(at)).filter(|id| self.vmas[*id].start <= at);
-            let id = found.ok_or(Errno::ENOMEM)?;
+            let id = found.filter(|id| self.vmas[*id].start <= at).ok_or(Errno::ENOMEM)?;
             let stop = self.vmas[id].end.min(end);
             let flags = self.vmas[id].flags.without(VmFlags::ACCESS).with(VmFlags(access & ACCESS));
             // VM_MAY* stand four bits above VM_*.
@@ -72,6 +72,7 @@ impl Machine {
             }
             self.mprotect_fixup(pid, id, at, stop, flags)?;
             at = stop;
+            found = if at < end { self.find_vma(mm, VirtAddr(at)) } else { None };
         }
         Ok(())
     }
@@ -112,9 +113,10 @@ impl Machine {
                 self.committed_as += pages;
                 charged = pages;
             }
-        } else if self.config.kernel_since(6, 7)
+        } else if old.has(VmFlags::ACCOUNT)
             && self.vmas[id].is_private_anonymous()
             && self.vmas[id].anon_vma.is_none()
+            && self.config.kernel_since(6, 7)
         {
             // Since 6.7 an area that never had a page gives its charge back; up to then it kept it for good.
             flags = flags.without(VmFlags::ACCOUNT);
@@ -151,26 +153,31 @@ impl Machine {
         let mut changed = false;
         let mut at = start;
         while at < end {
+            let leaf = match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
+                Ok(leaf) => leaf,
+                Err(gap) => {
+                    at += gap.min(end - at);
+                    continue;
+                }
+            };
             let next = (((at >> 21) + 1) << 21).min(end);
             let huge = self.keep_or_split(mm, at, next);
-            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
-                    let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
-                    if !pte.is_present() {
-                        continue;
-                    }
-                    let mut new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP);
-                    if self.can_change_pte_writable(flags, new) {
-                        new = new.with(Pte::RW);
-                    }
-                    if new != pte {
-                        changed = true;
-                        self.tables.set(leaf, addr, new);
-                    }
+            for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
+                let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+                if !pte.is_present() {
+                    continue;
                 }
-                if huge {
-                    self.sync_huge_pmd(mm, VirtAddr(at), leaf);
+                let mut new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP);
+                if self.can_change_pte_writable(flags, new) {
+                    new = new.with(Pte::RW);
                 }
+                if new != pte {
+                    changed = true;
+                    self.tables.set(leaf, addr, new);
+                }
+            }
+            if huge {
+                self.sync_huge_pmd(mm, VirtAddr(at), leaf);
             }
             at = next;
         }

@@ -193,7 +193,7 @@ impl Machine {
             self.vm_enough_memory(pages)?;
             self.committed_as += pages;
         }
-        if self.vma_merge_new(mm, new).is_none() {
+        if self.vma_merge_new(mm, &new).is_none() {
             let (first, pgoff) = (self.vmas[id].start, self.vmas[id].pgoff);
             self.adjust_vma(id, first, start + len, pgoff);
         }
@@ -290,7 +290,7 @@ impl Machine {
         let old_start = old.start;
         let range = new_addr..new_addr + len;
         let new = NewArea { range, flags, file: old.file, pgoff, like: Some(id) };
-        if let Some(new) = self.vma_merge_new(mm, new) {
+        if let Some(new) = self.vma_merge_new(mm, &new) {
             let swallowed = self.vmas[new].start <= old_start && old_start < self.vmas[new].end;
             return Ok((if swallowed { new } else { id }, new));
         }

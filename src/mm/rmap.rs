@@ -141,7 +141,11 @@ impl Machine {
     }
 
     /// An area goes on where another one of the same address space put its pages, and is tied to all it is tied to.
+    #[inline]
     pub(crate) fn anon_vma_inherit(&mut self, to: VmaId, from: VmaId) {
+        if self.vmas[from].chain.is_empty() {
+            return;
+        }
         self.vmas[to].anon_vma = self.vmas[from].anon_vma;
         self.anon_vma_clone(to, from);
     }
@@ -165,6 +169,9 @@ impl Machine {
     /// Unties an area; an anon_vma without areas goes (`unlink_anon_vmas`).
     pub(crate) fn unlink_anon_vmas(&mut self, id: VmaId) {
         let vma = &mut self.vmas[id];
+        if vma.chain.is_empty() {
+            return;
+        }
         let interval = vma.anon_interval(id);
         let own = vma.anon_vma.take();
         let chain = std::mem::take(&mut vma.chain);

@@ -14,7 +14,7 @@
 //! Fidelity: ours — a rule in place of a scheduler. Faithful — lazy TLB mode of kernel threads.
 
 use crate::mm::gfp::Gfp;
-use crate::mm::machine::{Current, Machine};
+use crate::mm::machine::{Current, Machine, SCRIPT_PID};
 use crate::mm::task::Pid;
 
 impl Machine {
@@ -56,7 +56,8 @@ impl Machine {
     pub fn return_to(&mut self, outer: Current) {
         let pid = outer.pid;
         self.current = outer;
-        if self.tasks.contains_key(&pid) && self.tlbs[self.cpu.index()].ready != pid {
+        // The script's thread has no address space to switch to.
+        if pid != SCRIPT_PID && self.tlbs[self.cpu.index()].ready != pid {
             self.context_switch(pid);
         }
     }

@@ -77,6 +77,7 @@ impl<T> Default for Slots<T> {
 
 impl<T> Slots<T> {
     /// Puts a thing in; its number.
+    #[inline]
     pub fn insert(&mut self, value: T) -> Id<T> {
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {
@@ -87,6 +88,7 @@ impl<T> Slots<T> {
     }
 
     /// Takes a thing out; its number is stale from then on.
+    #[inline]
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
         let slot = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation)?;
         let value = slot.value.take()?;

@@ -66,7 +66,11 @@ impl Machine {
     }
 
     /// A task that the OOM killer chose during a call dies when it would return to user space.
+    #[inline]
     pub(crate) fn die_if_killed(&mut self, pid: Pid) {
+        if self.ooms.is_empty() {
+            return;
+        }
         if self.tasks.get(&pid).is_some_and(|t| t.is_alive() && t.oom_victim) {
             self.do_group_exit(pid, crate::mm::task::Exit::Signal(crate::mm::errno::Signal::Kill));
         }

@@ -230,21 +230,33 @@ impl Machine {
 
     /// Adds an area; nothing may be there.
     pub(crate) fn insert_vma(&mut self, vma: Vma) -> VmaId {
-        let (mm, start, end, file) = (vma.mm, vma.start, vma.end, vma.file);
+        let (mm, start, end) = (vma.mm, vma.start, vma.end);
         let id = self.vmas.insert(vma);
         self.mms[mm].vmas.insert(Area { start, end, id });
-        if let Some(file) = file {
-            self.files[file].i_mmap.insert(self.vmas[id].interval(id));
-        }
+        self.link_file(id);
         id
+    }
+
+    /// The file that an area shows knows it (`__vma_link_file`).
+    fn link_file(&mut self, id: VmaId) {
+        let vma = &self.vmas[id];
+        if let Some(file) = vma.file {
+            self.files[file].i_mmap.insert(vma.interval(id));
+        }
     }
 
     /// Takes an area away; its pages are gone already.
     pub(crate) fn remove_vma(&mut self, id: VmaId) {
+        let (mm, start) = (self.vmas[id].mm, self.vmas[id].start);
+        self.mms[mm].vmas.remove(start);
+        self.free_vma(id);
+    }
+
+    /// Forgets an area that its address space has, or is about to have, no more (`vm_area_free`).
+    pub(crate) fn free_vma(&mut self, id: VmaId) {
         self.unlink_anon_vmas(id);
         if let Some(vma) = self.vmas.remove(id) {
             let mm = &mut self.mms[vma.mm];
-            mm.vmas.remove(vma.start);
             if mm.vma_cache == Some(id) {
                 mm.vma_cache = None;
             }
@@ -260,10 +272,21 @@ impl Machine {
 
     /// Changes an area's borders (`__vma_adjust`).
     pub(crate) fn adjust_vma(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
+        let (mm, old_start) = (self.vmas[id].mm, self.vmas[id].start);
+        self.mms[mm].vmas.resize(old_start, start..end);
+        self.set_borders(id, start, end, pgoff);
+    }
+
+    /// The part of [`Machine::adjust_vma`] that is left when the address space knows the new borders.
+    fn set_borders(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
-        let (old_start, shown, mapped) = (vma.start, vma.interval(id), vma.anon_interval(id));
+        if vma.file.is_none() && vma.chain.is_empty() {
+            // Nobody looks for it by the pages it shows.
+            (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
+            return;
+        }
+        let (shown, mapped) = (vma.interval(id), vma.anon_interval(id));
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
-        self.mms[vma.mm].vmas.resize(old_start, start..end);
         if let Some(file) = vma.file {
             self.files[file].i_mmap.replace(shown, vma.interval(id));
         }

@@ -72,8 +72,8 @@ impl MapleTree {
     /// The first area that ends above an address (`mt_find`).
     #[inline]
     pub fn find(&self, addr: u64) -> Option<Area> {
-        let below = self.0.last_before(|start| start <= addr);
-        below.filter(|area| addr < area.end).copied().or_else(|| self.from(addr))
+        let (below, above) = self.0.around(|start| start <= addr);
+        below.filter(|area| addr < area.end).or(above).copied()
     }
 
     /// The first area that begins at an address or above it.
@@ -88,9 +88,36 @@ impl MapleTree {
         self.0.last_before(|start| start < addr).copied()
     }
 
+    /// The neighbours of an address: the last area that begins below it, and the first that does not.
+    #[inline]
+    pub fn around(&self, addr: u64) -> (Option<Area>, Option<Area>) {
+        let (below, above) = self.0.around(|start| start < addr);
+        (below.copied(), above.copied())
+    }
+
+    /// The areas between which a free range lies without a gap.
+    #[inline]
+    pub fn touching(&self, room: &Range<u64>) -> (Option<VmaId>, Option<VmaId>) {
+        let (below, above) = self.around(room.start);
+        let below = below.filter(|area| area.end == room.start);
+        let above = above.filter(|area| area.start == room.end);
+        (below.map(|area| area.id), above.map(|area| area.id))
+    }
+
     /// All areas, lowest first.
     pub fn iter(&self) -> Iter<'_, Area> {
         self.0.iter()
+    }
+
+    /// Where the first area begins, and where the last one ends; beyond every address when there is none.
+    fn ends(&self) -> (u64, u64) {
+        let ends = match &self.0.root {
+            Node::Leaf(areas) => areas.first().zip(areas.last()).map(|(first, last)| (first.start, last.end)),
+            Node::Branch(branches) => {
+                branches.first().zip(branches.last()).map(|(first, last)| (first.sum.start, last.sum.end))
+            }
+        };
+        ends.unwrap_or((u64::MAX, u64::MAX))
     }
 
     /// Adds an area; nothing may be there.
@@ -109,14 +136,26 @@ impl MapleTree {
         self.0.change(start, |area| (area.start, area.end) = (to.start, to.end));
     }
 
+    /// Cuts the area that begins at `start` in two; the part from `at` on is `id`.
+    pub fn split(&mut self, start: u64, at: u64, id: VmaId) {
+        self.0.split(start, |area| {
+            let end = std::mem::replace(&mut area.end, at);
+            Area { start: at, end, id }
+        });
+    }
+
+    /// The area that begins at `start` takes in the `more` that follow it, and ends at `end`.
+    pub fn merge(&mut self, start: u64, more: usize, end: u64) {
+        self.0.merge(start, more, |area| area.end = end);
+    }
+
     /// The lowest address in `within` from which on `len` bytes are free (`mas_empty_area`).
     pub fn lowest_gap(&self, len: u64, within: Range<u64>) -> Option<u64> {
         let fit = |gap: Range<u64>| {
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then_some(start)
         };
-        let all = self.0.root.sum();
-        let (first, last) = all.map_or((u64::MAX, u64::MAX), |all| (all.start, all.end));
+        let (first, last) = self.ends();
         fit(0..first)
             .or_else(|| lowest_inside(&self.0.root, len, &within, &fit))
             .or_else(|| fit(last..u64::MAX))
@@ -128,8 +167,7 @@ impl MapleTree {
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then(|| end - len)
         };
-        let all = self.0.root.sum();
-        let (first, last) = all.map_or((u64::MAX, u64::MAX), |all| (all.start, all.end));
+        let (first, last) = self.ends();
         fit(last..u64::MAX)
             .or_else(|| highest_inside(&self.0.root, len, &within, &fit))
             .or_else(|| fit(0..first))

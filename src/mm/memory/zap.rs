@@ -25,17 +25,20 @@ impl Machine {
         let mut at = start;
         let mut flush = false;
         while at < end {
-            let mut next = (((at >> 21) + 1) << 21).min(end);
-            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, at, next);
-                flush |= self.zap_table(mm, leaf, at, next, used);
-                if huge {
-                    // The table that was put aside goes, too.
-                    self.free_pgtables(mm, at..next, at, next);
+            let leaf = match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
+                Ok(leaf) => leaf,
+                Err(gap) => {
+                    // One step over everything that an empty entry above stands for.
+                    at += gap.min(end - at);
+                    continue;
                 }
-            } else {
-                // One step over everything that an empty entry above stands for.
-                next = next.max(at + self.tables.gap(pgd, VirtAddr(at)).min(end - at));
+            };
+            let next = (((at >> 21) + 1) << 21).min(end);
+            let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, at, next);
+            flush |= self.zap_table(mm, leaf, at, next, used);
+            if huge {
+                // The table that was put aside goes, too.
+                self.free_pgtables(mm, at..next, at, next);
             }
             at = next;
         }

@@ -60,17 +60,15 @@ impl Machine {
         self.as_task(pid, |m| m.vm_enough_memory(pages))?;
         let pgoff = start >> PAGE_SHIFT;
         let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
-        match prev.filter(|p| self.can_merge_after(*p, flags, None, None, pgoff)) {
+        let id = match prev.filter(|p| self.can_merge_after(*p, flags, None, None, pgoff)) {
             Some(prev) => {
-                let (first, pgoff) = (self.vmas[prev].start, self.vmas[prev].pgoff);
-                self.adjust_vma(prev, first, end, pgoff);
+                self.extend_vma(prev, end);
+                prev
             }
-            None => {
-                self.vm_area_alloc(Vma::new(mm, start..end, flags, pgoff))?;
-            }
-        }
+            None => self.vm_area_alloc(Vma::new(mm, start..end, flags, pgoff))?,
+        };
         self.committed_as += pages;
-        self.mark_soft_dirty(mm, start);
+        self.mark_soft_dirty(id);
         self.vm_stat_account(mm, flags, pages as i64);
         if flags.has(VmFlags::LOCKED) {
             self.mms[mm].locked_vm += pages;

@@ -7,11 +7,14 @@
 //! Gorman 4.4.5. Kernel: `mm/mmap.c` (`do_mas_munmap`, `unmap_region`).
 //! Fidelity: faithful — order of checks, the limit of areas, which page tables go, accounting.
 
-use crate::mm::addr::{PAGE_SIZE, VirtAddr};
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::augmented::Area;
 use crate::mm::errno::Errno;
+use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::Machine;
 use crate::mm::task::{MmId, Pid};
-use crate::mm::vma::{VmFlags, VmaId, page_align};
+use crate::mm::vma::{VmFlags, Vma, page_align};
+use std::ops::Range;
 
 impl Machine {
     /// Takes a range out of a task's address space (`munmap`).
@@ -34,8 +37,14 @@ impl Machine {
         }
         let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
         let end = start + len;
-        let mut areas = self.areas_in(mm, start, end);
-        let Some(&first) = areas.first() else { return Ok(()) };
+        let found = self.mms[mm].vmas.find(start).filter(|area| area.start < end);
+        let Some(area) = found else { return Ok(()) };
+        let inside = area.start <= start && end <= area.end;
+        let one_end = (area.start == start) != (area.end == end);
+        if inside && one_end && self.vmas[area.id].chain.is_empty() {
+            return self.trim_vma(area, start..end);
+        }
+        let (first, mut areas) = (area.id, self.areas_in(mm, start, end));
         if self.vmas[first].start < start {
             // Cutting a hole makes one area more than there was.
             if end < self.vmas[first].end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
@@ -50,19 +59,39 @@ impl Machine {
         for id in &areas {
             self.zap_range(*id, self.vmas[*id].start, self.vmas[*id].end);
         }
-        let floor = self.find_vma_prev(mm, start).map_or(0, |p| self.vmas[p].end);
+        let floor = self.mms[mm].vmas.below(start).map_or(0, |area| area.end);
         let ceiling = self.mms[mm].vmas.from(end).map_or(u64::MAX, |area| area.start);
         self.free_pgtables(mm, start..end, floor, ceiling);
         for id in areas {
-            self.forget_area(id);
+            let vma = &self.vmas[id];
+            self.uncharge(mm, vma.flags, vma.pages());
+            self.remove_vma(id);
         }
         Ok(())
     }
 
-    /// Takes an empty area out of the accounts and away.
-    fn forget_area(&mut self, id: VmaId) {
-        let vma = &self.vmas[id];
-        let (mm, flags, pages) = (vma.mm, vma.flags, vma.pages());
+    /// Takes one end of an area that has no anonymous pages: the area is shortened.
+    ///
+    /// The kernel cuts the part off first. Its structure may be refused, and is freed last.
+    fn trim_vma(&mut self, area: Area, gone: Range<u64>) -> Result<(), Errno> {
+        let object = self.kernel_object(KernelCache::VmArea)?;
+        let Vma { mm, flags, pgoff, .. } = self.vmas[area.id];
+        self.lru_add_drain();
+        self.zap_range(area.id, gone.start, gone.end);
+        let kept = if gone.start == area.start { gone.end..area.end } else { area.start..gone.start };
+        let pgoff = pgoff + ((kept.start - area.start) >> PAGE_SHIFT);
+        self.adjust_vma(area.id, kept.start, kept.end, pgoff);
+        let (below, above) = self.mms[mm].vmas.around(gone.start);
+        let floor = below.map_or(0, |area| area.end);
+        let ceiling = above.map_or(u64::MAX, |area| area.start);
+        self.uncharge(mm, flags, (gone.end - gone.start) >> PAGE_SHIFT);
+        self.free_pgtables(mm, gone, floor, ceiling);
+        self.free_kernel_object(KernelCache::VmArea, object);
+        Ok(())
+    }
+
+    /// Takes pages of an area out of the accounts.
+    fn uncharge(&mut self, mm: MmId, flags: VmFlags, pages: u64) {
         self.vm_stat_account(mm, flags, -(pages as i64));
         if flags.has(VmFlags::ACCOUNT) {
             self.committed_as -= pages;
@@ -70,6 +99,5 @@ impl Machine {
         if flags.has(VmFlags::LOCKED) {
             self.mms[mm].locked_vm -= pages;
         }
-        self.remove_vma(id);
     }
 }

@@ -40,6 +40,8 @@ pub struct Upper {
     pub level: u8,
     /// The lowest bit of an address that chooses a table below.
     shift: u8,
+    /// Tables below each entry.
+    each: usize,
     /// The entries.
     pub entries: Box<[u64]>,
     /// Where the tables below are kept: leaves at level 1, else upper ones.
@@ -54,8 +56,7 @@ impl Upper {
 
     /// Which tables hang below an entry, in the order of their addresses; those of level 1 are leaves.
     pub fn below(&self, entry: usize) -> impl Iterator<Item = u32> + '_ {
-        let each = self.below.len() / self.entries.len();
-        self.below[entry * each..(entry + 1) * each].iter().copied().filter(|id| *id != NO_TABLE)
+        self.below[entry * self.each..(entry + 1) * self.each].iter().copied().filter(|id| *id != NO_TABLE)
     }
 
     /// The upper table below an entry; `None` when there is none, or when leaves are below.
@@ -203,6 +204,7 @@ impl Tables {
             pfn,
             level,
             shift: shift as u8,
+            each,
             entries: vec![0; entries].into(),
             below: vec![NO_TABLE; entries * each].into(),
         }))
@@ -210,8 +212,7 @@ impl Tables {
 
     /// A new table below an entry of an upper one, in this frame; the entry gets these bits.
     pub(crate) fn insert_below(&mut self, id: UpperId, entry: usize, pfn: Pfn, bits: u64) {
-        let level = self.upper(id).level;
-        let each = self.upper(id).below.len() / self.upper(id).entries.len();
+        let Upper { level, each, .. } = *self.upper(id);
         for part in 0..each {
             let below = if level == 1 {
                 self.leaves.insert(Leaf { pfn, entries: [0; PTRS_PER_TABLE], huge: false })
@@ -243,7 +244,7 @@ impl Tables {
 
     fn link_entry(&mut self, to: (UpperId, usize), from: (UpperId, usize)) {
         let source = self.upper(from.0);
-        let each = source.below.len() / source.entries.len();
+        let each = source.each;
         let (value, below) =
             (source.entries[from.1], source.below[from.1 * each..(from.1 + 1) * each].to_vec());
         let table = self.upper_mut(to.0);
@@ -254,7 +255,7 @@ impl Tables {
     /// Clears an entry; the table that it named stays.
     pub(crate) fn unlink(&mut self, id: UpperId, entry: usize) {
         let table = self.upper_mut(id);
-        let each = table.below.len() / table.entries.len();
+        let each = table.each;
         table.entries[entry] = 0;
         table.below[entry * each..(entry + 1) * each].fill(NO_TABLE);
     }
@@ -319,14 +320,21 @@ impl Tables {
     /// The leaf that covers an address, if there is one.
     #[inline]
     pub fn leaf(&self, pgd: UpperId, addr: VirtAddr) -> Option<TableId> {
+        self.leaf_or_gap(pgd, addr).ok()
+    }
+
+    /// The leaf that covers an address, or how many bytes from there on an empty entry above stands for.
+    #[inline]
+    pub(crate) fn leaf_or_gap(&self, pgd: UpperId, addr: VirtAddr) -> Result<TableId, u64> {
         let mut upper = self.upper(pgd);
         loop {
             let below = upper.below[upper.slot(addr)];
             if below == NO_TABLE {
-                return None;
+                let span = 1u64 << upper.shift;
+                return Err(span - (addr.0 & (span - 1)));
             }
             if upper.level == 1 {
-                return Some(below);
+                return Ok(below);
             }
             upper = self.upper(UpperId(below));
         }
@@ -354,18 +362,7 @@ impl Tables {
 
     /// Bytes from an address on that no table covers for sure, because an upper entry above it is empty; 0 under a leaf.
     pub fn gap(&self, pgd: UpperId, addr: VirtAddr) -> u64 {
-        let mut upper = self.upper(pgd);
-        loop {
-            let below = upper.below[upper.slot(addr)];
-            if below == NO_TABLE {
-                let span = 1u64 << upper.shift;
-                return span - (addr.0 & (span - 1));
-            }
-            if upper.level == 1 {
-                return 0;
-            }
-            upper = self.upper(UpperId(below));
-        }
+        self.leaf_or_gap(pgd, addr).err().unwrap_or(0)
     }
 
     /// The entry for an address; nothing when no table covers it.

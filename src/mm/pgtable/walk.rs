@@ -3,7 +3,7 @@
 //! Gorman 3.3, 3.4. Kernel: `mm/memory.c` (`__pte_alloc`, `free_pgtables`), `arch/x86/mm/pgtable.c`.
 //! Fidelity: faithful — which tables are allocated and freed, what is counted.
 
-use super::{NO_TABLE, Pte, TableId, UpperId};
+use super::{Pte, TableId, UpperId};
 use crate::mm::addr::{Order, Pfn, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::gfp::Gfp;
@@ -201,8 +201,18 @@ impl Machine {
     ///
     /// The tables that cover `start..end` are looked at; those are freed that lie wholly in `floor..ceiling`.
     pub(crate) fn free_pgtables(&mut self, mm: MmId, range: Range<u64>, floor: u64, ceiling: u64) {
+        // No table covers less than a PMD entry: what the neighbours need of the first and the last one stays
+        // (free_pgd_range).
+        let pmd = self.tables.geometry.span(1);
+        let first = range.start & !(pmd - 1);
+        let last = range.end.saturating_sub(1) | (pmd - 1);
+        let start = if first < floor { first.saturating_add(pmd) } else { first };
+        let end = if last >= ceiling { last.saturating_sub(pmd) } else { last };
+        if start > end {
+            return;
+        }
         let pgd = self.mms[mm].pgd;
-        self.free_tables_below(mm, pgd, 0, range, floor..ceiling);
+        self.free_tables_below(mm, pgd, 0, &(start..end.saturating_add(1)), &(floor..ceiling));
         self.mms[mm].leaf_cache = None;
     }
 
@@ -211,24 +221,25 @@ impl Machine {
         mm: MmId,
         id: UpperId,
         base: u64,
-        range: Range<u64>,
-        between: Range<u64>,
+        range: &Range<u64>,
+        between: &Range<u64>,
     ) {
         let level = self.tables.upper(id).level;
         let geometry = &self.tables.geometry;
-        let span = geometry.span(level);
+        let shift = geometry.shift(level);
+        let span = 1 << shift;
         let most =
             if level == geometry.top() { self.user_pgd_entries() } else { geometry.entries(level) } as u64;
-        let first = (range.start.saturating_sub(base) / span).min(most) as usize;
-        let last = range.end.saturating_sub(base).div_ceil(span).min(most) as usize;
-        for entry in first..last {
+        let first = (range.start.saturating_sub(base) >> shift).min(most) as usize;
+        let last = range.end.saturating_sub(base).checked_sub(1).map_or(0, |last| (last >> shift) + 1);
+        for entry in first..last.min(most) as usize {
             let table = self.tables.upper(id);
-            if table.below(entry).next().is_none_or(|below| below == NO_TABLE) {
+            if table.below(entry).next().is_none() {
                 continue;
             }
             let start = base + entry as u64 * span;
             if let Some(below) = table.upper_below(entry) {
-                self.free_tables_below(mm, below, start, range.clone(), between.clone());
+                self.free_tables_below(mm, below, start, range, between);
             }
             if start >= between.start
                 && start + span <= between.end

@@ -11,7 +11,7 @@
 //! Gorman 4.4.3. Kernel: `mm/mmap.c` (`vma_merge`, `can_vma_merge_before`, `is_mergeable_anon_vma`).
 //! Fidelity: faithful — all eight cases, whose anon_vma remains, and what newer kernels do otherwise.
 
-use super::{VmFlags, VmaId, VmaName};
+use super::{VmFlags, Vma, VmaId, VmaName};
 use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::fs::FileId;
 use crate::mm::machine::Machine;
@@ -38,12 +38,11 @@ impl Machine {
     fn mergeable_anon(&self, a: Option<AnonVmaId>, b: Option<AnonVmaId>, vma: Option<VmaId>) -> bool {
         // An area inherited by fork has a longer chain: merging it would tie the child to the parent for good.
         // Up to 6.14 one that has no pages at all (an empty chain) did not take in one that has, either.
-        let newest = self.config.kernel_since(6, 15);
-        let alone = |v: VmaId| self.vmas[v].chain.len() == 1 || (newest && self.vmas[v].chain.is_empty());
-        if (a.is_none() || b.is_none()) && vma.is_none_or(alone) {
-            return true;
-        }
-        a == b
+        let alone = |v: VmaId| match self.vmas[v].chain.len() {
+            0 => self.config.kernel_since(6, 15),
+            links => links == 1,
+        };
+        a == b || ((a.is_none() || b.is_none()) && vma.is_none_or(alone))
     }
 
     /// Would an area with these flags and this file be one with it? (`is_mergeable_vma`)
@@ -97,23 +96,22 @@ impl Machine {
         let (mm, anon, file) = (self.vmas[mid].mm, self.vmas[mid].anon_vma, self.vmas[mid].file);
         let pgoff = self.vmas[mid].pgoff + ((start - self.vmas[mid].start) >> PAGE_SHIFT);
         let pages = (end - start) >> PAGE_SHIFT;
-        let prev = if self.vmas[mid].start < start { Some(mid) } else { self.find_vma_prev(mm, start) };
-        let prev = prev.filter(|p| {
-            *p != mid && self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff)
-        });
-        let next = self.mms[mm].vmas.get(end);
+        // Only an end of the area has a neighbour.
+        let (from_start, to_end) = (self.vmas[mid].start == start, self.vmas[mid].end == end);
+        let prev = if from_start { self.find_vma_prev(mm, start) } else { None };
+        let prev =
+            prev.filter(|p| self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff));
+        let next = if to_end { self.mms[mm].vmas.get(end) } else { None };
         let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
-        let whole = self.vmas[mid].start == start && self.vmas[mid].end == end;
         match (prev, next) {
             (Some(prev), Some(next))
-                if whole && self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[next].anon_vma, None) =>
+                if self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[next].anon_vma, None) =>
             {
-                let (p_start, p_off, n_end) =
-                    (self.vmas[prev].start, self.vmas[prev].pgoff, self.vmas[next].end);
-                self.inherit_anon(prev, &[mid, next]);
-                self.remove_vma(mid);
-                self.remove_vma(next);
-                self.adjust_vma(prev, p_start, n_end, p_off);
+                self.take_in(prev, &[mid, next]);
+                Some(prev)
+            }
+            (Some(prev), _) if to_end => {
+                self.take_in(prev, &[mid]);
                 Some(prev)
             }
             (Some(prev), _) => {
@@ -135,28 +133,24 @@ impl Machine {
     }
 
     /// Joins a new mapping, where nothing is, with its neighbours (`vma_merge`, cases 1 to 3).
-    pub(crate) fn vma_merge_new(&mut self, mm: MmId, new: NewArea) -> Option<VmaId> {
-        let NewArea { range: Range { start, end }, flags, file, pgoff, like } = new;
+    pub(crate) fn vma_merge_new(&mut self, mm: MmId, new: &NewArea) -> Option<VmaId> {
+        let NewArea { range: Range { start, end }, flags, file, pgoff, like } = *new;
         if flags.any(VmFlags::SPECIAL) {
             return None;
         }
         let anon = like.and_then(|like| self.vmas[like].anon_vma);
         let pages = (end - start) >> PAGE_SHIFT;
-        let prev = self.find_vma_prev(mm, start).filter(|p| self.vmas[*p].end == start);
+        let (prev, next) = self.mms[mm].vmas.touching(&new.range);
         let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
-        let next = self.mms[mm].vmas.get(end);
         let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         match (prev, next) {
             (Some(prev), next) => {
                 let both = next
                     .filter(|n| self.mergeable_anon(self.vmas[prev].anon_vma, self.vmas[*n].anon_vma, None));
-                let (p_start, p_off) = (self.vmas[prev].start, self.vmas[prev].pgoff);
-                let p_end = both.map_or(end, |n| self.vmas[n].end);
+                self.extend_vma(prev, end);
                 if let Some(next) = both {
-                    self.inherit_anon(prev, &[next]);
-                    self.remove_vma(next);
+                    self.take_in(prev, &[next]);
                 }
-                self.adjust_vma(prev, p_start, p_end, p_off);
                 self.inherit_from(prev, like);
                 Some(prev)
             }
@@ -168,6 +162,24 @@ impl Machine {
             }
             (None, None) => None,
         }
+    }
+
+    /// An area grows upwards.
+    pub(crate) fn extend_vma(&mut self, id: VmaId, end: u64) {
+        let (start, pgoff) = (self.vmas[id].start, self.vmas[id].pgoff);
+        self.adjust_vma(id, start, end, pgoff);
+    }
+
+    /// An area takes in those that follow it side by side, and the chain of the first that has anonymous pages.
+    pub(crate) fn take_in(&mut self, id: VmaId, others: &[VmaId]) {
+        self.inherit_anon(id, others);
+        let Vma { mm, start, end, pgoff, .. } = self.vmas[id];
+        let end = others.last().map_or(end, |last| self.vmas[*last].end);
+        for other in others {
+            self.free_vma(*other);
+        }
+        self.mms[mm].vmas.merge(start, others.len(), end);
+        self.set_borders(id, start, end, pgoff);
     }
 
     /// An area without anonymous pages that takes a copy in is tied to the original's.

@@ -3,9 +3,10 @@
 //! Gorman 4.4.4. Kernel: `mm/mmap.c` (`__split_vma`, `split_vma`).
 //! Fidelity: faithful — the limit of areas, and what a cut that fails leaves behind.
 
-use super::{VmFlags, VmaId};
+use super::{VmFlags, Vma, VmaId};
 use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::errno::Errno;
+use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::Machine;
 
 impl Machine {
@@ -27,22 +28,16 @@ impl Machine {
     /// # Errors
     /// `ENOMEM` without memory for the structure.
     pub(crate) fn cut_vma(&mut self, id: VmaId, at: u64) -> Result<VmaId, Errno> {
+        let object = Some(self.kernel_object(KernelCache::VmArea)?);
         let vma = &self.vmas[id];
         debug_assert!(vma.start < at && at < vma.end);
-        let mut upper = vma.clone();
-        upper.start = at;
-        upper.pgoff += (at - vma.start) >> PAGE_SHIFT;
-        upper.chain = Vec::new();
-        upper.anon_vma = None;
-        let (start, end, pgoff) = (vma.start, vma.end, vma.pgoff);
-        self.adjust_vma(id, start, at, pgoff);
-        let new = match self.vm_area_alloc(upper) {
-            Ok(new) => new,
-            Err(errno) => {
-                self.adjust_vma(id, start, end, pgoff);
-                return Err(errno);
-            }
-        };
+        let (mm, start, pgoff) = (vma.mm, vma.start, vma.pgoff);
+        let upper_pgoff = pgoff + ((at - start) >> PAGE_SHIFT);
+        let upper = Vma { start: at, pgoff: upper_pgoff, anon_vma: None, chain: Vec::new(), object, ..*vma };
+        let new = self.vmas.insert(upper);
+        self.mms[mm].vmas.split(start, at, new);
+        self.set_borders(id, start, at, pgoff);
+        self.link_file(new);
         self.anon_vma_inherit(new, id);
         Ok(new)
     }
