@@ -150,12 +150,8 @@ fn differs(workload: &Workload) -> Option<String> {
         }
         let mut theirs = path(want).into_iter();
         let table = |name: &String| of_table && TABLE_PATH.contains(&name.as_str());
-        if let Some(strange) = path(got)
-            .into_iter()
-            .filter(|name| !table(name))
-            .into_iter()
-            .find(|name| !theirs.any(|t| t == *name))
-        {
+        let mut ours = path(got).into_iter().filter(|name| !table(name));
+        if let Some(strange) = ours.find(|name| !theirs.any(|t| t == *name)) {
             return Some(format!("report {}: {strange} is not on the recorded path", n + 1));
         }
         if got[1].contains('(') || !got[1].ends_with(" #1") {
