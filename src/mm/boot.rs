@@ -14,12 +14,17 @@
 
 pub mod adopt;
 mod areas;
+mod cmdline;
 mod early;
 mod handover;
 mod layout;
 mod pageblocks;
 mod slabs;
 mod used;
+mod validate;
+mod zonelists;
+
+pub use cmdline::kstrtobool;
 
 use crate::mm::addr::{Cpu, Order, PAGE_SHIFT, PAGE_SIZE, Pfn, ZoneId};
 use crate::mm::bounce::Bounce;
@@ -33,7 +38,7 @@ use crate::mm::machine::{Contents, Current, Dice, Machine, Serials};
 use crate::mm::memblock::Memblock;
 use crate::mm::mm_init::report::{self, LargeHash};
 use crate::mm::mm_init::{limits_of, memory_of};
-use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone, Zonelist};
+use crate::mm::mmzone::{Node, Pageblocks, Watermarks, Zone};
 use crate::mm::page::{MemMap, Span};
 use crate::mm::page_alloc::Lane;
 use crate::mm::page_alloc::pcp::PerCpuPages;
@@ -82,8 +87,6 @@ impl std::error::Error for BootError {}
 
 /// The pid of the first task; init is 1, kthreadd 2.
 const FIRST_PID: u32 = 3;
-/// Frames a machine can have: 16 TiB, less the number that ends lists.
-const MAX_FRAMES: u64 = u32::MAX as u64 - 1;
 
 impl Machine {
     /// Boots a machine.
@@ -91,7 +94,7 @@ impl Machine {
     /// # Errors
     /// When the spec contradicts itself: zones overlap, more pages managed than present, no memory, no CPU.
     pub fn boot(config: Config) -> Result<Machine, BootError> {
-        validate(&config)?;
+        validate::validate(&config)?;
         if config.stop == Some(Stop::Memblock) {
             return Ok(Machine::stop_at_memblock(config));
         }
@@ -289,73 +292,6 @@ impl Machine {
         machine
     }
 
-    /// For every node: all nodes by distance, in each the high zones first (`build_all_zonelists`).
-    fn build_all_zonelists(&mut self) {
-        let mut load = vec![0u64; self.nodes.len()];
-        for local in 0..self.nodes.len() {
-            let order = self.fallback_order(local, &mut load);
-            for kind in ZoneType::ALL {
-                let (list, here) = (self.zonelist_of(&order, kind), self.zonelist_of(&[local], kind));
-                self.nodes[local].zonelists[kind as usize] = list;
-                self.nodes[local].this_node[kind as usize] = here;
-            }
-        }
-    }
-
-    /// `Fallback order for Node 0: 0 1`, for every node of a NUMA kernel.
-    fn print_fallback_orders(&mut self) {
-        let nodes = if self.config.arch.has_numa() { self.nodes.len() } else { 0 };
-        let mut load = vec![0u64; nodes];
-        for local in 0..nodes {
-            let order = self.fallback_order(local, &mut load);
-            let nids: Vec<String> = order.iter().map(|n| self.nodes[*n].nid.to_string()).collect();
-            self.printk(format!("Fallback order for Node {}: {} ", self.nodes[local].nid, nids.join(" ")));
-        }
-    }
-
-    /// The zones of these nodes up to a kind, high zones of each node first.
-    fn zonelist_of(&self, nodes: &[usize], kind: ZoneType) -> Zonelist {
-        let all = nodes.iter().flat_map(|n| self.nodes[*n].zones.iter().rev());
-        let usable = |z: &&ZoneId| {
-            let zone = &self.zones[z.index()];
-            zone.kind <= kind && zone.managed_pages > 0
-        };
-        let zones: Box<[ZoneId]> = all.filter(usable).copied().collect();
-        let nofragment = zones.first().is_some_and(|preferred| self.zone_has_dma32_below(*preferred));
-        Zonelist::new(zones, nofragment)
-    }
-
-    /// True for a Normal zone with a populated DMA32 zone below it: `alloc_flags_nofragment` cares for no other.
-    fn zone_has_dma32_below(&self, preferred: ZoneId) -> bool {
-        self.config.arch.has_dma32()
-            && self.zones[preferred.index()].kind == ZoneType::Normal
-            && (self.nodes.len() == 1 || self.zones[preferred.index() - 1].is_populated())
-    }
-
-    /// Nodes from near to far; nodes at the same distance take turns (`find_next_best_node`).
-    fn fallback_order(&self, local: usize, load: &mut [u64]) -> Vec<usize> {
-        /// The kernel prefers memory of nodes without CPUs: theirs is less busy.
-        const PENALTY_FOR_NODE_WITH_CPUS: u64 = 1;
-        const MAX_NUMNODES: u64 = 1024;
-        let distance = |a: usize, b: usize| self.nodes[a].distances.get(b).copied().map_or(20, u64::from);
-        let mut order = vec![local];
-        let mut previous = local;
-        loop {
-            let score = |n: usize| {
-                let penalty = if self.nodes[n].cpus.is_empty() { 0 } else { PENALTY_FOR_NODE_WITH_CPUS };
-                (distance(local, n) + u64::from(n < local) + penalty) * MAX_NUMNODES + load[n]
-            };
-            let left =
-                (0..self.nodes.len()).filter(|n| !order.contains(n) && self.node_has_memory(&self.nodes[*n]));
-            let Some(best) = left.min_by_key(|n| score(*n)) else { return order };
-            if distance(local, best) != distance(local, previous) {
-                load[best] += 1;
-            }
-            order.push(best);
-            previous = best;
-        }
-    }
-
     /// khugepaged starts, unless memory is small; it may raise `min_free_kbytes` (`hugepage_init`).
     fn start_thp(&mut self) {
         /// Below 512 MiB huge pages are switched off.
@@ -435,40 +371,6 @@ impl Machine {
         Ok(())
     }
 
-    /// Obeys the kernel's command line, as far as its words are simulated (`parse_early_param`).
-    fn apply_cmdline(&mut self) {
-        let line = self.config.cmdline.clone();
-        if line.is_empty() {
-            return;
-        }
-        self.printk(format!("Kernel command line: {line}"));
-        let mut unknown = Vec::new();
-        for word in line.split_whitespace() {
-            let (name, value) = word.split_once('=').unwrap_or((word, ""));
-            let switch: fn(&mut Machine, bool) = match name {
-                "page_owner" => Machine::set_page_owner,
-                "page_poison" => Machine::set_page_poison,
-                // Others read these when they begin.
-                "kernelcore" | "movablecore" | "movable_node" | "transparent_hugepage" => continue,
-                "slub_debug" | "slab_nomerge" | "slub_nomerge" => continue,
-                _ => {
-                    unknown.push(word);
-                    continue;
-                }
-            };
-            match kstrtobool(value) {
-                Some(on) => switch(self, on),
-                None => self.printk(format!("Malformed early option '{name}'")),
-            }
-        }
-        if !unknown.is_empty() {
-            let unknown = unknown.join(" ");
-            self.printk(format!(
-                "Unknown kernel command line parameters \"{unknown}\", will be passed to user space."
-            ));
-        }
-    }
-
     /// True unless huge pages are absent or switched off.
     pub fn thp_enabled(&self) -> bool {
         self.config.thp.is_some() && self.thp != ThpMode::Never
@@ -495,19 +397,6 @@ fn apply(machine: &mut Machine) -> Result<(), BootError> {
     machine.apply_spec_swap()?;
     machine.apply_cmdline();
     Ok(())
-}
-
-/// Yes or no as a kernel parameter says it (`kstrtobool`).
-pub fn kstrtobool(word: &str) -> Option<bool> {
-    match word.get(..2).unwrap_or(word) {
-        "on" | "oN" | "On" | "ON" => Some(true),
-        "of" | "oF" | "Of" | "OF" => Some(false),
-        _ => match word.chars().next()? {
-            'y' | 'Y' | 't' | 'T' | '1' => Some(true),
-            'n' | 'N' | 'f' | 'F' | '0' => Some(false),
-            _ => None,
-        },
-    }
 }
 
 fn assemble_zone(config: &ZoneConfig, id: ZoneId, node: &NodeConfig, pgdat: usize, cpus: usize) -> Zone {
@@ -543,161 +432,4 @@ fn present_spans(zone: &ZoneConfig, id: ZoneId) -> Vec<Span> {
         spans.push(Span { start: at as u32, end: end as u32, zone: id });
     }
     spans
-}
-
-fn validate(config: &Config) -> Result<(), BootError> {
-    if config.nodes.is_empty() {
-        return Err(BootError::new("nodes", "there is none", "a machine needs at least one node"));
-    }
-    if config.nr_cpus() == 0 {
-        return Err(BootError::new("nodes", "no node has a CPU", "give one of them `cpus: [0]`"));
-    }
-    if config.nodes.len() > 64 {
-        return Err(BootError::new(
-            "nodes",
-            format!("{} nodes", config.nodes.len()),
-            "64 are the most that are simulated",
-        ));
-    }
-    let kinds = config.arch.zone_types();
-    let mut ranges: Vec<(u64, u64, String)> = Vec::new();
-    for (n, node) in config.nodes.iter().enumerate() {
-        let field = format!("nodes[{n}]");
-        if config.nodes[..n].iter().any(|other| other.nid >= node.nid) {
-            return Err(BootError::new(
-                field,
-                format!("number {} is not above the one before", node.nid),
-                "list nodes in ascending order",
-            ));
-        }
-        if node.distances.len() != config.nodes.len() {
-            let what = format!("{} distances for {} nodes", node.distances.len(), config.nodes.len());
-            return Err(BootError::new(
-                field,
-                what,
-                "give one distance for each node, 10 for the node itself",
-            ));
-        }
-        for (m, other) in config.nodes.iter().enumerate() {
-            if node.distances[m] != other.distances.get(n).copied().unwrap_or(0)
-                || (n == m && node.distances[m] != 10)
-            {
-                let what = format!("the distance to node {} is {}", other.nid, node.distances[m]);
-                return Err(BootError::new(
-                    field,
-                    what,
-                    "distances are 10 to the node itself and the same in both directions",
-                ));
-            }
-        }
-        if node.cpus.is_empty() && node.zones.iter().all(|z| z.present == 0) {
-            return Err(BootError::new(field, "neither memory nor a CPU", "leave such a node out"));
-        }
-        for cpu in &node.cpus {
-            if *cpu >= 4096 || config.nodes[..n].iter().any(|other| other.cpus.contains(cpu)) {
-                return Err(BootError::new(
-                    field,
-                    format!("CPU {cpu}"),
-                    "CPU numbers are below 4096 and belong to one node",
-                ));
-            }
-        }
-        if node.zones.iter().map(|z| z.kind).ne(kinds.iter().copied()) {
-            let have: Vec<&str> = node.zones.iter().map(|z| z.kind.name()).collect();
-            let want: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
-            let what = format!("zones {}", have.join(" "));
-            return Err(BootError::new(
-                field,
-                what,
-                format!("{} has the zones {}, empty ones too", config.arch.name(), want.join(" ")),
-            ));
-        }
-        for zone in &node.zones {
-            validate_zone(zone, &format!("{field}.zones[{}]", zone.kind), config)?;
-            if zone.spanned > 0 {
-                let mut at = zone.start_pfn;
-                for (hole, len) in &zone.holes {
-                    ranges.push((at, *hole, format!("{field}.zones[{}]", zone.kind)));
-                    at = hole + len;
-                }
-                ranges.push((at, zone.start_pfn + zone.spanned, format!("{field}.zones[{}]", zone.kind)));
-            }
-        }
-    }
-    if config.present_pages() == 0 {
-        return Err(BootError::new(
-            "nodes",
-            "no zone has memory",
-            "give a zone spanned, present and managed pages",
-        ));
-    }
-    ranges.sort();
-    for pair in ranges.windows(2) {
-        if pair[1].0 < pair[0].1 {
-            let what = format!("frames {}..{} overlap {}", pair[1].0, pair[0].1, pair[0].2);
-            return Err(BootError::new(
-                pair[1].2.clone(),
-                what,
-                "zones share no frame: correct start_pfn, spanned or holes",
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn validate_zone(zone: &ZoneConfig, field: &str, config: &Config) -> Result<(), BootError> {
-    let error = |what: String, advice: &str| Err(BootError::new(field, what, advice));
-    if zone.start_pfn.checked_add(zone.spanned).is_none_or(|end| end > MAX_FRAMES) {
-        return error(format!("ends beyond frame {MAX_FRAMES}"), "a machine has at most 16 TiB");
-    }
-    if zone.present > zone.spanned || zone.managed > zone.present {
-        let what = format!(
-            "managed {} <= present {} <= spanned {} does not hold",
-            zone.managed, zone.present, zone.spanned
-        );
-        return error(what, "managed pages are a part of the present ones, those of the span");
-    }
-    let mut holes = zone.holes.clone();
-    holes.sort_unstable();
-    let mut at = zone.start_pfn;
-    for (start, len) in &holes {
-        if *start < at || start.checked_add(*len).is_none_or(|end| end > zone.start_pfn + zone.spanned) {
-            return error(
-                format!("hole at frame {start} of {len} pages"),
-                "holes lie inside the span and do not overlap",
-            );
-        }
-        at = start + len;
-    }
-    let missing: u64 = holes.iter().map(|h| h.1).sum();
-    if zone.spanned - missing < zone.present {
-        return error(
-            format!("{} pages present, but holes leave {}", zone.present, zone.spanned - missing),
-            "correct present or holes",
-        );
-    }
-    let pcp: u64 = zone.pcp.iter().sum();
-    if zone.free_pages() + pcp > zone.managed {
-        let what = format!(
-            "{} pages free and {pcp} on per-CPU lists of {} managed",
-            zone.free_pages(),
-            zone.managed
-        );
-        return error(what, "free pages are a part of the managed ones");
-    }
-    let late: u64 = config
-        .late_freed
-        .iter()
-        .filter(|l| l.zone == zone.kind && field.starts_with(&node_field(config, l.node)))
-        .map(|l| l.pages)
-        .sum();
-    if late > zone.managed {
-        return error(format!("{late} pages freed late of {} managed", zone.managed), "correct late_freed");
-    }
-    Ok(())
-}
-
-fn node_field(config: &Config, nid: crate::mm::addr::Nid) -> String {
-    let index = config.nodes.iter().position(|n| n.nid == nid);
-    index.map_or("nodes[?]".into(), |n| format!("nodes[{n}]."))
 }

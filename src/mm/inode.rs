@@ -2,7 +2,8 @@
 //!
 //! Gorman chapter 10.5. Kernel: `fs/inode.c` (`iget_locked`, `iput`, `prune_icache_sb`).
 //! Fidelity: faithful — an inode without users stays until a shrinker takes it, and has a second chance. Simplified —
-//! no inode is dirty, none has buffers. Absent — the inodes of the boot.
+//! no inode is dirty, none has buffers. Absent — the inodes of the boot, and of
+//! files that `create` makes: those of `lookup` are here.
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::errno::Errno;

@@ -80,15 +80,7 @@ impl Machine {
         let (shape, _) = self.slab_shape(cache)?;
         (cache.objects, cache.order) = (shape.num, Order::new(shape.order)?);
         cache.min_order = cache.order;
-        let mut gfp = Gfp::COMP;
-        for (flag, mask) in [
-            (SlabFlags::CACHE_DMA, Gfp::DMA),
-            (SlabFlags::CACHE_DMA32, Gfp::DMA32),
-            (SlabFlags::RECLAIM_ACCOUNT, Gfp::RECLAIMABLE),
-        ] {
-            gfp = if cache.flags.has(flag) { gfp | mask } else { gfp };
-        }
-        cache.allocflags = gfp;
+        cache.allocflags = Gfp::COMP | cache.flags.allocflags();
         Some(())
     }
 

@@ -3,6 +3,7 @@
 //! Kernel: `include/linux/slab.h`, `mm/slab.h`.
 //! Fidelity: faithful — bits and names of 6.1.
 
+use crate::mm::gfp::Gfp;
 use std::fmt;
 
 /// Flags of a cache (`slab_flags_t`).
@@ -12,6 +13,16 @@ pub struct SlabFlags(pub u32);
 macro_rules! slab_flags {
     ($($name:ident = $bits:literal, $text:literal, $doc:literal;)*) => {
         impl SlabFlags {
+    /// What the pages of a cache's slabs are asked for with (`allocflags`).
+    pub(crate) fn allocflags(self) -> Gfp {
+        let masks = [
+            (SlabFlags::CACHE_DMA, Gfp::DMA),
+            (SlabFlags::CACHE_DMA32, Gfp::DMA32),
+            (SlabFlags::RECLAIM_ACCOUNT, Gfp::RECLAIMABLE),
+        ];
+        masks.into_iter().filter(|(flag, _)| self.has(*flag)).fold(Gfp::NONE, |gfp, (_, mask)| gfp | mask)
+    }
+
             $(#[doc = $doc] pub const $name: SlabFlags = SlabFlags($bits);)*
 
             /// Every flag: name, bits, meaning.

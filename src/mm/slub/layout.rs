@@ -136,15 +136,8 @@ impl Machine {
         cache.order = calculate_order(bytes, cpus)?;
         cache.objects = order_objects(cache.order.get().into(), bytes) as u32;
         cache.min_order = Order::new(get_order(bytes) as u8)?;
-        let mut gfp = if cache.order > Order::ZERO { Gfp::COMP } else { Gfp::NONE };
-        for (flag, mask) in [
-            (SlabFlags::CACHE_DMA, Gfp::DMA),
-            (SlabFlags::CACHE_DMA32, Gfp::DMA32),
-            (SlabFlags::RECLAIM_ACCOUNT, Gfp::RECLAIMABLE),
-        ] {
-            gfp = if cache.flags.has(flag) { gfp | mask } else { gfp };
-        }
-        cache.allocflags = gfp;
+        let compound = if cache.order > Order::ZERO { Gfp::COMP } else { Gfp::NONE };
+        cache.allocflags = compound | cache.flags.allocflags();
         cache.min_partial = (size.ilog2() / 2).clamp(MIN_PARTIAL, MAX_PARTIAL);
         cache.cpu_partial = match size {
             // CONFIG_SLUB_CPU_PARTIAL needs more than one CPU.

@@ -45,13 +45,14 @@ impl Machine {
         a == b || ((a.is_none() || b.is_none()) && vma.is_none_or(alone))
     }
 
-    /// Would an area with these flags and this file be one with it? (`is_mergeable_vma`)
-    fn mergeable(&self, id: VmaId, flags: VmFlags, file: Option<FileId>) -> bool {
+    /// Would an area with these flags, pages and file be one with it? (`is_mergeable_vma`, `is_mergeable_anon_vma`)
+    fn mergeable(&self, id: VmaId, flags: VmFlags, anon: Option<AnonVmaId>, file: Option<FileId>) -> bool {
         let vma = &self.vmas[id];
         vma.flags.without(VmFlags::SOFTDIRTY) == flags.without(VmFlags::SOFTDIRTY)
             && vma.name == VmaName::None
             && vma.file == file
             && !file.is_some_and(|file| self.closes_with_area(file))
+            && self.mergeable_anon(anon, vma.anon_vma, Some(id))
     }
 
     /// Could a mapping that begins with page `pgoff` be the area's continuation? (`can_vma_merge_after`)
@@ -64,9 +65,7 @@ impl Machine {
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags, file)
-            && self.mergeable_anon(anon, vma.anon_vma, Some(id))
-            && vma.pgoff + vma.pages() == pgoff
+        vma.pgoff + vma.pages() == pgoff && self.mergeable(id, flags, anon, file)
     }
 
     /// Could a mapping that ends before page `pgoff` be the area's beginning? (`can_vma_merge_before`)
@@ -79,9 +78,7 @@ impl Machine {
         pgoff: u64,
     ) -> bool {
         let vma = &self.vmas[id];
-        self.mergeable(id, flags, file)
-            && self.mergeable_anon(anon, vma.anon_vma, Some(id))
-            && vma.pgoff == pgoff
+        vma.pgoff == pgoff && self.mergeable(id, flags, anon, file)
     }
 
     /// Joins `start..end`, an existing area's part about to get `flags`, with its neighbours (`vma_merge`).

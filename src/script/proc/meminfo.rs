@@ -1,8 +1,8 @@
 //! /proc/meminfo: memory as a whole, and a node's part of it.
 //!
 //! Kernel: `fs/proc/meminfo.c`, `drivers/base/node.c`, `arch/x86/mm/pat/set_memory.c`.
-//! Fidelity: faithful — lines, order, formulas. Absent — block-device buffers, per-CPU and vmalloc memory of the boot
-//! (0 here). Simplified — the direct map is all large pages but for its ragged end.
+//! Fidelity: faithful — lines, order, formulas. Absent — block-device buffers (0 here). Imported — what
+//! vmalloc held after the boot of a captured machine. Simplified — the direct map is all large pages but for its ragged end.
 
 use crate::mm::Machine;
 use crate::mm::config::{Arch, ZoneType};
