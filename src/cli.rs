@@ -241,7 +241,7 @@ fn of_machine(options: &Options, files: &[String], evidence: &Evidence) -> Resul
         Err(why) => {
             let table = imported::report(evidence, Err(&why));
             print(&match options.json {
-                true => format!("{}\n", table.json()),
+                true => format!("{}\n", vmlab::shell::render::json(&table)),
                 false => vmlab::shell::render::draw(&table, options.manners().theme),
             });
             return Ok(0);
@@ -528,7 +528,11 @@ fn text(file: &str, bytes: Vec<u8>) -> Result<String, String> {
 /// Writes to standard output; a closed pipe is a quiet end.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(why) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && why.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        complain(&format!("error: results could not be written: {why}"));
+    }
 }
 
 /// Writes a line to standard error, if anybody reads it.

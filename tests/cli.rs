@@ -230,6 +230,35 @@ fn a_closed_pipe_is_a_quiet_end() {
     assert_eq!((status(&output), text(&output.stderr).as_str()), (0, ""));
 }
 
+/// Only Linux has a disk that is always full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_fails_the_run() {
+    for args in [["-e", "kmem -z"], ["-e", "loop { print(1); }"]] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let output = vmlab().args(["--machine", "tiny"]).args(args).stdout(full).output().unwrap();
+        assert_eq!(status(&output), 1, "{args:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("results could not be written: No space left on device"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_no_evidence() {
+    let empty = file("empty.txt", "\n");
+    let output = run(&["import", empty.to_str().unwrap()]);
+    assert_eq!(status(&output), 2);
+    assert!(text(&output.stderr).contains("the file is empty"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn sentences_are_lines_in_json() {
+    let output = run(&["--json", "-e", "alloc_page(GFP_KERNEL); explain()"]);
+    let json: serde_json::Value = serde_json::from_str(text(&output.stdout).trim()).unwrap();
+    assert_eq!(json["rows"], serde_json::json!([]));
+    assert!(json["lines"][0].as_str().unwrap().starts_with("alloc_pages(GFP_KERNEL, 0) wanted 1 page"));
+}
+
 #[test]
 fn runaway_scripts_are_stopped() {
     for (script, what) in [

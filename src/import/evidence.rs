@@ -11,7 +11,9 @@
 use crate::import::folder::{self, Captures};
 use crate::import::numbers::{self, Difference};
 use crate::import::report::{self, Report};
-use crate::import::{ImportError, MAX_TEXT, bare, free_lists, is_free_list, load, read, spec, zoneinfo};
+use crate::import::{
+    ImportError, MAX_TEXT, bare, free_lists, is_free_list, load, nothing_in, read, spec, zoneinfo,
+};
 use crate::mm::config::Config;
 use crate::mm::machine::Machine;
 use std::path::Path;
@@ -83,6 +85,9 @@ impl Evidence {
     /// # Errors
     /// When one is no evidence, or they do not belong together.
     pub fn of(texts: Vec<(String, String)>, nth: Option<usize>) -> Result<Evidence, ImportError> {
+        if let Some((file, _)) = texts.iter().find(|(_, text)| text.trim().is_empty()) {
+            return Err(nothing_in(file));
+        }
         if let [(file, text)] = texts.as_slice()
             && let Some(found) = alone(file, text, nth)
         {

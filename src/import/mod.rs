@@ -81,9 +81,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Config, ImportError> {
 /// Makes a machine of a text: a zoneinfo, a kernel log or a machine spec, told by content; `file` is named in errors.
 pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> {
     if text.trim().is_empty() {
-        return Err(ImportError::new(file, "the file is empty").advise(
-            "Capture it again: `cat /proc/zoneinfo` must not fail; or write `mem: 64M` for a plain machine.",
-        ));
+        return Err(nothing_in(file));
     }
     if zoneinfo::is_one(text) && !is_free_list(text) {
         return bare::machine(name, file, text);
@@ -100,6 +98,13 @@ pub fn parse(name: &str, file: &str, text: &str) -> Result<Config, ImportError> 
         return Err(ImportError::new(file, problem).advise("A machine spec has at most 4 MiB."));
     }
     spec::machine(name, file, text)
+}
+
+/// The complaint about a file without a word.
+fn nothing_in(file: &str) -> ImportError {
+    ImportError::new(file, "the file is empty").advise(
+        "Capture it again: `cat /proc/zoneinfo` must not fail; or write `mem: 64M` for a plain machine.",
+    )
 }
 
 /// Lines of buddyinfo and pagetypeinfo begin as those of zoneinfo do, and go on in numbers.

@@ -23,6 +23,8 @@ struct Streams {
     inherited: bool,
     /// The reader went away: nothing more is written.
     closed: bool,
+    /// It could not be written, for another reason.
+    failed: bool,
     written: usize,
     limit: usize,
 }
@@ -36,6 +38,7 @@ impl Out {
             captures: Vec::new(),
             inherited: false,
             closed: false,
+            failed: false,
             written: 0,
             limit: 0,
         })))
@@ -95,8 +98,13 @@ impl Out {
             return;
         }
         let end = if newline { "\n" } else { "" };
-        if write!(streams.results, "{text}{end}").and_then(|()| streams.results.flush()).is_err() {
-            streams.closed = true;
+        let written = write!(streams.results, "{text}{end}").and_then(|()| streams.results.flush());
+        let Err(why) = written else { return };
+        streams.closed = true;
+        // A reader who has seen enough is no failure; a disk that is full is one.
+        if why.kind() != io::ErrorKind::BrokenPipe {
+            streams.failed = true;
+            let _ = writeln!(streams.complaints, "error: results could not be written: {why}");
         }
     }
 
@@ -116,6 +124,11 @@ impl Out {
     /// The reader of the results went away (`| head`).
     pub fn closed(&self) -> bool {
         self.0.borrow().closed
+    }
+
+    /// Results were lost: they could not be written, though somebody wanted them.
+    pub fn failed(&self) -> bool {
+        self.0.borrow().failed
     }
 
     /// More was written than the limit allows.
@@ -157,5 +170,22 @@ mod tests {
         out.line("into the void");
         out.complaint("and this");
         assert!(out.closed());
+        assert!(!out.failed());
+    }
+
+    #[test]
+    fn a_full_disk_is_a_failure() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let out = Out::new(Box::new(Full), Box::new(io::sink()));
+        out.line("onto the disk");
+        assert!(out.closed() && out.failed());
     }
 }

@@ -104,6 +104,11 @@ const KINDS: &[Kind] = &[
     },
 ];
 
+/// Every structure that can be shown.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
+
 /// The kernel's structures, member by member.
 #[export_module]
 pub mod functions {

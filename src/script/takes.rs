@@ -61,6 +61,12 @@ pub enum Takes {
     Counter,
     /// A swap area's name.
     Swap,
+    /// A slab cache's name.
+    Cache,
+    /// A structure of the kernel.
+    Structure,
+    /// Members of `struct page`, parted by commas.
+    Member,
     /// A shipped machine's name.
     Machine,
     /// Get-free-page flags.
@@ -141,6 +147,11 @@ impl Takes {
                 machine.swap.iter().filter(|area| area.active).map(|area| area.name.to_string()).collect(),
             ),
             Takes::Machine => plain(crate::import::shipped::names().map(String::from).collect()),
+            Takes::Cache => {
+                plain(machine.caches.all.iter().map(|(_, cache)| cache.name().to_string()).collect())
+            }
+            Takes::Structure => plain(crate::script::structure::names().map(String::from).collect()),
+            Takes::Member => plain(crate::script::kmem::members::names().map(String::from).collect()),
             Takes::Gfp | Takes::Address | Takes::Topic | Takes::Text | Takes::Other => Vec::new(),
         }
     }

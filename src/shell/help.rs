@@ -98,7 +98,7 @@ impl Pages {
                 .line("A command of the session."));
         }
         let (owner, last) = name.split_once('.').unwrap_or(("", name));
-        let found: Vec<&Entry> = self
+        let mut found: Vec<&Entry> = self
             .entries
             .iter()
             .filter(|e| e.name == last && (owner.is_empty() || e.owner == owner))
@@ -114,6 +114,8 @@ impl Pages {
                 complaint.help(format!("did you mean {}?", near.join(" or ")))
             });
         }
+        // What can be typed comes before properties of the same name.
+        found.sort_by_key(|entry| entry.kind != Kind::Function);
         let mut page = Table::new();
         for (n, entry) in found.into_iter().enumerate() {
             page = entry_page(if n > 0 { page.line("") } else { page }, entry);

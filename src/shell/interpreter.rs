@@ -208,7 +208,7 @@ impl Interpreter {
     /// The value as one JSON document.
     pub fn json(&self, value: &Dynamic) -> serde_json::Value {
         if let Some(table) = value.read_lock::<Table>() {
-            return table.json();
+            return render::json(&table);
         }
         serde_json::json!({ "schema": 1, "value": self.json_value(value) })
     }

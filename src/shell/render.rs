@@ -6,6 +6,15 @@ use crate::script::table::{Align, Grid, Part, Style, Table};
 use crate::shell::theme::Theme;
 use comfy_table::{CellAlignment, presets};
 
+/// A table as JSON: its rows; what is told in sentences has none, and answers its lines.
+pub fn json(table: &Table) -> serde_json::Value {
+    let mut json = table.json();
+    if table.records().is_empty() {
+        json["lines"] = plain(table).lines().collect();
+    }
+    json
+}
+
 /// A table without colours, as `.text` has it.
 pub fn plain(table: &Table) -> String {
     draw(table, Theme::PLAIN)

@@ -372,7 +372,7 @@ impl Session {
     pub(crate) fn fail(&mut self, complaint: &Complaint) -> Outcome {
         let outcome = match complaint.kind {
             Kind::Exit(code) => return Outcome::Exit(code),
-            Kind::Closed => return Outcome::Closed,
+            Kind::Closed => return self.done(),
             Kind::Interrupted => Outcome::Interrupted,
             Kind::Script | Kind::Oops | Kind::Panic => Outcome::Failed,
         };
@@ -381,6 +381,10 @@ impl Session {
     }
 
     pub(crate) fn done(&self) -> Outcome {
-        if self.bench.out.closed() { Outcome::Closed } else { Outcome::Done }
+        match (self.bench.out.failed(), self.bench.out.closed()) {
+            (true, _) => Outcome::Failed,
+            (false, true) => Outcome::Closed,
+            (false, false) => Outcome::Done,
+        }
     }
 }

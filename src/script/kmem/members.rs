@@ -44,6 +44,11 @@ const MEMBERS: &[(&str, Read)] = &[
     }),
 ];
 
+/// Every member that can be asked for.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    MEMBERS.iter().map(|(name, _)| *name)
+}
+
 /// The members of the page at an address, or of the machine's first pages.
 pub fn of_pages(machine: &Machine, names: &str, at: Option<u64>) -> ScriptResult<Table> {
     let members = parse(names)?;

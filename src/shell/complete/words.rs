@@ -54,6 +54,9 @@ pub fn arguments(session: &Session, command: &str, before: &[&str], word: &str) 
     if let Some(spelled) = session.commands.iter().find(|c| c.name == command) {
         return spelled_words(session, spelled, before, word);
     }
+    if (command, before) == ("draw", &["slab"]) {
+        return live(session, Takes::Cache, word);
+    }
     match session.interpreter.entries.iter().find(|e| e.name == command && e.is_command()) {
         Some(entry) => argument(session, entry, before.len(), before, word),
         None => Vec::new(),
@@ -136,6 +139,13 @@ pub fn live(session: &Session, takes: Takes, word: &str) -> Vec<Candidate> {
             held.map(|(text, name)| Candidate::remarked(text, &name)).collect()
         }
         Takes::Topic => topics(session, word),
+        // Of several, parted by commas, the last one is being typed.
+        Takes::Member | Takes::Cache if word.contains(',') => {
+            let (before, last) = word.rsplit_once(',').unwrap_or_default();
+            let offered = takes.live(&session.bench.borrow()).into_iter();
+            let offered = offered.filter(|(text, _)| text.starts_with(last));
+            names(offered.map(|(text, _)| format!("{before},{text}")), word)
+        }
         takes => {
             let offered = takes.live(&session.bench.borrow()).into_iter();
             let offered = offered.filter(|(text, _)| text.starts_with(word));

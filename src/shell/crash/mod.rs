@@ -144,7 +144,7 @@ impl Spelled {
         let last = before.last().copied().unwrap_or_default();
         let valued = |arg: &&Arg| {
             let named = arg.get_short().is_some_and(|short| last == format!("-{short}"));
-            named && arg.get_action().takes_values() && arg.get_num_args().is_none_or(|n| n.min_values() > 0)
+            named && arg.get_action().takes_values()
         };
         let arg = self.command.get_arguments().find(valued);
         let arg = arg.or_else(|| self.command.get_arguments().find(|arg| arg.is_positional()));
@@ -211,6 +211,12 @@ fn named(value: &str) -> Takes {
         Takes::Address
     } else if word("SYSCTL") {
         Takes::Sysctl
+    } else if word("CACHE") || word("CACHES") {
+        Takes::Cache
+    } else if word("MEMBERS") {
+        Takes::Member
+    } else if word("NAME") {
+        Takes::Structure
     } else {
         Takes::Other
     }
