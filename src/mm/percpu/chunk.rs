@@ -1,6 +1,7 @@
 //! A chunk of per-CPU data: the same areas in the unit of every CPU.
 //!
 //! Kernel: `mm/percpu-internal.h` (`struct pcpu_chunk`), `mm/percpu.c` (`pcpu_find_block_fit`).
+//! Fidelity: simplified — areas are kept by offset where the kernel has a bitmap; the lowest that fits is taken, as there.
 
 use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use std::collections::BTreeMap;

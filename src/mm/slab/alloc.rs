@@ -1,6 +1,7 @@
 //! Taking objects: from the CPU's queue, from the node's slabs, from a new slab.
 //!
 //! Gorman 8.3. Kernel: `mm/slab.c` (`____cache_alloc`, `cache_alloc_refill`, `cache_grow_begin`).
+//! Fidelity: faithful — order of the queues and lists, batches, colours.
 
 use super::{FreelistPlace, Slab, SlabId, SlabList};
 use crate::mm::addr::{Pfn, VirtAddr};

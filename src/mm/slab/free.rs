@@ -1,6 +1,7 @@
 //! Giving objects back: to the CPU's queue, and from a full queue to the shared one or to their slabs.
 //!
 //! Gorman 8.3. Kernel: `mm/slab.c` (`___cache_free`, `cache_flusharray`, `free_block`).
+//! Fidelity: faithful — the oldest of a full queue go first; how many free slabs a node keeps.
 
 use super::SlabList;
 use crate::mm::addr::VirtAddr;
