@@ -97,6 +97,19 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// Takes a thing out and lets it go, where it is.
+    #[inline]
+    pub fn forget(&mut self, id: Id<T>) {
+        if let Some(slot) = self.slots.get_mut(id.index as usize)
+            && slot.generation == id.generation
+            && slot.value.is_some()
+        {
+            slot.value = None;
+            slot.generation += 1;
+            self.free.push(id.index);
+        }
+    }
+
     /// The thing, if its number is not stale.
     #[inline]
     pub fn get(&self, id: Id<T>) -> Option<&T> {

@@ -255,18 +255,20 @@ impl Machine {
     /// Forgets an area that its address space has, or is about to have, no more (`vm_area_free`).
     pub(crate) fn free_vma(&mut self, id: VmaId) {
         self.unlink_anon_vmas(id);
-        if let Some(vma) = self.vmas.remove(id) {
-            let mm = &mut self.mms[vma.mm];
-            if mm.vma_cache == Some(id) {
-                mm.vma_cache = None;
-            }
-            if let Some(object) = vma.object {
-                self.free_kernel_object(KernelCache::VmArea, object);
-            }
-            if let Some(file) = vma.file {
-                self.files[file].i_mmap.remove(vma.interval(id));
-                self.iput(file);
-            }
+        let Some(vma) = self.vmas.get(id) else { return };
+        let object = vma.object;
+        let shown = vma.file.map(|file| (file, vma.interval(id)));
+        let mm = &mut self.mms[vma.mm];
+        if mm.vma_cache == Some(id) {
+            mm.vma_cache = None;
+        }
+        self.vmas.forget(id);
+        if let Some(object) = object {
+            self.free_kernel_object(KernelCache::VmArea, object);
+        }
+        if let Some((file, shown)) = shown {
+            self.files[file].i_mmap.remove(shown);
+            self.iput(file);
         }
     }
 

@@ -259,6 +259,21 @@ mod tests {
                         areas.push(at..at + size);
                         areas.sort_by_key(|area| area.start);
                     }
+                    Some(n) if areas[n].end - areas[n].start > 1 && dice.below(3) == 0 => {
+                        let cut = areas[n].start + 1;
+                        tree.split(areas[n].start, cut, Id::dangling());
+                        areas.insert(n + 1, cut..areas[n].end);
+                        areas[n].end = cut;
+                    }
+                    Some(n) if dice.below(2) == 0 => {
+                        // It takes in those that follow without a gap, two at most.
+                        let follows =
+                            |k: &usize| areas.get(k + 1).is_some_and(|next| next.start == areas[*k].end);
+                        let more = (n..n + 2).take_while(follows).count();
+                        tree.merge(areas[n].start, more, areas[n + more].end);
+                        areas[n].end = areas[n + more].end;
+                        areas.drain(n + 1..=n + more);
+                    }
                     Some(n) if dice.below(2) == 0 => {
                         let gone = areas.remove(n);
                         assert_eq!(tree.remove(gone.start).map(|area| area.end), Some(gone.end));
