@@ -150,21 +150,27 @@ impl<T> Slots<T> {
 /// A number that the simulator itself keeps is never stale: this panics if it is, for that is our bug.
 impl<T> std::ops::Index<Id<T>> for Slots<T> {
     type Output = T;
-    #[inline]
+    #[inline(always)]
     fn index(&self, id: Id<T>) -> &T {
         match self.get(id) {
             Some(value) => value,
-            None => panic!("stale number {id:?}"),
+            None => stale(id),
         }
     }
 }
 
 impl<T> std::ops::IndexMut<Id<T>> for Slots<T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
         match self.get_mut(id) {
             Some(value) => value,
-            None => panic!("stale number {id:?}"),
+            None => stale(id),
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn stale<T>(id: Id<T>) -> ! {
+    panic!("stale number {id:?}")
 }

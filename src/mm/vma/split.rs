@@ -56,8 +56,9 @@ impl Machine {
         if let Some(merged) = self.vma_merge(id, start, end, flags) {
             return Ok(merged);
         }
-        let id = if start > self.vmas[id].start { self.split_vma(id, start)? } else { id };
-        if end < self.vmas[id].end {
+        let (first, last) = (self.vmas[id].start, self.vmas[id].end);
+        let id = if first < start { self.split_vma(id, start)? } else { id };
+        if end < last {
             self.split_vma(id, end)?;
         }
         self.vmas[id].flags = flags;
