@@ -20,6 +20,8 @@ use std::fmt::Debug;
 
 /// Slots of a node (`MAPLE_RANGE64_SLOTS`).
 const SLOTS: usize = 16;
+/// Entries that a node may have too many until it is cut: an area becomes three at most.
+const MORE: usize = 2;
 /// A node with fewer is joined with its neighbour, if both fit in one.
 const FEW: usize = SLOTS / 4;
 
@@ -98,7 +100,7 @@ impl<E: Entry> Tree<E> {
     /// The root was cut: a node above has both halves.
     #[cold]
     fn raise_root(&mut self, right: Child<E>) {
-        let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + 1)));
+        let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + MORE)));
         if let (Node::Branch(children), Some(left)) = (&mut self.root, Child::of(left)) {
             children.extend([left, right]);
         }
@@ -121,9 +123,9 @@ impl<E: Entry> Tree<E> {
         }
     }
 
-    /// Cuts the entry with this key in two, which together have the sum that it had: no branch above changes.
-    pub fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) {
-        self.len += 1;
+    /// Cuts the entry with this key into `N` more, which together have the sum that it had: no branch above changes.
+    pub fn split<const N: usize>(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> [E; N]) {
+        self.len += N;
         if let Some(right) = self.root.split(key, cut) {
             self.raise_root(right);
         }
@@ -277,13 +279,15 @@ impl<E: Entry> Node<E> {
         }
     }
 
-    /// Cuts an entry in two; the upper half of the node, when it became too full.
-    fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) -> Option<Child<E>> {
+    /// Cuts an entry in parts; the upper half of the node, when it became too full.
+    fn split<const N: usize>(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> [E; N]) -> Option<Child<E>> {
         match self {
             Node::Leaf(entries) => {
-                let above = entries.partition_point(|e| e.key() <= key);
-                let upper = cut(entries[..above].last_mut()?);
-                entries.insert(above, upper);
+                let mut above = entries.partition_point(|e| e.key() <= key);
+                for upper in cut(entries[..above].last_mut()?) {
+                    entries.insert(above, upper);
+                    above += 1;
+                }
                 upper_half(entries).and_then(|half| Child::of(Node::Leaf(half)))
             }
             Node::Branch(children) => {
@@ -417,7 +421,7 @@ fn upper_half<T>(slots: &mut Vec<T>) -> Option<Vec<T>> {
 
 #[cold]
 fn cut_half<T>(slots: &mut Vec<T>) -> Vec<T> {
-    let mut half = Vec::with_capacity(SLOTS + 1);
+    let mut half = Vec::with_capacity(SLOTS + MORE);
     half.extend(slots.drain(SLOTS / 2..));
     half
 }

@@ -314,12 +314,8 @@ impl Machine {
         let mm = &mut self.mms[mm];
         mm.total_vm = mm.total_vm.wrapping_add_signed(pages);
         mm.hiwater_vm = mm.hiwater_vm.max(mm.total_vm);
-        if flags.is_exec() {
-            mm.exec_vm = mm.exec_vm.wrapping_add_signed(pages);
-        } else if flags.is_stack() {
-            mm.stack_vm = mm.stack_vm.wrapping_add_signed(pages);
-        } else if flags.is_data() {
-            mm.data_vm = mm.data_vm.wrapping_add_signed(pages);
+        if let Some(count) = mm.count_of(flags) {
+            *count = count.wrapping_add_signed(pages);
         }
     }
 

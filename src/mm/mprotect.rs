@@ -9,7 +9,7 @@ use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::mmap::prot;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{Pte, index};
+use crate::mm::pgtable::{Pte, TableId, index};
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaId, page_align};
 
@@ -136,8 +136,7 @@ impl Machine {
             self.committed_as -= pages;
         }
         self.change_protection(id, start, end);
-        self.vm_stat_account(mm, old, -(pages as i64));
-        self.vm_stat_account(mm, flags, pages as i64);
+        self.mms[mm].recount(old, flags, pages);
         if flags.has(VmFlags::WRITE)
             && old.has(VmFlags::LOCKED)
             && !old.any(VmFlags::WRITE.with(VmFlags::SHARED))
@@ -150,44 +149,50 @@ impl Machine {
 
     /// Rewrites the bits of present entries of an area (`change_protection`).
     pub(crate) fn change_protection(&mut self, id: VmaId, start: u64, end: u64) {
-        const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
-        let vma = &self.vmas[id];
-        let (mm, flags, prot) = (vma.mm, vma.flags, vma.page_prot());
+        let mm = self.vmas[id].mm;
         let pgd = self.mms[mm].pgd;
         let mut changed = false;
         let mut at = start;
         while at < end {
-            let leaf = match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
-                Ok(leaf) => leaf,
-                Err(gap) => {
-                    at += gap.min(end - at);
-                    continue;
+            match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
+                Ok(leaf) => {
+                    let next = (((at >> 21) + 1) << 21).min(end);
+                    changed |= self.change_table(id, leaf, at, next);
+                    at = next;
                 }
-            };
-            let next = (((at >> 21) + 1) << 21).min(end);
-            let huge = self.keep_or_split(mm, at, next);
-            for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
-                let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
-                if !pte.is_present() {
-                    continue;
-                }
-                let mut new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP);
-                if self.can_change_pte_writable(flags, new) {
-                    new = new.with(Pte::RW);
-                }
-                if new != pte {
-                    changed = true;
-                    self.tables.set(leaf, addr, new);
-                }
+                Err(gap) => at += gap.min(end - at),
             }
-            if huge {
-                self.sync_huge_pmd(mm, VirtAddr(at), leaf);
-            }
-            at = next;
         }
         if changed {
             self.flush_tlb_range(mm, start, end, false);
         }
+    }
+
+    /// Rewrites the bits of present entries of one PTE table (`change_pte_range`); true when one changed.
+    fn change_table(&mut self, id: VmaId, leaf: TableId, start: u64, end: u64) -> bool {
+        const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
+        let vma = &self.vmas[id];
+        let (mm, flags, prot) = (vma.mm, vma.flags, vma.page_prot());
+        let huge = self.keep_or_split(mm, start, end);
+        let mut changed = false;
+        for addr in (start..end).step_by(PAGE_SIZE as usize).map(VirtAddr) {
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+            if !pte.is_present() {
+                continue;
+            }
+            let mut new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP);
+            if self.can_change_pte_writable(flags, new) {
+                new = new.with(Pte::RW);
+            }
+            if new != pte {
+                changed = true;
+                self.tables.set(leaf, addr, new);
+            }
+        }
+        if huge {
+            self.sync_huge_pmd(mm, VirtAddr(start), leaf);
+        }
+        changed
     }
 
     /// May an entry become writable without a fault? (`can_change_pte_writable`)

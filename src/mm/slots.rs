@@ -77,7 +77,7 @@ impl<T> Default for Slots<T> {
 
 impl<T> Slots<T> {
     /// Puts a thing in; its number.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, value: T) -> Id<T> {
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {

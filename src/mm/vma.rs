@@ -238,6 +238,7 @@ impl Machine {
     }
 
     /// The file that an area shows knows it (`__vma_link_file`).
+    #[inline]
     fn link_file(&mut self, id: VmaId) {
         let vma = &self.vmas[id];
         if let Some(file) = vma.file {
@@ -280,13 +281,20 @@ impl Machine {
     }
 
     /// The part of [`Machine::adjust_vma`] that is left when the address space knows the new borders.
+    #[inline]
     fn set_borders(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
         if vma.file.is_none() && vma.chain.is_empty() {
             // Nobody looks for it by the pages it shows.
             (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
-            return;
+        } else {
+            self.show_other_pages(id, start, end, pgoff);
         }
+    }
+
+    /// New borders of an area that is found by the pages it shows: of its file, or of its chain.
+    fn show_other_pages(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
+        let vma = &mut self.vmas[id];
         let (shown, mapped) = (vma.interval(id), vma.anon_interval(id));
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
         if let Some(file) = vma.file {

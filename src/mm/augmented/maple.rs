@@ -140,7 +140,15 @@ impl MapleTree {
     pub fn split(&mut self, start: u64, at: u64, id: VmaId) {
         self.0.split(start, |area| {
             let end = std::mem::replace(&mut area.end, at);
-            Area { start: at, end, id }
+            [Area { start: at, end, id }]
+        });
+    }
+
+    /// Cuts `part` out of the middle of the area that begins at `start`; it is `mid`, and what lies above it `high`.
+    pub fn cut_out(&mut self, start: u64, part: Range<u64>, mid: VmaId, high: VmaId) {
+        self.0.split(start, |area| {
+            let end = std::mem::replace(&mut area.end, part.start);
+            [Area { start: part.start, end: part.end, id: mid }, Area { start: part.end, end, id: high }]
         });
     }
 
@@ -258,6 +266,11 @@ mod tests {
                         tree.insert(Area { start: at, end: at + size, id: Id::dangling() });
                         areas.push(at..at + size);
                         areas.sort_by_key(|area| area.start);
+                    }
+                    Some(n) if areas[n].end - areas[n].start == 3 && dice.below(2) == 0 => {
+                        let Range { start, end } = areas[n];
+                        tree.cut_out(start, start + 1..start + 2, Id::dangling(), Id::dangling());
+                        areas.splice(n..=n, [start..start + 1, start + 1..start + 2, start + 2..end]);
                     }
                     Some(n) if areas[n].end - areas[n].start > 1 && dice.below(3) == 0 => {
                         let cut = areas[n].start + 1;

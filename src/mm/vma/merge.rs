@@ -90,12 +90,15 @@ impl Machine {
         if flags.any(VmFlags::SPECIAL) {
             return None;
         }
-        let Vma { mm, anon_vma: anon, file, .. } = self.vmas[mid];
         let vma = &self.vmas[mid];
-        let pgoff = vma.pgoff + ((start - vma.start) >> PAGE_SHIFT);
-        let pages = (end - start) >> PAGE_SHIFT;
         // Only an end of the area has a neighbour.
         let (from_start, to_end) = (vma.start == start, vma.end == end);
+        if !from_start && !to_end {
+            return None;
+        }
+        let Vma { mm, anon_vma: anon, file, .. } = *vma;
+        let pgoff = vma.pgoff + ((start - vma.start) >> PAGE_SHIFT);
+        let pages = (end - start) >> PAGE_SHIFT;
         let areas = &self.mms[mm].vmas;
         let prev = if from_start { areas.below(start).filter(|prev| prev.end == start) } else { None };
         let prev = prev.map(|p| p.id).filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
@@ -201,6 +204,7 @@ impl Machine {
     }
 
     /// An area that swallows others takes over the chain of the first that has anonymous pages.
+    #[inline]
     pub(crate) fn inherit_anon(&mut self, id: VmaId, others: &[VmaId]) {
         if self.vmas[id].anon_vma.is_some() {
             return;
