@@ -228,15 +228,6 @@ impl<E: Entry> Node<E> {
         }
     }
 
-    /// Slot `n`: its sum, and the node below.
-    #[inline]
-    fn slot(&self, n: usize) -> (E::Sum, Option<&Node<E>>) {
-        match self {
-            Node::Leaf(entries) => (entries[n].sum(), None),
-            Node::Branch(children) => (children[n].sum, Some(&children[n].node)),
-        }
-    }
-
     /// Adds an entry; the upper half of the node, when it became too full.
     fn insert(&mut self, entry: E) -> (Seen, Option<Child<E>>) {
         let key = entry.key();

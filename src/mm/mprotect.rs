@@ -85,6 +85,7 @@ impl Machine {
     }
 
     /// Changes one area's part: limits and charge, merge or split, then the entries (`mprotect_fixup`).
+    #[inline(always)]
     fn mprotect_fixup(
         &mut self,
         pid: Pid,

@@ -160,6 +160,9 @@ impl MapleTree {
     /// The lowest address in `within` from which on `len` bytes are free (`mas_empty_area`).
     pub fn lowest_gap(&self, len: u64, within: Range<u64>) -> Option<u64> {
         let fit = |gap: Range<u64>| {
+            if gap.end - gap.start < len {
+                return None;
+            }
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then_some(start)
         };
@@ -172,6 +175,9 @@ impl MapleTree {
     /// The highest address in `within` from which on `len` bytes are free (`mas_empty_area_rev`).
     pub fn highest_gap(&self, len: u64, within: Range<u64>) -> Option<u64> {
         let fit = |gap: Range<u64>| {
+            if gap.end - gap.start < len {
+                return None;
+            }
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then(|| end - len)
         };
@@ -188,7 +194,7 @@ impl MapleTree {
 }
 
 /// A branch whose largest gap is too small, or which lies outside, is not entered.
-fn worth_entering(span: Span, len: u64, within: &Range<u64>) -> bool {
+fn worth_entering(span: &Span, len: u64, within: &Range<u64>) -> bool {
     span.gap >= len && span.start < within.end && within.start < span.end
 }
 
@@ -198,20 +204,16 @@ fn lowest_inside(
     within: &Range<u64>,
     fit: &impl Fn(Range<u64>) -> Option<u64>,
 ) -> Option<u64> {
-    let mut below = None;
-    for n in 0..node.len() {
-        let (span, inner) = node.slot(n);
-        if let Some(found) = below.and_then(|end| fit(end..span.start)) {
-            return Some(found);
-        }
-        if let Some(inner) = inner.filter(|_| worth_entering(span, len, within))
-            && let Some(found) = lowest_inside(inner, len, within, fit)
-        {
-            return Some(found);
-        }
-        below = Some(span.end);
+    match node {
+        Node::Leaf(areas) => areas.windows(2).find_map(|pair| fit(pair[0].end..pair[1].start)),
+        Node::Branch(children) => children.iter().enumerate().find_map(|(n, child)| {
+            let below = n.checked_sub(1).and_then(|low| fit(children[low].sum.end..child.sum.start));
+            below.or_else(|| {
+                let enter = worth_entering(&child.sum, len, within);
+                if enter { lowest_inside(&child.node, len, within, fit) } else { None }
+            })
+        }),
     }
-    None
 }
 
 fn highest_inside(
@@ -220,20 +222,16 @@ fn highest_inside(
     within: &Range<u64>,
     fit: &impl Fn(Range<u64>) -> Option<u64>,
 ) -> Option<u64> {
-    let mut above = None;
-    for n in (0..node.len()).rev() {
-        let (span, inner) = node.slot(n);
-        if let Some(found) = above.and_then(|start| fit(span.end..start)) {
-            return Some(found);
-        }
-        if let Some(inner) = inner.filter(|_| worth_entering(span, len, within))
-            && let Some(found) = highest_inside(inner, len, within, fit)
-        {
-            return Some(found);
-        }
-        above = Some(span.start);
+    match node {
+        Node::Leaf(areas) => areas.windows(2).rev().find_map(|pair| fit(pair[0].end..pair[1].start)),
+        Node::Branch(children) => children.iter().enumerate().rev().find_map(|(n, child)| {
+            let above = children.get(n + 1).and_then(|high| fit(child.sum.end..high.sum.start));
+            above.or_else(|| {
+                let enter = worth_entering(&child.sum, len, within);
+                if enter { highest_inside(&child.node, len, within, fit) } else { None }
+            })
+        }),
     }
-    None
 }
 
 #[cfg(test)]

@@ -88,6 +88,7 @@ impl Machine {
     ///
     /// # Errors
     /// `ENOMEM` when the process has too many areas; a cut that was made stays.
+    #[inline]
     pub(crate) fn vma_modify_flags(
         &mut self,
         id: VmaId,
