@@ -167,7 +167,7 @@ impl Machine {
     }
 
     /// Unties an area; an anon_vma without areas goes (`unlink_anon_vmas`).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn unlink_anon_vmas(&mut self, id: VmaId) {
         if !self.vmas[id].chain.is_empty() {
             self.unlink_chain(id);

@@ -238,7 +238,7 @@ impl Machine {
     }
 
     /// The file that an area shows knows it (`__vma_link_file`).
-    #[inline]
+    #[inline(always)]
     fn link_file(&mut self, id: VmaId) {
         let vma = &self.vmas[id];
         if let Some(file) = vma.file {
@@ -281,7 +281,7 @@ impl Machine {
     }
 
     /// The part of [`Machine::adjust_vma`] that is left when the address space knows the new borders.
-    #[inline]
+    #[inline(always)]
     fn set_borders(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
         if vma.file.is_none() && vma.chain.is_empty() {
