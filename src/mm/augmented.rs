@@ -274,10 +274,9 @@ impl<E: Entry> Node<E> {
     fn split<const N: usize>(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> [E; N]) -> Option<Child<E>> {
         match self {
             Node::Leaf(entries) => {
-                let mut above = entries.partition_point(|e| e.key() <= key);
-                for upper in cut(entries[..above].last_mut()?) {
-                    entries.insert(above, upper);
-                    above += 1;
+                let above = entries.partition_point(|e| e.key() <= key);
+                for (at, upper) in (above..).zip(cut(entries[..above].last_mut()?)) {
+                    entries.insert(at, upper);
                 }
                 upper_half(entries).and_then(|half| Child::of(Node::Leaf(half)))
             }
