@@ -24,6 +24,8 @@
 //! | [`debug`] | `mm/debug.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`dcache`] | `fs/dcache.c` | 10.5 |
+//! | [`namei`] | `fs/namei.c`, `fs/namespace.c` | 10.5 |
+//! | [`list_lru`] | `mm/list_lru.c` | 10.5 |
 //! | [`inode`] | `fs/inode.c` | 10.5 |
 //! | [`kernel_caches`] | `kernel/fork.c` | 4.3, 8 |
 //! | [`mempool`] | `mm/mempool.c` | |
@@ -34,7 +36,7 @@
 //! | [`exec`] | `fs/exec.c`, `fs/binfmt_elf.c` | 4 |
 //! | [`exit`] | `kernel/exit.c` | 4 |
 //! | [`sched`] | `kernel/sched/core.c` | 4.2 |
-//! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
+//! | [`fs`] | `include/linux/fs.h`, `fs/file_table.c` | 10, 12 |
 //! | [`xarray`] | `lib/xarray.c` | 10.2 |
 //! | [`huge_memory`] | `mm/huge_memory.c` | |
 //! | [`khugepaged`] | `mm/khugepaged.c` | |
@@ -106,6 +108,7 @@ pub mod inode;
 pub mod kernel_caches;
 pub mod khugepaged;
 pub mod kthread;
+pub mod list_lru;
 pub mod lru;
 pub mod machine;
 pub mod madvise;
@@ -122,6 +125,7 @@ pub mod mmzone;
 pub mod mprotect;
 pub mod mremap;
 pub mod msync;
+pub mod namei;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;

@@ -265,7 +265,7 @@ impl Machine {
             }
             if let Some(file) = vma.file {
                 self.files[file].i_mmap.remove(vma.interval(id));
-                self.iput(file);
+                self.fput(file);
             }
         }
     }

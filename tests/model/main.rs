@@ -14,6 +14,7 @@ mod lazyfree;
 mod levels;
 mod machines;
 mod memblock;
+mod names;
 mod slab;
 mod strips;
 mod tasks;
