@@ -15,6 +15,7 @@ mod levels;
 mod machines;
 mod memblock;
 mod names;
+mod objects;
 mod slab;
 mod strips;
 mod tasks;
