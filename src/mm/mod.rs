@@ -13,6 +13,7 @@
 //! | [`boot`] | `init/main.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
 //! | [`percpu`] | `mm/percpu.c`, `mm/percpu-vm.c` | |
+//! | [`panic`] | `kernel/panic.c`, `lib/dump_stack.c` | |
 //! | [`printk`] | `lib/ratelimit.c`, `lib/dump_stack.c` | |
 //! | [`page_isolation`] | `mm/page_isolation.c` | |
 //! | [`page_owner`] | `mm/page_owner.c` | |
@@ -133,6 +134,7 @@ pub mod page_isolation;
 pub mod page_owner;
 pub mod page_poison;
 pub mod page_writeback;
+pub mod panic;
 pub mod percpu;
 pub mod pgtable;
 pub mod pid;

@@ -18,6 +18,7 @@ mod names;
 mod objects;
 mod slab;
 mod strips;
+mod taint;
 mod tasks;
 mod vm;
 mod vmalloc;
