@@ -283,6 +283,7 @@ impl Machine {
             lazyfree: Vec::new(),
             isolated: Vec::new(),
             ooms: Vec::new(),
+            tainted: 0,
             panicked: None,
             memblock: Memblock::new(config.arch),
             early: None,

@@ -339,6 +339,8 @@ pub struct Machine {
     pub last_fault: FaultRecord,
     /// Every run of the OOM killer.
     pub ooms: Vec<OomRecord>,
+    /// Reasons to doubt what the kernel says, a bit each (`tainted_mask`); /proc/sys/kernel/tainted.
+    pub tainted: u64,
     /// The kernel's last words, after a panic.
     pub panicked: Option<String>,
     /// The boot allocator; after the hand-over, what it was.

@@ -137,8 +137,10 @@ impl Machine {
             return Err(Errno::EPERM);
         }
         self.mlock_future_check(pid, mm, vm_flags, len)?;
-        let result =
-            self.as_task(pid, |m| m.with_file(file, |m| m.mmap_region(pid, mm, start, len, vm_flags, file)))?;
+        let result = self.as_task(pid, |m| match file {
+            Some(map) => m.with_file(map.id, |m| m.mmap_region(pid, mm, start, len, vm_flags, file)),
+            None => m.mmap_region(pid, mm, start, len, vm_flags, file),
+        })?;
         let populate = flags & (map::POPULATE | map::NONBLOCK) == map::POPULATE;
         if populate || vm_flags.has(VmFlags::LOCKED) {
             // A page that cannot be had now comes at its first use: that is no error.
@@ -238,8 +240,10 @@ impl Machine {
                     vma.writenotify = self.files[file].can_writeback();
                 }
                 let made = self.vm_area_alloc(vma);
-                if made.is_err() && flags.has(VmFlags::ACCOUNT) {
-                    self.committed_as -= pages;
+                if made.is_err() {
+                    self.committed_as -= if flags.has(VmFlags::ACCOUNT) { pages } else { 0 };
+                    // The kernel's own file has nobody else.
+                    file.into_iter().for_each(|file| self.fput(file));
                 }
                 made?
             }

@@ -86,8 +86,6 @@ pub struct State {
     node: Vec<KmemCacheNode>,
     /// Who had an object last, by its address (`SLAB_STORE_USER`).
     tracks: BTreeMap<u64, [Track; 2]>,
-    /// Something was found wrong: the kernel is tainted.
-    tainted: bool,
     /// A script wrote over the pointer in a free object.
     scribbled: bool,
 }

@@ -269,7 +269,7 @@ impl Machine {
         }
         if let Some((file, shown)) = shown {
             self.files[file].i_mmap.remove(shown);
-            self.iput(file);
+            self.fput(file);
         }
     }
 

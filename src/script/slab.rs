@@ -389,7 +389,7 @@ pub mod functions {
     /// > echo("2", "/proc/sys/vm/drop_caches");
     /// > let freed = 0; for n in 0..30 { freed += kmem_cache_reap(); }
     /// > freed
-    /// 11
+    /// 15
     /// ```
     ///
     /// Kernel: `kmem_cache_reap`, `mm/slab.c` of 2.4; today `cache_reap`. Gorman: 8.1.7.

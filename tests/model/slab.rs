@@ -133,7 +133,7 @@ fn bad_frees_are_refused() {
         line(m.kfree(VirtAddr(a.0 + 4))).starts_with("BUG kmalloc-128 (Not tainted): Invalid object pointer")
     );
     m.kfree(a).unwrap();
-    assert_eq!(line(m.kfree(a)), "BUG kmalloc-128 (Tainted: G    B): Object already free");
+    assert_eq!(line(m.kfree(a)), "BUG kmalloc-128 (Tainted: G    B             ): Object already free");
     m.kfree(VirtAddr(0)).unwrap();
     m.kfree(ZERO_SIZE_PTR).unwrap();
     let big = m.kmalloc(20_000, Gfp::KERNEL).unwrap();
@@ -163,7 +163,7 @@ fn crimes_are_found() {
     let c = m.kmem_cache_alloc(id, Gfp::KERNEL).unwrap();
     assert_ne!(c, b);
     let log: Vec<&str> = m.log().map(|line| line.text.as_str()).collect();
-    assert!(log.contains(&"BUG watched (Tainted: G    B): Poison overwritten"), "{log:#?}");
+    assert!(log.contains(&"BUG watched (Tainted: G    B             ): Poison overwritten"), "{log:#?}");
     assert!(log.iter().any(|line| line.starts_with("FIX watched: Restoring Poison 0x")));
     m.check().unwrap();
     m.kmem_cache_free(id, c).unwrap();

@@ -15,6 +15,7 @@ use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
+use crate::mm::panic::Taint;
 use crate::mm::vmstat::NodeStat;
 
 /// Size classes, the unused class 0 counted.
@@ -345,6 +346,7 @@ impl Machine {
         };
         self.printk(line.clone());
         self.dump_stack(&[call]);
+        self.add_taint(if pfn.is_some() { Taint::Warn } else { Taint::Die });
         Oops::new(line, advice)
     }
 
