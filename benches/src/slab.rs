@@ -10,8 +10,8 @@ use crate::table::{Goal, Row};
 use linked_list_allocator::Heap;
 use std::alloc::Layout;
 use std::cell::RefCell;
-use vmlab::mm::gfp::Gfp;
 use vmlab::mm::Machine;
+use vmlab::mm::gfp::Gfp;
 
 const PAIRS: usize = 1 << 20;
 /// Objects alive at once in the bulk row.
