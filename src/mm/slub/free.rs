@@ -32,22 +32,21 @@ impl Machine {
             return None;
         }
         let nr = SlabNr::of_mapping(page.mapping)?;
-        let slab = caches.slub.slabs.get_mut(nr);
-        let id = slab.cache;
-        let c = caches.slub.cpu.get_mut(id.index() as usize * caches.cpus + self.cpu.index())?;
-        if c.slab != nr || only.is_some_and(|only| only != id) || self.trace.hot {
+        let owner = caches.slub.slabs.owner(nr)?;
+        let c = caches.slub.cpu.get_mut(owner * caches.cpus + self.cpu.index())?;
+        let other = |only: CacheId| only.index() as usize != owner || only.generation() != c.of;
+        if c.slab != nr || only.is_some_and(other) || self.trace.hot {
             return None;
         }
-        let cache = &mut caches.all[id];
         let offset = addr.0 - c.base;
-        let index = (offset.wrapping_mul(cache.reciprocal) >> 46) as usize;
-        let link = slab.link_mut(index)?;
-        if *link != TAKEN || index as u64 * u64::from(cache.size) != offset {
+        let index = (offset.wrapping_mul(c.reciprocal) >> 46) as usize;
+        let link = c.links.slot(index)?;
+        if *link != TAKEN || index as u64 * c.size != offset {
             return None;
         }
         *link = c.freelist;
         c.freelist = index as u16;
-        cache.stat.count(Stat::FreeFastpath);
+        c.fast[1] += 1;
         Some(())
     }
 
@@ -93,7 +92,7 @@ impl Machine {
         let size = u64::from(self.caches.all[slab.cache].size);
         let index = addr.0.checked_sub(first.0).map(|offset| (offset / size, offset % size));
         match index {
-            Some((index, 0)) if index < u64::from(slab.objects) => match slab.link(index as u32) {
+            Some((index, 0)) if index < u64::from(slab.objects) => match self.links(nr).next(index as u32) {
                 TAKEN => Ok(index as u16),
                 _ => Err(self.free_twice(nr, index as u16)),
             },
@@ -106,15 +105,15 @@ impl Machine {
         let cpu = self.cpu.index();
         if self.kmem_cache_cpu(id, cpu).slab == nr {
             let first = self.kmem_cache_cpu(id, cpu).freelist;
-            self.slab_mut(nr).set_link(index, first);
+            self.set_link(nr, index, first);
             self.kmem_cache_cpu_mut(id, cpu).freelist = index;
             self.count_stat(id, Stat::FreeFastpath);
             return;
         }
         self.count_stat(id, Stat::FreeSlowpath);
+        let prior = self.slab(nr).freelist;
+        self.set_link(nr, index, prior);
         let slab = self.slab_mut(nr);
-        let prior = slab.freelist;
-        slab.set_link(index, prior);
         slab.freelist = index;
         slab.inuse -= 1;
         if slab.frozen() {
@@ -140,9 +139,10 @@ impl Machine {
 
     /// The same for a slab whose objects are checked: no CPU has it (end of `free_debug_processing`).
     fn put_checked(&mut self, nr: SlabNr, index: u16) {
+        let prior = self.slab(nr).freelist;
+        self.set_link(nr, index, prior);
         let slab = self.slab_mut(nr);
-        let (id, node, prior) = (slab.cache, usize::from(slab.node), slab.freelist);
-        slab.set_link(index, prior);
+        let (id, node) = (slab.cache, usize::from(slab.node));
         slab.freelist = index;
         slab.inuse -= 1;
         let (empty, place) = (slab.inuse == 0, slab.place);
