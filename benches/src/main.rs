@@ -63,6 +63,7 @@ fn main() -> ExitCode {
             "bare" => fault::alone(),
             "20" => slab::alone(),
             "4" | "5" | "6" => buddy::alone(&row),
+            "17 map" | "17 merge" => areas::alone(&row),
             row => vm::alone(row),
         }
         return ExitCode::SUCCESS;

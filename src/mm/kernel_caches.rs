@@ -309,7 +309,7 @@ impl Machine {
 
     /// Tasks and address spaces that are there have objects that are in use, and no others have.
     pub(crate) fn first_wrong_kernel_object(&self) -> Option<String> {
-        let gone = |pid: &&Pid| !self.tasks.contains_key(*pid);
+        let gone = |pid: &&Pid| !self.tasks.contains_key(pid);
         if let Some(pid) = self.objects.tasks.keys().find(gone) {
             return Some(format!("task {pid} is gone, its objects are not"));
         }

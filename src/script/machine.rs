@@ -411,7 +411,7 @@ pub mod functions {
     /// The kernel whose rules apply: `6.1`.
     #[rhai_fn(get = "kernel", pure)]
     pub fn kernel(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
-        Bench::of(&ctx).borrow().machine.config.kernel.clone()
+        Bench::of(&ctx).borrow().machine.config.kernel.to_string()
     }
 
     /// How many CPUs it has.

@@ -319,7 +319,7 @@ pub mod functions {
     pub fn tasks(ctx: NativeCallContext) -> Array {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
-        desk.machine.tasks.keys().map(|pid| Dynamic::from(TaskRef::new(&desk, *pid))).collect()
+        desk.machine.tasks.keys().map(|pid| Dynamic::from(TaskRef::new(&desk, pid))).collect()
     }
 
     /// The task with this pid.
