@@ -54,8 +54,9 @@ pub struct KmemCacheCpu {
     pub partial_slabs: u16,
     /// Its first free object; at [`slabs::END`] or above there is none.
     pub(crate) freelist: u16,
-    /// Where the slab's objects begin.
+    /// Where the slab's objects begin, and their bytes; none without a slab.
     base: u64,
+    span: u64,
     /// From one object to the next, and what a division by it is a multiplication with.
     size: u64,
     reciprocal: u64,
@@ -77,6 +78,7 @@ impl Default for KmemCacheCpu {
             partial_slabs: 0,
             freelist: END,
             base: 0,
+            span: 0,
             size: 0,
             reciprocal: 0,
             node: 0,
@@ -84,6 +86,14 @@ impl Default for KmemCacheCpu {
             links: Links::default(),
             fast: [0; 2],
         }
+    }
+}
+
+impl KmemCacheCpu {
+    /// Does the CPU allocate from the slab that holds this address?
+    #[inline(always)]
+    fn holds(&self, addr: VirtAddr) -> bool {
+        addr.0.wrapping_sub(self.base) < self.span
     }
 }
 
@@ -105,6 +115,8 @@ pub struct State {
     pub(crate) slabs: Slabs,
     /// By cache and CPU.
     cpu: Vec<KmemCacheCpu>,
+    /// The place of the cache that gave the last object: what is freed next is often of the same slab.
+    recent: usize,
     /// By cache and node.
     node: Vec<KmemCacheNode>,
     /// Who had an object last, by its address (`SLAB_STORE_USER`).

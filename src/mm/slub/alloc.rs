@@ -53,7 +53,8 @@ impl Machine {
     #[inline]
     fn slub_alloc_fast(&mut self, id: CacheId, node: Option<usize>) -> Option<VirtAddr> {
         let caches = &mut self.caches;
-        let c = caches.slub.cpu.get_mut(id.index() as usize * caches.cpus + self.cpu.index())?;
+        caches.slub.recent = id.index() as usize;
+        let c = caches.slub.cpu.get_mut(caches.slub.recent * caches.cpus + self.cpu.index())?;
         let index = c.freelist;
         if index >= END || c.of != id.generation() || node.is_some_and(|node| node != usize::from(c.node)) {
             return None;

@@ -22,20 +22,13 @@ impl Machine {
 
     #[inline]
     fn push_to_cpu(&mut self, only: Option<CacheId>, addr: VirtAddr) -> Option<()> {
-        let caches = &mut self.caches;
-        let from_start = addr.0.wrapping_sub(caches.direct_map);
-        let pfn = Pfn(u32::try_from(from_start >> PAGE_SHIFT).ok()?);
-        let page = self.mem_map.touched_page(pfn)?;
-        let head = if page.is(PageFlags::TAIL) { Pfn(page.private) } else { pfn };
-        let page = if head == pfn { page } else { self.mem_map.touched_page(head)? };
-        if !page.is(PageFlags::SLAB) {
-            return None;
-        }
-        let nr = SlabNr::of_mapping(page.mapping)?;
-        let owner = caches.slub.slabs.owner(nr)?;
-        let c = caches.slub.cpu.get_mut(owner * caches.cpus + self.cpu.index())?;
+        let (cpus, cpu) = (self.caches.cpus, self.cpu.index());
+        let recent = self.caches.slub.recent;
+        let near = self.caches.slub.cpu.get(recent * cpus + cpu).is_some_and(|c| c.holds(addr));
+        let owner = if near { recent } else { self.owner_by_page(addr)? };
+        let c = self.caches.slub.cpu.get_mut(owner * cpus + cpu)?;
         let other = |only: CacheId| only.index() as usize != owner || only.generation() != c.of;
-        if c.slab != nr || only.is_some_and(other) || self.trace.hot {
+        if !c.holds(addr) || only.is_some_and(other) || self.trace.hot {
             return None;
         }
         let offset = addr.0 - c.base;
@@ -48,6 +41,20 @@ impl Machine {
         c.freelist = index as u16;
         c.fast[1] += 1;
         Some(())
+    }
+
+    /// The place of the cache whose slab holds an address, as the page tells.
+    #[inline]
+    fn owner_by_page(&self, addr: VirtAddr) -> Option<usize> {
+        let from_start = addr.0.wrapping_sub(self.caches.direct_map);
+        let pfn = Pfn(u32::try_from(from_start >> PAGE_SHIFT).ok()?);
+        let page = self.mem_map.touched_page(pfn)?;
+        let page =
+            if page.is(PageFlags::TAIL) { self.mem_map.touched_page(Pfn(page.private))? } else { page };
+        if !page.is(PageFlags::SLAB) {
+            return None;
+        }
+        self.caches.slub.slabs.owner(SlabNr::of_mapping(page.mapping)?)
     }
 
     /// Gives an object back, to the given cache if one is named (`slab_free`, `cache_from_obj`).

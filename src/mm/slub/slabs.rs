@@ -219,14 +219,14 @@ impl Machine {
     /// A CPU allocates from a slab from now on: it takes the links along (`c->slab = slab`).
     pub(super) fn open_slab(&mut self, id: CacheId, cpu: usize, nr: SlabNr) {
         let (base, links) = (self.object_address(nr, 0).0, std::mem::take(&mut self.slab_mut(nr).links));
-        let node = self.slab(nr).node;
+        let (node, objects) = (self.slab(nr).node, u64::from(self.slab(nr).objects));
         let cache = &self.caches.all[id];
         let (size, reciprocal) = (u64::from(cache.size), cache.reciprocal);
         let c = self.kmem_cache_cpu_mut(id, cpu);
         debug_assert!(c.slab == SlabNr::NONE, "a CPU has one slab of a cache");
         c.of = id.generation();
         (c.slab, c.freelist, c.links) = (nr, END, links);
-        (c.base, c.size, c.reciprocal, c.node) = (base, size, reciprocal, node);
+        (c.base, c.span, c.size, c.reciprocal, c.node) = (base, objects * size, size, reciprocal, node);
     }
 
     /// A CPU's slab gets its links back; the first object of the free list that the CPU had.
@@ -234,7 +234,7 @@ impl Machine {
         let c = self.kmem_cache_cpu_mut(id, cpu);
         let (nr, freelist) = (c.slab, c.freelist);
         let links = std::mem::take(&mut c.links);
-        (c.slab, c.freelist) = (SlabNr::NONE, END);
+        (c.slab, c.freelist, c.span) = (SlabNr::NONE, END, 0);
         self.slab_mut(nr).links = links;
         freelist
     }
