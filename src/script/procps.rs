@@ -75,7 +75,7 @@ pub mod functions {
     /// > execve(p, "/bin/bash"); pmap("-x", p).rows[1].mapping
     /// bash
     /// > pmap("-d", p).rows[1].offset
-    /// 0x0
+    /// 0x2f000
     /// > pmap("-X -p", p).rows[1].mapping
     /// /usr/bin/bash
     /// ```
