@@ -47,6 +47,8 @@ const BENCHES: &[(&[&str], Bench)] = &[
     (&["18"], vm::mremaps),
     (&["19"], file::mapped_read),
     (&["20"], slab::pairs),
+    (&["21"], script::objects),
+    (&["22"], slab::live),
 ];
 
 fn main() -> ExitCode {

@@ -18,6 +18,12 @@ impl<T> Id<T> {
     pub fn index(self) -> u32 {
         self.index
     }
+
+    /// How many lived there before.
+    #[inline]
+    pub(crate) fn generation(self) -> u32 {
+        self.generation
+    }
 }
 
 #[cfg(test)]

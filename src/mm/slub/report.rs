@@ -136,7 +136,7 @@ impl Machine {
         let (flags, pad, size, inuse) = (cache.flags, cache.red_left_pad, cache.object_size, cache.inuse);
         let (end, whole) = (self.info_end(cache), cache.size - pad);
         let (object, base) = (self.object_address(nr, u32::from(index)), self.slab_base(nr).0);
-        let next = self.slab(nr).link(u32::from(index));
+        let next = self.links(nr).next(u32::from(index));
         let fp = if next < END { self.object_address(nr, u32::from(next)).0 } else { 0 };
         let width = self.digits();
         self.print_tracking(object);
@@ -261,7 +261,7 @@ impl Machine {
         self.slab_err(nr, "Freechain corrupt", "___slab_alloc");
         self.slab_fix(nr, "Isolate corrupted freechain");
         self.kmem_cache_cpu_mut(id, cpu).freelist = END;
-        self.slab_mut(nr).lose_unlisted();
+        self.lose_unlisted(nr);
         // A CPU's own list counts as in use.
         let slab = self.slab_mut(nr);
         debug_assert!(slab.inuse <= slab.objects);
@@ -274,7 +274,7 @@ impl Machine {
         let what = format!("Objects remaining in {name} on __kmem_cache_shutdown()");
         self.slab_err(nr, &what, "__kmem_cache_shutdown");
         for index in (0..self.slab(nr).objects)
-            .filter(|n| self.slab(nr).link(u32::from(*n)) == TAKEN)
+            .filter(|n| self.links(nr).next(u32::from(*n)) == TAKEN)
             .collect::<Vec<_>>()
         {
             let object = self.object_address(nr, u32::from(index));
