@@ -30,7 +30,7 @@ struct Simulator {
 impl Simulator {
     fn new(kernel: (u32, u32)) -> Simulator {
         let mut config = vmlab::import::machine("x86_64-256M").unwrap_or_else(|e| panic!("{e}"));
-        config.kernel = format!("{}.{}", kernel.0, kernel.1);
+        config.kernel = format!("{}.{}", kernel.0, kernel.1).into();
         let mut machine = Machine::boot(config).unwrap_or_else(|e| panic!("{e}"));
         let pid = machine.spawn("fuzz").unwrap_or_else(|e| panic!("{e}"));
         Simulator { machine, pid }

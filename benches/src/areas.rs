@@ -95,6 +95,13 @@ impl Process {
 type Ours = fn(&mut Process) -> f64;
 type Theirs = fn(&host::Areas) -> f64;
 
+/// One operation of our side with 100 areas, for a profiler.
+pub fn alone(row: &str) {
+    let mut process = Process::new(COUNTS[0]);
+    let ns = if row == "17 map" { process.map() } else { process.merge() };
+    println!("row {row}: {ns:.2} ns");
+}
+
 /// Each operation at each number of areas.
 pub fn many(reps: usize) -> Vec<Row> {
     let operations: [(&str, Option<Theirs>, Ours); 4] = [

@@ -47,6 +47,8 @@ const BENCHES: &[(&[&str], Bench)] = &[
     (&["18"], vm::mremaps),
     (&["19"], file::mapped_read),
     (&["20"], slab::pairs),
+    (&["21"], script::objects),
+    (&["22"], slab::live),
 ];
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
             "bare" => fault::alone(),
             "20" => slab::alone(),
             "4" | "5" | "6" => buddy::alone(&row),
+            "17 map" | "17 merge" => areas::alone(&row),
             row => vm::alone(row),
         }
         return ExitCode::SUCCESS;

@@ -1,4 +1,4 @@
-//! Rows 8, 9 and 10: what a script pays for a call of the kernel, beside a call of nothing.
+//! Rows 8, 9, 10 and 21: what a script pays for a call of the kernel, beside a call of nothing.
 //!
 //! A scripted access is nearly all interpreter: the rows say how little the machine adds, and what bulk verbs save.
 
@@ -16,7 +16,7 @@ const CALLS: usize = 1 << 17;
 const PAGES: usize = 1 << 18;
 
 const START: &str = "const P = spawn(\"app\"); const A = mmap(P, 0, \"1G\", PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS); \
-                     touch(P, A, \"1G\");";
+                     touch(P, A, \"1G\"); const C = kmem_cache_create(\"bench\", 64, 0, 0);";
 
 /// An engine on a machine of its own, with the variables that the loops use.
 struct Desk {
@@ -29,6 +29,7 @@ impl Desk {
         let bench = Bench::new(spec::boot(4, 1), limits, Out::nowhere());
         let mut engine = vmlab::script::engine(&bench);
         engine.register_fn("nothing", nothing);
+        engine.register_fn("nothing", nothing_of_cache);
         let mut scope = Scope::new();
         engine.run_with_scope(&mut scope, START).unwrap_or_else(|why| panic!("{why}"));
         Desk { engine, scope }
@@ -53,6 +54,15 @@ fn nothing(
     _value: i64,
 ) -> Result<Dynamic, Box<EvalAltResult>> {
     Ok(Dynamic::UNIT)
+}
+
+/// Takes what `kmem_cache_alloc` and `kmem_cache_free` take, and answers what the first of them answers: a value.
+fn nothing_of_cache(
+    _: NativeCallContext,
+    _cache: Dynamic,
+    _what: Dynamic,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    Ok(Dynamic::from_int(0))
 }
 
 fn looped(call: &str) -> String {
@@ -105,4 +115,20 @@ pub fn limits(reps: usize) -> Vec<Row> {
     race.add(|| limited.time(&ours, CALLS));
     let goal = Goal::Within { floor: 1.10, ambitious: 1.05 };
     row("10", "the same with limits and a way to stop it", "without", race, reps, goal)
+}
+
+/// Row 21.
+pub fn objects(reps: usize) -> Vec<Row> {
+    let pairs = |take: &str, give: &str| {
+        format!("let i = 0; while i < {CALLS} {{ let o = {take}(C, GFP_KERNEL); {give}(C, o); i += 1; }}")
+    };
+    let desk = Desk::new(Limits::PERSON);
+    let theirs = desk.compile(&pairs("nothing", "nothing"));
+    let ours = desk.compile(&pairs("kmem_cache_alloc", "kmem_cache_free"));
+    let mut race = Race::default();
+    race.add(|| desk.time(&theirs, CALLS));
+    race.add(|| desk.time(&ours, CALLS));
+    let goal = Goal::Within { floor: 1.4, ambitious: 1.15 };
+    let measure = "scripted kmem_cache_alloc and kmem_cache_free";
+    row("21", measure, "two natives that do nothing", race, reps, goal)
 }

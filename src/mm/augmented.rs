@@ -20,6 +20,8 @@ use std::fmt::Debug;
 
 /// Slots of a node (`MAPLE_RANGE64_SLOTS`).
 const SLOTS: usize = 16;
+/// Entries that a node may have too many until it is cut: an area becomes three at most.
+const MORE: usize = 2;
 /// A node with fewer is joined with its neighbour, if both fit in one.
 const FEW: usize = SLOTS / 4;
 
@@ -44,6 +46,15 @@ struct Child<E: Entry> {
     first: E::Key,
     sum: E::Sum,
     node: Node<E>,
+}
+
+/// What a parent knows of a branch in which something happened.
+#[derive(Clone, Copy, PartialEq)]
+enum Seen {
+    /// It is what it was: nobody above need look again.
+    Same,
+    /// It may be other.
+    Changed,
 }
 
 #[derive(Clone, Debug)]
@@ -81,7 +92,7 @@ impl<E: Entry> Tree<E> {
     /// Adds an entry whose key is not there yet.
     pub fn insert(&mut self, entry: E) {
         self.len += 1;
-        if let Some(right) = self.root.insert(entry) {
+        if let (_, Some(right)) = self.root.insert(entry) {
             self.raise_root(right);
         }
     }
@@ -89,7 +100,7 @@ impl<E: Entry> Tree<E> {
     /// The root was cut: a node above has both halves.
     #[cold]
     fn raise_root(&mut self, right: Child<E>) {
-        let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + 1)));
+        let left = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(SLOTS + MORE)));
         if let (Node::Branch(children), Some(left)) = (&mut self.root, Child::of(left)) {
             children.extend([left, right]);
         }
@@ -97,7 +108,7 @@ impl<E: Entry> Tree<E> {
 
     /// Takes the entry with this key out.
     pub fn remove(&mut self, key: E::Key) -> Option<E> {
-        let gone = self.root.remove(key)?;
+        let (_, gone) = self.root.remove(key)?;
         self.len -= 1;
         self.lower_root();
         Some(gone)
@@ -112,15 +123,16 @@ impl<E: Entry> Tree<E> {
         }
     }
 
-    /// Cuts the entry with this key in two, which together have the sum that it had: no branch above changes.
-    pub fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) {
-        self.len += 1;
+    /// Cuts the entry with this key into `N` more, which together have the sum that it had: no branch above changes.
+    pub fn split<const N: usize>(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> [E; N]) {
+        self.len += N;
         if let Some(right) = self.root.split(key, cut) {
             self.raise_root(right);
         }
     }
 
-    /// Takes out the `more` entries that follow the one with this key, and changes that one.
+    /// Makes one entry of the one with this key and the `more` that follow it, with the sum that they had together: no
+    /// branch above changes.
     pub fn merge(&mut self, key: E::Key, more: usize, change: impl Fn(&mut E)) {
         if self.root.merge(key, more, &change) {
             self.len -= more;
@@ -138,7 +150,7 @@ impl<E: Entry> Tree<E> {
 
     /// Changes the entry with this key; its place in the order stays the same.
     pub fn change(&mut self, key: E::Key, change: impl FnOnce(&mut E)) -> bool {
-        self.root.change(key, change)
+        self.root.change(key, change).is_some()
     }
 
     /// The entry with this key.
@@ -186,10 +198,11 @@ impl<E: Entry> Child<E> {
     }
 
     /// Looks again at what is below.
-    fn refresh(&mut self) {
-        if let (Some(first), Some(sum)) = (self.node.first(), self.node.sum()) {
-            (self.first, self.sum) = (first, sum);
-        }
+    fn refresh(&mut self) -> Seen {
+        let (Some(first), Some(sum)) = (self.node.first(), self.node.sum()) else { return Seen::Changed };
+        let same = self.first == first && self.sum == sum;
+        (self.first, self.sum) = (first, sum);
+        if same { Seen::Same } else { Seen::Changed }
     }
 }
 
@@ -215,61 +228,56 @@ impl<E: Entry> Node<E> {
         }
     }
 
-    /// Slot `n`: its sum, and the node below.
-    #[inline]
-    fn slot(&self, n: usize) -> (E::Sum, Option<&Node<E>>) {
-        match self {
-            Node::Leaf(entries) => (entries[n].sum(), None),
-            Node::Branch(children) => (children[n].sum, Some(&children[n].node)),
-        }
-    }
-
     /// Adds an entry; the upper half of the node, when it became too full.
-    fn insert(&mut self, entry: E) -> Option<Child<E>> {
+    fn insert(&mut self, entry: E) -> (Seen, Option<Child<E>>) {
         let key = entry.key();
         match self {
             Node::Leaf(entries) => {
                 let at = entries.partition_point(|e| e.key() < key);
                 entries.insert(at, entry);
-                upper_half(entries).and_then(|half| Child::of(Node::Leaf(half)))
+                (Seen::Changed, upper_half(entries).and_then(|half| Child::of(Node::Leaf(half))))
             }
             Node::Branch(children) => {
                 let at = place(children, key);
-                let split = children[at].node.insert(entry);
-                children[at].refresh();
-                if let Some(right) = split {
-                    children.insert(at + 1, right);
+                let (mut seen, split) = children[at].node.insert(entry);
+                if seen == Seen::Changed {
+                    seen = children[at].refresh();
                 }
-                upper_half(children).and_then(|half| Child::of(Node::Branch(half)))
+                let Some(right) = split else { return (seen, None) };
+                children.insert(at + 1, right);
+                (Seen::Changed, upper_half(children).and_then(|half| Child::of(Node::Branch(half))))
             }
         }
     }
 
-    fn remove(&mut self, key: E::Key) -> Option<E> {
+    fn remove(&mut self, key: E::Key) -> Option<(Seen, E)> {
         match self {
             Node::Leaf(entries) => {
                 let at = entries.binary_search_by_key(&key, Entry::key).ok()?;
-                Some(entries.remove(at))
+                Some((Seen::Changed, entries.remove(at)))
             }
             Node::Branch(children) => {
                 let at = place(children, key);
-                let gone = children[at].node.remove(key)?;
-                children[at].refresh();
+                let (mut seen, gone) = children[at].node.remove(key)?;
+                if seen == Seen::Changed {
+                    seen = children[at].refresh();
+                }
                 if children[at].node.len() < FEW {
                     join_neighbours(children, at);
                 }
-                Some(gone)
+                Some((seen, gone))
             }
         }
     }
 
-    /// Cuts an entry in two; the upper half of the node, when it became too full.
-    fn split(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> E) -> Option<Child<E>> {
+    /// Cuts an entry in parts; the upper half of the node, when it became too full.
+    fn split<const N: usize>(&mut self, key: E::Key, cut: impl FnOnce(&mut E) -> [E; N]) -> Option<Child<E>> {
         match self {
             Node::Leaf(entries) => {
                 let above = entries.partition_point(|e| e.key() <= key);
-                let upper = cut(entries[..above].last_mut()?);
-                entries.insert(above, upper);
+                for (at, upper) in (above..).zip(cut(entries[..above].last_mut()?)) {
+                    entries.insert(at, upper);
+                }
                 upper_half(entries).and_then(|half| Child::of(Node::Leaf(half)))
             }
             Node::Branch(children) => {
@@ -297,31 +305,27 @@ impl<E: Entry> Node<E> {
             Node::Branch(children) => {
                 let at = place(children, key);
                 let merged = children[at].node.merge(key, more, change);
-                if merged {
-                    children[at].refresh();
-                    if children[at].node.len() < FEW {
-                        join_neighbours(children, at);
-                    }
+                if merged && children[at].node.len() < FEW {
+                    join_neighbours(children, at);
                 }
                 merged
             }
         }
     }
 
-    fn change(&mut self, key: E::Key, change: impl FnOnce(&mut E)) -> bool {
+    fn change(&mut self, key: E::Key, change: impl FnOnce(&mut E)) -> Option<Seen> {
         match self {
-            Node::Leaf(entries) => match entries.binary_search_by_key(&key, Entry::key) {
-                Ok(at) => {
-                    change(&mut entries[at]);
-                    true
-                }
-                Err(_) => false,
-            },
+            Node::Leaf(entries) => {
+                let at = entries.binary_search_by_key(&key, Entry::key).ok()?;
+                change(&mut entries[at]);
+                Some(Seen::Changed)
+            }
             Node::Branch(children) => {
                 let at = place(children, key);
-                let found = children[at].node.change(key, change);
-                children[at].refresh();
-                found
+                match children[at].node.change(key, change)? {
+                    Seen::Same => Some(Seen::Same),
+                    Seen::Changed => Some(children[at].refresh()),
+                }
             }
         }
     }
@@ -407,7 +411,7 @@ fn upper_half<T>(slots: &mut Vec<T>) -> Option<Vec<T>> {
 
 #[cold]
 fn cut_half<T>(slots: &mut Vec<T>) -> Vec<T> {
-    let mut half = Vec::with_capacity(SLOTS + 1);
+    let mut half = Vec::with_capacity(SLOTS + MORE);
     half.extend(slots.drain(SLOTS / 2..));
     half
 }

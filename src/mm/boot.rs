@@ -46,6 +46,7 @@ use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
 use crate::mm::percpu::Percpu;
 use crate::mm::pgtable::{Geometry, Tables};
+use crate::mm::pid::PidTable;
 use crate::mm::printk::Ratelimits;
 use crate::mm::slab_common::Caches;
 use crate::mm::slots::Slots;
@@ -57,7 +58,7 @@ use crate::mm::va_layout::Layout;
 use crate::mm::vmalloc::VmapAreas;
 use crate::mm::vmscan::{Kswapd, shrink_slab};
 use crate::mm::vmstat::{NodeStat, Vmstat};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 
 /// Why a spec cannot boot.
@@ -243,7 +244,7 @@ impl Machine {
             vmas: Slots::default(),
             anon_vmas: Slots::default(),
             mms: Slots::default(),
-            tasks: BTreeMap::new(),
+            tasks: PidTable::default(),
             nr_threads: 0,
             next_pid: FIRST_PID,
             stacks: Stacks::new(cpus),
@@ -282,6 +283,7 @@ impl Machine {
             lazyfree: Vec::new(),
             isolated: Vec::new(),
             ooms: Vec::new(),
+            tainted: 0,
             panicked: None,
             memblock: Memblock::new(config.arch),
             early: None,

@@ -85,6 +85,7 @@ impl Machine {
             ("tasks and address spaces have their objects", self.first_wrong_kernel_object()),
             ("a mempool's reserve is what its source gave", self.first_wrong_mempool()),
             ("dentries hold their parents, and unused ones are on a list", self.first_wrong_dentry()),
+            ("files in use have their inode and dentry, and those their objects", self.first_wrong_inode()),
         ];
         if let Some((invariant, Some(what))) = named.into_iter().find(|(_, wrong)| wrong.is_some()) {
             return broken(invariant, what);

@@ -6,9 +6,11 @@
 
 mod arch;
 mod kinds;
+mod release;
 
 pub use arch::Arch;
 pub use kinds::{MigrateType, ThpMode, ZoneType};
+pub use release::Release;
 
 use crate::mm::addr::{Nid, Order};
 use crate::mm::mm_init::Core;
@@ -323,7 +325,7 @@ pub struct Config {
     /// x86_64 with a fifth level of page tables (`la57`).
     pub la57: bool,
     /// The kernel whose rules and formats apply: `6.1`.
-    pub kernel: String,
+    pub kernel: Release,
     /// Nodes in the order of their numbers.
     pub nodes: Vec<NodeConfig>,
     /// The order of a pageblock: `Page block order` of pagetypeinfo.
@@ -404,19 +406,9 @@ impl Config {
     }
 
     /// Is the kernel whose rules apply this one or a newer one?
+    #[inline]
     pub fn kernel_since(&self, major: u32, minor: u32) -> bool {
-        // Asked several times in a call: read by hand, it costs nothing.
-        let (mut numbers, mut at) = ([0, 0], 0);
-        for byte in self.kernel.bytes() {
-            match byte {
-                b'0'..=b'9' => {
-                    numbers[at] = u32::saturating_mul(numbers[at], 10).saturating_add(u32::from(byte - b'0'))
-                }
-                b'.' if at == 0 => at = 1,
-                _ => break,
-            }
-        }
-        numbers >= [major, minor]
+        self.kernel.since(major, minor)
     }
 
     /// CPUs of all nodes.

@@ -8,41 +8,47 @@
 //!
 //! A dentry without users and children waits on the LRU list of its node. A shrinker takes it from there: one that
 //! was used again since gets a second chance. With the dentry its inode loses its user, and waits on a list of its own.
+//! Names on a tmpfs have nothing below them: their dentries stay until they are unlinked.
 //!
-//! Gorman chapter 10.5. Kernel: `fs/dcache.c` (`d_alloc`, `dput`, `prune_dcache_sb`).
+//! Gorman chapter 10.5. Kernel: `fs/dcache.c` (`d_alloc`, `dput`, `d_delete`, `prune_dcache_sb`).
 //! Fidelity: faithful — references, the LRU list and its second chance, names longer than the inline ones, negative
-//! dentries. Simplified — one file system, in which every name exists that is looked up; dentries of the boot are
-//! objects without a name, which nobody can reclaim. Absent — the hash table's chains, RCU walks.
+//! dentries. Simplified — every name exists that is looked up; descriptors and areas use the dentry of their file
+//! without a `struct file` between; dentries of the boot are objects without a name, which nobody can reclaim.
+//! Absent — the hash table's chains, RCU walks.
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::errno::Errno;
+use crate::mm::fs::{FileId, FsType};
 use crate::mm::gfp::Gfp;
 use crate::mm::inode::{InodeId, Inodes};
 use crate::mm::kernel_caches::KernelCache;
+use crate::mm::list_lru::{ListLru, Place};
 use crate::mm::machine::Machine;
 use crate::mm::slots::{Id, Slots};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// The number of a dentry.
 pub type DentryId = Id<Dentry>;
 
-/// The longest component of a path (`NAME_MAX`).
-const NAME_MAX: usize = 255;
-/// The longest path (`PATH_MAX`).
-const PATH_MAX: usize = 4096;
-
 /// A name in a directory (`struct dentry`).
 #[derive(Clone, Debug)]
 pub struct Dentry {
+    /// The root of a mount has the path it hangs at.
     name: String,
     parent: Option<DentryId>,
     inode: Option<InodeId>,
-    /// Users and children.
+    /// The file system it lies on, by its place in `Fs::mounts`.
+    mount: usize,
+    /// The file system that hangs here (`DCACHE_MOUNTED`).
+    covered_by: Option<usize>,
+    /// Users and children; descriptors and areas of its file are not counted here.
     count: u32,
+    /// A walk can find it.
+    hashed: bool,
     /// It was used since it came to the list (`DCACHE_REFERENCED`).
     referenced: bool,
-    /// It is on the list of its node (`DCACHE_LRU_LIST`).
-    on_lru: bool,
+    /// Where it stands on the list of its node (`DCACHE_LRU_LIST`).
+    lru: Option<Place>,
     node: usize,
     /// Its object.
     addr: VirtAddr,
@@ -55,10 +61,9 @@ pub struct Dentry {
 pub struct Dcache {
     dentries: Slots<Dentry>,
     children: BTreeMap<(Option<DentryId>, String), DentryId>,
-    /// By node, oldest first.
-    lru: Vec<VecDeque<DentryId>>,
-    /// Names that are known not to exist.
-    negative: u64,
+    lru: ListLru<Dentry>,
+    /// Dentries of the captured machine; which paths they are of is not known.
+    pub booted: u64,
     /// Lookups of a component that found it here, and that did not.
     pub hits: u64,
     /// See [`Dcache::hits`].
@@ -69,12 +74,14 @@ pub struct Dcache {
 impl Dcache {
     /// Nothing yet, with a list for each node.
     pub fn new(nodes: usize) -> Dcache {
-        Dcache { lru: vec![VecDeque::new(); nodes], inodes: Inodes::new(nodes), ..Dcache::default() }
+        Dcache { lru: ListLru::new(nodes), inodes: Inodes::new(nodes), ..Dcache::default() }
     }
 
-    /// `nr_dentry`, `nr_unused` and `nr_negative` of /proc/sys/fs/dentry-state.
+    /// `nr_dentry`, `nr_unused` and `nr_negative` of /proc/sys/fs/dentry-state: negative ones count when they are unused.
     pub fn state(&self) -> [u64; 3] {
-        [self.dentries.len() as u64, self.lru.iter().map(|list| list.len() as u64).sum(), self.negative]
+        let negative = |(_, dentry): &(DentryId, &Dentry)| dentry.inode.is_none() && dentry.lru.is_some();
+        let negative = self.dentries.iter().filter(negative).count() as u64;
+        [self.booted + self.dentries.len() as u64, self.lru.total(), negative]
     }
 
     /// Inodes, and those without users (/proc/sys/fs/inode-state).
@@ -84,10 +91,10 @@ impl Dcache {
 
     /// Dentries on a node's list.
     pub(crate) fn unused(&self, node: usize) -> u64 {
-        self.lru[node].len() as u64
+        self.lru.count(node)
     }
 
-    /// The components of a dentry's path.
+    /// A dentry's path; nothing for the root.
     fn path(&self, id: DentryId) -> String {
         let mut parts = Vec::new();
         let mut at = Some(id);
@@ -101,51 +108,68 @@ impl Dcache {
 }
 
 impl Machine {
-    /// Walks a path, making the dentries and inodes it has not got; its last dentry is unused afterwards (`path_lookup`).
-    ///
-    /// With `exists` false the last name is one that is not there: a negative dentry remembers that.
-    ///
-    /// # Errors
-    /// `EINVAL` for a path that does not begin with `/`; `ENOENT` for a name or a path that is too long (the kernel
-    /// says `ENAMETOOLONG`); `ENOMEM`: the part of the path before stays.
-    pub fn lookup(&mut self, path: &str, exists: bool) -> Result<DentryId, Errno> {
-        if !path.starts_with('/') {
-            return Err(Errno::EINVAL);
-        }
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        if path.len() >= PATH_MAX || parts.iter().any(|part| part.len() > NAME_MAX) {
-            return Err(Errno::ENOENT);
-        }
-        // The walk holds where it stands: reclaim may run while memory for the next one is found.
-        let mut at = self.d_lookup_or_alloc(None, "", true)?;
-        for (n, part) in parts.iter().enumerate() {
-            let last = n + 1 == parts.len();
-            let next = self.d_lookup_or_alloc(Some(at), part, exists || !last);
-            self.dput(at);
-            at = next?;
-        }
-        self.dput(at);
-        Ok(at)
+    /// The dentry of a name that is in the cache, with one user more (`d_lookup`).
+    pub(crate) fn d_lookup(&mut self, parent: DentryId, name: &str) -> Option<DentryId> {
+        let Some(&found) = self.dcache.children.get(&(Some(parent), name.to_string())) else {
+            self.dcache.misses += 1;
+            return None;
+        };
+        self.dcache.hits += 1;
+        self.dcache.dentries[found].count += 1;
+        Some(found)
     }
 
-    /// The dentry of a name, with one user more.
-    fn d_lookup_or_alloc(
+    /// The root of a file system, with one user more; its first use makes it (`d_make_root`).
+    pub(crate) fn root_of(&mut self, mount: usize) -> Result<DentryId, Errno> {
+        if let Some(root) = self.fs.mounts[mount].root {
+            self.dcache.hits += 1;
+            self.dcache.dentries[root].count += 1;
+            return Ok(root);
+        }
+        self.dcache.misses += 1;
+        let path = self.fs.mounts[mount].path.trim_end_matches('/').to_string();
+        let root = self.d_alloc(None, &path, mount)?;
+        self.d_add(root, true)?;
+        // The mount's own.
+        self.dcache.dentries[root].count += 1;
+        self.fs.mounts[mount].root = Some(root);
+        Ok(root)
+    }
+
+    /// A new dentry below another, with its inode if there is such a name (`d_alloc`, `d_add`).
+    pub(crate) fn d_alloc_below(
         &mut self,
-        parent: Option<DentryId>,
+        parent: DentryId,
         name: &str,
         exists: bool,
     ) -> Result<DentryId, Errno> {
-        if let Some(&found) = self.dcache.children.get(&(parent, name.to_string())) {
-            self.dcache.hits += 1;
-            self.dcache.dentries[found].count += 1;
-            return Ok(found);
+        let id = self.d_alloc(Some(parent), name, self.dcache.dentries[parent].mount)?;
+        let path = self.dcache.path(id);
+        // A file is there, whatever the caller believes.
+        self.d_add(id, exists || self.fs.names.contains_key(path.as_str()))?;
+        if let Some(mount) = self.fs.mounts.iter().position(|mount| *mount.path == path) {
+            self.cover(id, mount);
+            self.dcache.dentries[id].count += 1;
         }
-        self.dcache.misses += 1;
-        self.d_alloc(parent, name, exists)
+        Ok(id)
     }
 
-    /// A new dentry with its inode (`d_alloc`, `d_add`).
-    fn d_alloc(&mut self, parent: Option<DentryId>, name: &str, exists: bool) -> Result<DentryId, Errno> {
+    /// The dentry and the inode of a file without a name; who opens it holds them (`d_alloc_pseudo`).
+    pub(crate) fn d_alloc_pseudo(&mut self, name: &str, mount: usize) -> Result<DentryId, Errno> {
+        let id = self.d_alloc(None, name, mount)?;
+        match self.new_inode(mount) {
+            Ok(inode) => self.d_instantiate(id, inode),
+            Err(errno) => {
+                self.dput(id);
+                return Err(errno);
+            }
+        }
+        self.dcache.dentries[id].count = 0;
+        Ok(id)
+    }
+
+    /// A dentry that no walk finds yet (`__d_alloc`).
+    fn d_alloc(&mut self, parent: Option<DentryId>, name: &str, mount: usize) -> Result<DentryId, Errno> {
         let addr = self.kernel_object(KernelCache::Dentry)?;
         let external_name = if name.len() >= self.config.arch.dname_inline_len() {
             match self.kmalloc(name.len() as u64 + 17, Gfp::KERNEL_ACCOUNT | Gfp::RECLAIMABLE) {
@@ -158,58 +182,133 @@ impl Machine {
         } else {
             None
         };
-        let ino = self.ino_of(parent, name);
-        let inode = match exists.then(|| self.iget(ino)).transpose() {
-            Ok(inode) => inode,
-            Err(errno) => {
-                self.d_free(addr, external_name);
-                return Err(errno);
-            }
-        };
         if let Some(parent) = parent {
             self.dcache.dentries[parent].count += 1;
         }
-        let node =
-            self.virt_to_pfn(addr).map_or(0, |pfn| self.zones[self.mem_map.page(pfn).zone().index()].pgdat);
-        let name = name.to_string();
         let dentry = Dentry {
-            name: name.clone(),
+            name: name.to_string(),
             parent,
-            inode,
-            // The root is the file system's, too.
-            count: if parent.is_none() { 2 } else { 1 },
+            inode: None,
+            mount,
+            covered_by: None,
+            count: 1,
+            hashed: false,
             referenced: false,
-            on_lru: false,
-            node,
+            lru: None,
+            node: self.node_of_object(addr),
             addr,
             external_name,
         };
-        self.dcache.negative += u64::from(!exists);
-        let id = self.dcache.dentries.insert(dentry);
-        self.dcache.children.insert((parent, name), id);
-        Ok(id)
+        Ok(self.dcache.dentries.insert(dentry))
     }
 
-    /// The number of an inode: the same path always has the same one (FNV-1a).
-    fn ino_of(&self, parent: Option<DentryId>, name: &str) -> u64 {
-        let path = parent.map(|id| self.dcache.path(id)).unwrap_or_default();
-        let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        path.bytes().chain([b'/']).chain(name.bytes()).fold(0xcbf2_9ce4_8422_2325, hash)
-    }
-
-    /// A user lets go of a dentry: the last one puts it on the list, or marks it as used again (`dput`, `retain_dentry`).
-    fn dput(&mut self, id: DentryId) {
+    /// From now on walks find a dentry: with the inode of its path, or as a name that is not there (`d_add`).
+    ///
+    /// Without memory for the inode the dentry goes.
+    fn d_add(&mut self, id: DentryId, exists: bool) -> Result<(), Errno> {
+        if exists && let Err(errno) = self.d_make_positive(id) {
+            self.dput(id);
+            return Err(errno);
+        }
         let dentry = &mut self.dcache.dentries[id];
-        dentry.count -= 1;
-        if dentry.count > 0 {
+        dentry.hashed = true;
+        self.dcache.children.insert((dentry.parent, dentry.name.clone()), id);
+        Ok(())
+    }
+
+    /// There is such a name: its dentry has an inode from now on (`d_instantiate`).
+    pub(crate) fn d_make_positive(&mut self, id: DentryId) -> Result<(), Errno> {
+        let dentry = &self.dcache.dentries[id];
+        if dentry.inode.is_none() {
+            let (path, mount) = (self.dcache.path(id), dentry.mount);
+            let inode = self.iget(&path, mount)?;
+            self.d_instantiate(id, inode);
+        }
+        Ok(())
+    }
+
+    fn d_instantiate(&mut self, id: DentryId, inode: InodeId) {
+        self.dcache.inodes.set_alias(inode, Some(id));
+        // Nothing below a tmpfs could bring the name back (shmem_mknod).
+        let pinned = self.is_pinned(id);
+        let dentry = &mut self.dcache.dentries[id];
+        dentry.inode = Some(inode);
+        dentry.count += u32::from(pinned);
+    }
+
+    /// Does its file system keep a dentry in memory as long as the name is there?
+    fn is_pinned(&self, id: DentryId) -> bool {
+        let dentry = &self.dcache.dentries[id];
+        dentry.parent.is_some() && self.fs.mounts[dentry.mount].kind == FsType::Tmpfs
+    }
+
+    /// A file system hangs at a name, whose dentry it holds.
+    pub(crate) fn cover(&mut self, id: DentryId, mount: usize) {
+        self.dcache.dentries[id].covered_by = Some(mount);
+    }
+
+    /// The file system that hangs at a name.
+    pub(crate) fn mounted_at(&self, id: DentryId) -> Option<usize> {
+        self.dcache.dentries[id].covered_by
+    }
+
+    /// True with names below it that are in the cache.
+    pub(crate) fn has_children(&self, id: DentryId) -> bool {
+        let mut below = self.dcache.children.range((Some(id), String::new())..);
+        below.next().is_some_and(|((parent, _), _)| *parent == Some(id))
+    }
+
+    /// The inode of a dentry.
+    pub(crate) fn inode_of(&self, id: DentryId) -> Option<InodeId> {
+        self.dcache.dentries[id].inode
+    }
+
+    /// The file that a dentry names.
+    pub(crate) fn file_of_dentry(&self, id: DentryId) -> Option<FileId> {
+        self.dcache.inodes.file(self.dcache.dentries[id].inode?)
+    }
+
+    /// Does anybody but the cache need it: a walk, a child, a descriptor, an area?
+    fn is_used(&self, id: DentryId) -> bool {
+        self.dcache.dentries[id].count > 0
+            || self.file_of_dentry(id).is_some_and(|file| self.files[file].is_used())
+    }
+
+    /// A user lets go of a dentry (`dput`).
+    pub(crate) fn dput(&mut self, id: DentryId) {
+        self.dcache.dentries[id].count -= 1;
+        self.dput_last(id);
+    }
+
+    /// The last user puts a dentry on the list, or marks it as used again; one that no walk can find, and one that says
+    /// what a tmpfs does not have, goes (`retain_dentry`).
+    pub(crate) fn dput_last(&mut self, id: DentryId) {
+        if self.is_used(id) {
             return;
         }
-        if dentry.on_lru {
+        let pinned = self.is_pinned(id);
+        let dentry = &mut self.dcache.dentries[id];
+        if !dentry.hashed || (pinned && dentry.inode.is_none()) {
+            self.dentry_kill(id);
+        } else if dentry.lru.is_some() {
             dentry.referenced = true;
         } else {
-            dentry.on_lru = true;
-            let node = dentry.node;
-            self.dcache.lru[node].push_back(id);
+            dentry.lru = Some(self.dcache.lru.add(dentry.node, id));
+        }
+    }
+
+    /// The name of a dentry is taken away: it says so from now on, or nobody finds it any more while somebody still uses
+    /// its file (`d_delete`). The caller is a user.
+    pub(crate) fn d_delete(&mut self, id: DentryId) {
+        let pinned = self.is_pinned(id);
+        let others = self.file_of_dentry(id).is_some_and(|file| self.files[file].is_used());
+        let dentry = &mut self.dcache.dentries[id];
+        dentry.count -= u32::from(pinned);
+        if others || dentry.count > 1 {
+            dentry.hashed = false;
+            self.dcache.children.remove(&(dentry.parent, dentry.name.clone()));
+        } else if let Some(inode) = dentry.inode.take() {
+            self.put_inode(inode);
         }
     }
 
@@ -225,13 +324,16 @@ impl Machine {
     pub(crate) fn prune_dcache(&mut self, node: usize, nr_to_scan: u64) -> u64 {
         let mut freed = 0;
         for _ in 0..nr_to_scan {
-            let Some(id) = self.dcache.lru[node].pop_front() else { break };
+            let Some(id) = self.dcache.lru.pop(node) else { break };
+            let used = self.is_used(id);
             let dentry = &mut self.dcache.dentries[id];
-            if dentry.count > 0 {
-                // In use after all: it comes back with its last user.
-                dentry.on_lru = false;
-            } else if std::mem::take(&mut dentry.referenced) {
-                self.dcache.lru[node].push_back(id);
+            // One in use after all comes back with its last user.
+            dentry.lru = None;
+            if used {
+                continue;
+            }
+            if std::mem::take(&mut dentry.referenced) {
+                dentry.lru = Some(self.dcache.lru.add(node, id));
             } else {
                 self.dentry_kill(id);
                 freed += 1;
@@ -243,8 +345,12 @@ impl Machine {
     /// A dentry goes: its inode loses a user, its parent a child (`__dentry_kill`).
     fn dentry_kill(&mut self, id: DentryId) {
         let Some(dentry) = self.dcache.dentries.remove(id) else { return };
-        self.dcache.children.remove(&(dentry.parent, dentry.name));
-        self.dcache.negative -= u64::from(dentry.inode.is_none());
+        if dentry.hashed {
+            self.dcache.children.remove(&(dentry.parent, dentry.name));
+        }
+        if let Some(place) = dentry.lru {
+            self.dcache.lru.remove(place);
+        }
         if let Some(inode) = dentry.inode {
             self.put_inode(inode);
         }
@@ -254,7 +360,7 @@ impl Machine {
         }
     }
 
-    /// Every dentry has its object, every child holds its parent, every unused one is on a list.
+    /// Every dentry has its object and its inode, every child holds its parent, every unused one is on a list.
     pub(crate) fn first_wrong_dentry(&self) -> Option<String> {
         let mut held: BTreeMap<DentryId, u32> = BTreeMap::new();
         for (_, dentry) in self.dcache.dentries.iter() {
@@ -262,14 +368,24 @@ impl Machine {
                 *held.entry(parent).or_default() += 1;
             }
         }
-        let listed: u64 = self.dcache.dentries.iter().filter(|(_, dentry)| dentry.on_lru).count() as u64;
-        if listed != self.dcache.state()[1] {
-            return Some(format!("{listed} dentries say they are on a list, {} are", self.dcache.state()[1]));
+        let listed = self.dcache.dentries.iter().filter(|(_, dentry)| dentry.lru.is_some()).count() as u64;
+        if listed != self.dcache.lru.total() {
+            return Some(format!(
+                "{listed} dentries say they are on a list, {} are",
+                self.dcache.lru.total()
+            ));
+        }
+        let hashed = self.dcache.dentries.iter().filter(|(_, dentry)| dentry.hashed).count();
+        if hashed != self.dcache.children.len() {
+            return Some(format!("{hashed} dentries can be found, {} names", self.dcache.children.len()));
         }
         self.dcache.dentries.iter().find_map(|(id, dentry)| {
             let children = held.get(&id).copied().unwrap_or(0);
-            let object = self.find_object(dentry.addr).is_some_and(|object| object.allocated);
-            let wrong = dentry.count < children || (dentry.count == 0 && !dentry.on_lru) || !object;
+            let wrong = dentry.count < children
+                || !self.is_kernel_object(KernelCache::Dentry, dentry.addr)
+                || (!self.is_used(id) && dentry.lru.is_none())
+                || dentry.lru.is_some_and(|place| self.dcache.lru.at(place) != Some(id))
+                || dentry.inode.is_some_and(|inode| self.dcache.inodes.alias(inode) != Some(id));
             wrong.then(|| format!("{}: {} users, {children} children", self.dcache.path(id), dentry.count))
         })
     }

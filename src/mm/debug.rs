@@ -10,13 +10,14 @@
 //! Kernel: `mm/debug.c`, `mm/page_alloc.c` (`bad_page`), `include/trace/events/mmflags.h`.
 //! Fidelity: faithful — lines, order and names of flags, the word of flags with node and zone. Simplified — addresses
 //! are not hashed; a page in use that is freed once too often is noticed at once, not at its next allocation. Absent —
-//! the raw words of the descriptor, the stack, the list of modules.
+//! the raw words of the descriptor, the list of modules.
 
 use crate::mm::addr::{Order, Pfn};
 use crate::mm::errno::Oops;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::page::{Page, PageFlags, PageType};
+use crate::mm::panic::Taint;
 
 /// Flags in the order in which the kernel prints them (`__def_pageflag_names`).
 const PRINTED: &[(PageFlags, &str)] = &[
@@ -128,6 +129,8 @@ impl Machine {
         let line = format!("BUG: Bad page state in process {}  pfn:{:05x}", self.current.comm, pfn.0);
         self.printk(line.clone());
         self.dump_page(pfn, reason);
+        self.dump_stack(&["bad_page", "__free_pages"]);
+        self.add_taint(Taint::BadPage);
         Oops::new(line, format!("page dumped because: {reason}\n  {advice}"))
     }
 
@@ -135,14 +138,14 @@ impl Machine {
     pub(crate) fn vm_bug_on_page(&mut self, pfn: Pfn, condition: &str, advice: &str) -> Oops {
         let reason = format!("VM_BUG_ON_PAGE({condition})");
         self.dump_page(pfn, &reason);
+        self.add_taint(Taint::Die);
         Oops::new(format!("page dumped because: {reason}"), advice)
     }
 
     /// A mask that names two zones (`gfp_zone`, with `CONFIG_DEBUG_VM`).
     pub(crate) fn gfp_zone_bad(&mut self, gfp: Gfp) -> Oops {
         let line = "kernel BUG at include/linux/gfp.h!";
-        self.printk("------------[ cut here ]------------");
-        self.printk(line);
+        self.kernel_bug(line);
         let zones = Gfp(gfp.0 & (Gfp::DMA.0 | Gfp::HIGHMEM.0 | Gfp::DMA32.0));
         let lowest = self.config.arch.zone_types()[0];
         let advice = format!(

@@ -24,8 +24,12 @@ impl Machine {
     /// Takes advice about a range of a file; a length of 0 reaches to its end (`posix_fadvise`).
     ///
     /// # Errors
-    /// `EINVAL` for advice that is none.
+    /// `EINVAL` for advice that is none; `ENOMEM` when the file cannot be opened.
     pub fn fadvise(&mut self, file: FileId, off: u64, len: u64, advice: u64) -> Result<(), Errno> {
+        self.with_file(file, |machine| machine.generic_fadvise(file, off, len, advice))
+    }
+
+    fn generic_fadvise(&mut self, file: FileId, off: u64, len: u64, advice: u64) -> Result<(), Errno> {
         let end = if len == 0 { u64::MAX } else { off.saturating_add(len) };
         match advice {
             fadv::NORMAL | fadv::RANDOM | fadv::SEQUENTIAL | fadv::NOREUSE => {}

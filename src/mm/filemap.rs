@@ -128,6 +128,7 @@ impl Machine {
         inode.pages.mark(index, Mark::Dirty, false);
         inode.pages.store(index, entry);
         inode.nrpages -= 1;
+        let empty = inode.nrpages == 0;
         let shmem = inode.shmem().is_some();
         if self.mem_map.page(pfn).is(PageFlags::DIRTY) && !shmem {
             // A dirty page that goes was never written: it is not dirty any more.
@@ -135,6 +136,9 @@ impl Machine {
         }
         self.count_cached(pfn, shmem, -1);
         self.mem_map.page_mut(pfn).mapping = 0;
+        if empty {
+            self.inode_emptied(file);
+        }
     }
 
     fn count_cached(&mut self, pfn: Pfn, shmem: bool, n: i64) {
@@ -234,6 +238,16 @@ impl Machine {
         file: FileId,
         off: u64,
         len: u64,
+        take: impl FnMut(&mut Machine, Option<Pfn>, Piece) -> Result<usize, Errno>,
+    ) -> Result<u64, Errno> {
+        self.with_file(file, |machine| machine.filemap_read(file, off, len, take))
+    }
+
+    fn filemap_read(
+        &mut self,
+        file: FileId,
+        off: u64,
+        len: u64,
         mut take: impl FnMut(&mut Machine, Option<Pfn>, Piece) -> Result<usize, Errno>,
     ) -> Result<u64, Errno> {
         self.charge(self.config.costs.trap);
@@ -297,6 +311,10 @@ impl Machine {
     /// # Errors
     /// `EFBIG` beyond the largest file; `ENOSPC`, `ENOMEM` when nothing was written.
     pub fn pwrite(&mut self, file: FileId, off: u64, payload: Payload) -> Result<u64, Errno> {
+        self.with_file(file, |machine| machine.generic_perform_write(file, off, payload))
+    }
+
+    fn generic_perform_write(&mut self, file: FileId, off: u64, payload: Payload) -> Result<u64, Errno> {
         self.charge(self.config.costs.trap);
         if off.checked_add(payload.len()).is_none_or(|end| end > crate::mm::fs::MAX_BYTES) {
             return Err(Errno::EFBIG);

@@ -6,18 +6,22 @@
 //!                     └── backing: a disk that keeps what was written, or nothing but memory and swap   shmem.rs
 //! ```
 //!
-//! Gorman 10, 12. Kernel: `fs/inode.c`, `fs/namei.c`, `include/linux/fs.h`.
-//! Fidelity: simplified — one name space of paths without directories; a file lives while it has a name, an area or a
-//! descriptor. Absent — permissions, times, directories, journals.
+//! Gorman 10, 12. Kernel: `include/linux/fs.h`, `fs/file_table.c`, `fs/super.c`.
+//! Fidelity: simplified — a file lives while it has a name, an area or a descriptor; the disk is mounted by the first
+//! walk, which makes the cache of its inodes. Absent — permissions, times, directories' own pages, journals.
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE};
 use crate::mm::augmented::IntervalTree;
+use crate::mm::dcache::DentryId;
 use crate::mm::errno::Errno;
+use crate::mm::inode::InodeId;
+use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::Machine;
 use crate::mm::shmem::Shmem;
 use crate::mm::slots::Id;
 use crate::mm::xarray::{Mark, XArray};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::rc::Rc;
 
 /// Number of a file.
@@ -46,6 +50,14 @@ impl FsType {
             FsType::Tmpfs => "tmpfs",
         }
     }
+
+    /// The cache of its inodes.
+    pub fn inode_cache(self) -> KernelCache {
+        match self {
+            FsType::Ext4 => KernelCache::Ext4Inode,
+            FsType::Tmpfs => KernelCache::ShmemInode,
+        }
+    }
 }
 
 /// A mounted file system (`struct super_block`).
@@ -59,10 +71,14 @@ pub struct Mount {
     pub max_blocks: u64,
     /// Pages its files have, in memory or in swap; only tmpfs counts.
     pub used_blocks: u64,
+    /// The dentry of its root, once somebody has been there (`s_root`).
+    pub root: Option<DentryId>,
 }
 
 /// The kernel's own tmpfs: shared anonymous memory, SysV segments, memfds.
 pub const SHM_MNT: usize = 0;
+/// The file system of the disk, where every walk begins.
+pub(crate) const ROOT_MNT: usize = 1;
 
 /// What is mounted, and which names files have.
 #[derive(Clone, Debug)]
@@ -76,7 +92,8 @@ pub struct Fs {
 
 impl Default for Fs {
     fn default() -> Fs {
-        let mount = |path: &str, kind| Mount { path: path.into(), kind, max_blocks: 0, used_blocks: 0 };
+        let mount =
+            |path: &str, kind| Mount { path: path.into(), kind, max_blocks: 0, used_blocks: 0, root: None };
         let mounts =
             vec![mount("", FsType::Tmpfs), mount("/", FsType::Ext4), mount("/dev/shm", FsType::Tmpfs)];
         Fs { mounts, names: BTreeMap::new(), next_ino: 1024 }
@@ -102,7 +119,14 @@ impl Fs {
         (1..self.mounts.len())
             .filter(|m| above(&self.mounts[*m]))
             .max_by_key(|m| self.mounts[*m].path.len())
-            .unwrap_or(1)
+            .unwrap_or(ROOT_MNT)
+    }
+
+    /// True when files have names below this one.
+    pub(crate) fn has_names_below(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        let mut names = self.names.range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded));
+        names.next().is_some_and(|(name, _)| name.starts_with(&below))
     }
 }
 
@@ -180,9 +204,17 @@ pub struct File {
     pub i_mmap: IntervalTree,
     /// Where pages go.
     pub backing: Backing,
+    /// Its inode, while that is in memory.
+    pub(crate) inode: Option<InodeId>,
 }
 
 impl File {
+    /// Does a descriptor or an area keep it?
+    #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        self.opens > 0 || !self.i_mmap.is_empty()
+    }
+
     /// Its tmpfs part, if it has no disk.
     #[inline]
     pub fn shmem(&self) -> Option<&Shmem> {
@@ -221,44 +253,35 @@ impl File {
     }
 }
 
-/// A path from the root; scripts may leave the first stroke out.
-fn absolute(path: &str) -> Result<Rc<str>, Errno> {
-    match path.trim_end_matches('/') {
-        "" => Err(Errno::ENOENT),
-        rooted if rooted.starts_with('/') => Ok(rooted.into()),
-        relative => Ok(format!("/{relative}").into()),
+/// A path from the root without needless strokes; scripts may leave the first one out.
+pub(crate) fn absolute(path: &str) -> Result<Rc<str>, Errno> {
+    let mut rooted = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        rooted.push('/');
+        rooted.push_str(part);
     }
+    if rooted.is_empty() { Err(Errno::ENOENT) } else { Ok(rooted.into()) }
 }
 
 impl Machine {
-    /// Makes a file of a size (`creat`, and `ftruncate` or an earlier life that wrote it).
-    ///
-    /// On a disk the file has been there before: nothing of it is in memory, and page i is filled with byte i + 1. On
-    /// tmpfs it is one hole: zeros that take no memory.
+    /// A file without a name; whoever makes it keeps it by an area or a descriptor (`alloc_file_pseudo`).
     ///
     /// # Errors
-    /// `ENOENT` for an empty path, `EEXIST`, `EFBIG`.
-    pub fn create_file(&mut self, path: &str, size: u64) -> Result<FileId, Errno> {
-        let name = absolute(path)?;
-        if self.fs.names.contains_key(&name) {
-            return Err(Errno::EEXIST);
-        }
-        if size > MAX_BYTES {
-            return Err(Errno::EFBIG);
-        }
-        let mount = self.fs.mount_of(&name);
-        let backing = match self.fs.mounts[mount].kind {
-            FsType::Ext4 => Backing::Disk(Disk { pattern: size, ..Disk::default() }),
-            FsType::Tmpfs => Backing::Shmem(Shmem::default()),
-        };
-        let id = self.new_inode(Rc::clone(&name), mount, size, backing);
-        self.files[id].nlink = 1;
-        self.fs.names.insert(name, id);
+    /// `ENOMEM`.
+    pub(crate) fn new_pseudo_file(
+        &mut self,
+        name: Rc<str>,
+        mount: usize,
+        size: u64,
+        backing: Backing,
+    ) -> Result<FileId, Errno> {
+        let dentry = self.d_alloc_pseudo(&name, mount)?;
+        let id = self.insert_file(name, mount, size, backing);
+        self.tie_file(id, dentry);
         Ok(id)
     }
 
-    /// A file without a name; whoever makes it keeps it by an area or a descriptor.
-    pub(crate) fn new_inode(&mut self, name: Rc<str>, mount: usize, size: u64, backing: Backing) -> FileId {
+    pub(crate) fn insert_file(&mut self, name: Rc<str>, mount: usize, size: u64, backing: Backing) -> FileId {
         let ino = self.fs.next_ino;
         self.fs.next_ino += 1;
         self.files.insert(File {
@@ -272,26 +295,8 @@ impl Machine {
             nrpages: 0,
             i_mmap: IntervalTree::default(),
             backing,
+            inode: None,
         })
-    }
-
-    /// The file of a name.
-    ///
-    /// # Errors
-    /// `ENOENT`.
-    pub fn lookup_file(&self, path: &str) -> Result<FileId, Errno> {
-        self.fs.names.get(&absolute(path)?).copied().ok_or(Errno::ENOENT)
-    }
-
-    /// Takes a file's name away; it ends when nobody maps it either (`unlink`).
-    ///
-    /// # Errors
-    /// `ENOENT`.
-    pub fn unlink(&mut self, path: &str) -> Result<(), Errno> {
-        let id = self.fs.names.remove(&absolute(path)?).ok_or(Errno::ENOENT)?;
-        self.files[id].nlink -= 1;
-        self.iput(id);
-        Ok(())
     }
 
     /// One more descriptor keeps the file (`get_file`).
@@ -299,49 +304,29 @@ impl Machine {
         self.files[id].opens += 1;
     }
 
-    /// A descriptor is closed (`fput`).
+    /// A descriptor is closed (`filp_close`).
     pub fn put_file(&mut self, id: FileId) {
         let file = &mut self.files[id];
         file.opens = file.opens.saturating_sub(1);
-        self.iput(id);
+        self.fput(id);
     }
 
-    /// Keeps a file for the length of `f`, whatever else lets go of it meanwhile.
-    pub(crate) fn with_file<R>(&mut self, file: Option<MapFile>, f: impl FnOnce(&mut Machine) -> R) -> R {
-        let Some(file) = file else { return f(self) };
-        self.get_file(file.id);
-        let result = f(self);
-        self.put_file(file.id);
-        result
-    }
-
-    /// The file ends unless something still needs it (`iput`, `evict`).
-    pub(crate) fn iput(&mut self, id: FileId) {
-        let Some(file) = self.files.get(id) else { return };
-        if file.nlink == 0 && file.opens == 0 && file.i_mmap.is_empty() {
-            self.truncate_inode_pages(id, 0);
-            self.shmem_evict_inode(id);
-            if let Some(segment) = self.files[id].shmem().and_then(|shmem| shmem.segment) {
-                self.shm.segments.remove(&segment);
-            }
-            self.files.remove(id);
-        }
-    }
-
-    /// Mounts a tmpfs that may hold so many bytes; 0 is no limit (`mount -t tmpfs -o size=`).
-    ///
-    /// # Errors
-    /// `ENOENT` for an empty path; `EBUSY` when something is mounted there or files lie below it.
-    pub fn mount_tmpfs(&mut self, path: &str, size: u64) -> Result<usize, Errno> {
-        let path = absolute(path)?;
-        let below = format!("{path}/");
-        if self.fs.mounts.iter().any(|m| m.path == path)
-            || self.fs.names.keys().any(|name| name.starts_with(&below))
+    /// A descriptor or an area lets go of a file; the last one lets go of its dentry (`__fput`).
+    pub(crate) fn fput(&mut self, id: FileId) {
+        if self.files.get(id).is_some_and(|file| !file.is_used())
+            && let Some(dentry) = self.alias_of(id)
         {
-            return Err(Errno::EBUSY);
+            self.dput_last(dentry);
         }
-        let max_blocks = size.div_ceil(PAGE_SIZE);
-        self.fs.mounts.push(Mount { path, kind: FsType::Tmpfs, max_blocks, used_blocks: 0 });
-        Ok(self.fs.mounts.len() - 1)
+    }
+
+    /// A file ends: what it has in memory and in swap goes (`ext4_evict_inode`, `shmem_evict_inode`).
+    pub(crate) fn end_file(&mut self, id: FileId) {
+        self.truncate_inode_pages(id, 0);
+        self.shmem_evict_inode(id);
+        if let Some(segment) = self.files[id].shmem().and_then(|shmem| shmem.segment) {
+            self.shm.segments.remove(&segment);
+        }
+        self.files.remove(id);
     }
 }

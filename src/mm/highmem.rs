@@ -240,8 +240,7 @@ impl Machine {
 
     pub(super) fn highmem_bug(&mut self, condition: &str, advice: &str) -> Oops {
         let line = "kernel BUG at mm/highmem.c!";
-        self.printk("------------[ cut here ]------------");
-        self.printk(line);
+        self.kernel_bug(line);
         Oops::new(line, format!("BUG_ON({condition}): {advice}"))
     }
 }

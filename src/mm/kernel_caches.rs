@@ -9,8 +9,8 @@
 //! the sizes that a kernel of its architecture has.
 //!
 //! Gorman 4.3, 8. Kernel: `kernel/fork.c` (`fork_init`, `proc_caches_init`), `mm/rmap.c`, `kernel/cred.c`,
-//! `kernel/pid.c`, `fs/dcache.c`, `fs/inode.c`.
-//! Fidelity: imported — sizes of 6.1's objects, by architecture.
+//! `kernel/pid.c`, `fs/dcache.c`, `mm/shmem.c`, `fs/ext4/super.c`.
+//! Fidelity: imported — sizes of 6.1's objects, by architecture. Inferred — ext4's on 32 bits, from its fields.
 
 use crate::mm::addr::VirtAddr;
 use crate::mm::config::Arch;
@@ -75,7 +75,8 @@ kernel_caches! {
     MmStruct "mm_struct", [1096, 952, 564, 564, 1000], ALIGNED, false, "An address space.";
     VmArea "vm_area_struct", [152, 152, 72, 80, 144], ACCOUNT, false, "An area.";
     Dentry "dentry", [192, 192, 128, 128, 192], RECLAIMABLE, false, "A name that was looked up.";
-    Inode "inode_cache", [632, 632, 408, 408, 592], RECLAIMABLE, true, "A file.";
+    ShmemInode "shmem_inode_cache", [776, 776, 480, 480, 712], ACCOUNT, true, "A file of a tmpfs.";
+    Ext4Inode "ext4_inode_cache", [1184, 1184, 784, 784, 1080], RECLAIMABLE, true, "A file on the disk.";
 }
 
 impl KernelCache {
@@ -102,21 +103,34 @@ impl Machine {
     /// Finds the caches of the kernel's own objects, or makes them (`fork_init`, `proc_caches_init`, …).
     pub(crate) fn proc_caches_init(&mut self) {
         for &kind in KernelCache::ALL {
-            let known = self.caches.find(kind.name());
-            let id = known.or_else(|| {
-                let args = CacheArgs {
-                    name: kind.name(),
-                    size: kind.size(self.config.arch),
-                    flags: kind.flags(),
-                    ctor: kind.ctor(),
-                    // Part of it is copied from user space, so it is not merged.
-                    usersize: matches!(kind, KernelCache::MmStruct | KernelCache::TaskStruct),
-                    ..CacheArgs::default()
-                };
-                self.kmem_cache_create(&args).ok()
-            });
-            self.kernel_caches[kind as usize] = id;
+            self.kernel_caches[kind as usize] = self.caches.find(kind.name());
+            if self.kernel_cache(kind).is_none() && kind != KernelCache::Ext4Inode {
+                // What asks for an object of a cache that could not be made gets ENOMEM.
+                let _ = self.kernel_cache_create(kind);
+            }
         }
+    }
+
+    /// Makes the cache of a kind of object; that of a file system comes when it is first mounted (`init_inodecache`).
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(crate) fn kernel_cache_create(&mut self, kind: KernelCache) -> Result<(), Errno> {
+        let args = CacheArgs {
+            name: kind.name(),
+            size: kind.size(self.config.arch),
+            flags: kind.flags(),
+            ctor: kind.ctor(),
+            // Part of it is copied to or from user space, so it is not merged.
+            usersize: matches!(
+                kind,
+                KernelCache::MmStruct | KernelCache::TaskStruct | KernelCache::Ext4Inode
+            ),
+            ..CacheArgs::default()
+        };
+        let id = self.kmem_cache_create(&args).map_err(|_| Errno::ENOMEM)?;
+        self.kernel_caches[kind as usize] = Some(id);
+        Ok(())
     }
 
     /// The cache of a kind of object.
@@ -132,6 +146,18 @@ impl Machine {
         // No constructor of a script runs for the kernel's own objects.
         self.caches.constructed.clear();
         Ok(addr)
+    }
+
+    /// The node whose lists an object belongs to.
+    pub(crate) fn node_of_object(&self, addr: VirtAddr) -> usize {
+        self.virt_to_pfn(addr).map_or(0, |pfn| self.zones[self.mem_map.page(pfn).zone().index()].pgdat)
+    }
+
+    /// Is this the start of an object of a kind that is in use?
+    pub(crate) fn is_kernel_object(&self, kind: KernelCache, addr: VirtAddr) -> bool {
+        self.find_object(addr).is_some_and(|object| {
+            object.allocated && object.start == addr && Some(object.cache) == self.kernel_cache(kind)
+        })
     }
 
     /// Gives back what [`Machine::kernel_object`] gave.
@@ -283,7 +309,7 @@ impl Machine {
 
     /// Tasks and address spaces that are there have objects that are in use, and no others have.
     pub(crate) fn first_wrong_kernel_object(&self) -> Option<String> {
-        let gone = |pid: &&Pid| !self.tasks.contains_key(*pid);
+        let gone = |pid: &&Pid| !self.tasks.contains_key(pid);
         if let Some(pid) = self.objects.tasks.keys().find(gone) {
             return Some(format!("task {pid} is gone, its objects are not"));
         }
@@ -291,10 +317,7 @@ impl Machine {
             return Some(format!("address space {mm:?} is gone, its mm_struct is not"));
         }
         KernelCache::ALL.iter().find_map(|kind| {
-            let cache = self.kernel_cache(*kind)?;
-            let in_use = |addr: &VirtAddr| {
-                self.find_object(*addr).is_some_and(|o| o.allocated && o.start == *addr && o.cache == cache)
-            };
+            self.kernel_cache(*kind)?;
             let areas =
                 self.vmas.iter().filter(|_| *kind == KernelCache::VmArea).filter_map(|(_, vma)| vma.object);
             let anon = self.anon_vmas.iter().flat_map(|(_, anon)| anon.objects(*kind));
@@ -304,7 +327,7 @@ impl Machine {
                 .into_iter()
                 .chain(areas)
                 .chain(anon)
-                .find(|addr| !in_use(addr))?;
+                .find(|addr| !self.is_kernel_object(*kind, *addr))?;
             Some(format!("{stray} is no object of {} in use", kind.name()))
         })
     }

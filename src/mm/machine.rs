@@ -21,6 +21,7 @@ use crate::mm::page_owner::PageOwners;
 use crate::mm::page_poison::PagePoison;
 use crate::mm::percpu::Percpu;
 use crate::mm::pgtable::{Tables, UpperId};
+use crate::mm::pid::PidTable;
 use crate::mm::printk::Ratelimits;
 use crate::mm::rmap::AnonVma;
 use crate::mm::shm::Shm;
@@ -30,7 +31,7 @@ use crate::mm::slots::Slots;
 use crate::mm::stack::Stacks;
 use crate::mm::swapfile::{Io, SwapArea};
 use crate::mm::sysctl::Sysctl;
-use crate::mm::task::{Mm, Pid, Task};
+use crate::mm::task::{Mm, Pid};
 use crate::mm::tlb::Tlb;
 use crate::mm::trace::{AllocRecord, Event, FaultRecord, Stamped, Trace};
 use crate::mm::va_layout::Layout;
@@ -303,7 +304,7 @@ pub struct Machine {
     /// Address spaces.
     pub mms: Slots<Mm>,
     /// Tasks by pid, dead ones too.
-    pub tasks: BTreeMap<Pid, Task>,
+    pub tasks: PidTable,
     /// Files, with the pages of each.
     pub files: Slots<File>,
     /// What is mounted, and the names of files.
@@ -338,6 +339,8 @@ pub struct Machine {
     pub last_fault: FaultRecord,
     /// Every run of the OOM killer.
     pub ooms: Vec<OomRecord>,
+    /// Reasons to doubt what the kernel says, a bit each (`tainted_mask`); /proc/sys/kernel/tainted.
+    pub tainted: u64,
     /// The kernel's last words, after a panic.
     pub panicked: Option<String>,
     /// The boot allocator; after the hand-over, what it was.

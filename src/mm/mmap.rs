@@ -11,6 +11,7 @@ mod unmapped_area;
 pub(crate) use unmapped_area::STACK_GUARD_GAP;
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
+use crate::mm::augmented::Area;
 use crate::mm::errno::Errno;
 use crate::mm::fs::{MAX_BYTES, MapFile};
 use crate::mm::machine::Machine;
@@ -49,6 +50,9 @@ pub mod map {
     pub const HUGETLB: u64 = 0x4_0000;
     pub const FIXED_NOREPLACE: u64 = 0x10_0000;
 }
+
+/// The areas below and above a place, if there are any.
+type Neighbours = (Option<Area>, Option<Area>);
 
 impl Machine {
     /// Maps anonymous memory into a task's address space (`mmap`); the first address.
@@ -133,8 +137,10 @@ impl Machine {
             return Err(Errno::EPERM);
         }
         self.mlock_future_check(pid, mm, vm_flags, len)?;
-        let result =
-            self.as_task(pid, |m| m.with_file(file, |m| m.mmap_region(pid, mm, start, len, vm_flags, file)))?;
+        let result = self.as_task(pid, |m| match file {
+            Some(map) => m.with_file(map.id, |m| m.mmap_region(pid, mm, start, len, vm_flags, file)),
+            None => m.mmap_region(pid, mm, start, len, vm_flags, file),
+        })?;
         let populate = flags & (map::POPULATE | map::NONBLOCK) == map::POPULATE;
         if populate || vm_flags.has(VmFlags::LOCKED) {
             // A page that cannot be had now comes at its first use: that is no error.
@@ -205,7 +211,13 @@ impl Machine {
                 return Err(Errno::ENOMEM);
             }
         }
-        self.do_munmap(mm, start, len)?;
+        let mut neighbours = self.mms[mm].vmas.around(start);
+        if neighbours.0.is_some_and(|below| below.end > start)
+            || neighbours.1.is_some_and(|above| above.start < end)
+        {
+            self.do_munmap(mm, start, len)?;
+            neighbours = self.mms[mm].vmas.around(start);
+        }
         let mut flags = flags;
         if is_accountable(flags) {
             self.vm_enough_memory(pages)?;
@@ -219,7 +231,7 @@ impl Machine {
             None => (None, start >> PAGE_SHIFT),
         };
         let area = NewArea { range: start..end, flags, file, pgoff, like: None };
-        let id = match self.expand_neighbour(mm, &area) {
+        let id = match self.expand_neighbour(mm, &area, neighbours) {
             Some(id) => id,
             None => {
                 let mut vma = Vma::new(mm, start..end, flags, pgoff);
@@ -228,8 +240,10 @@ impl Machine {
                     vma.writenotify = self.files[file].can_writeback();
                 }
                 let made = self.vm_area_alloc(vma);
-                if made.is_err() && flags.has(VmFlags::ACCOUNT) {
-                    self.committed_as -= pages;
+                if made.is_err() {
+                    self.committed_as -= if flags.has(VmFlags::ACCOUNT) { pages } else { 0 };
+                    // The kernel's own file has nobody else.
+                    file.into_iter().for_each(|file| self.fput(file));
                 }
                 made?
             }
@@ -251,7 +265,7 @@ impl Machine {
     }
 
     /// Lets a neighbour grow over `start..end`: the next one is asked first, as in 6.1 (`mmap_region`, `vma_expand`).
-    fn expand_neighbour(&mut self, mm: MmId, new: &NewArea) -> Option<VmaId> {
+    fn expand_neighbour(&mut self, mm: MmId, new: &NewArea, (below, above): Neighbours) -> Option<VmaId> {
         let NewArea { range: Range { start, end }, flags, file, pgoff, .. } = *new;
         if flags.any(VmFlags::SPECIAL) {
             return None;
@@ -262,7 +276,8 @@ impl Machine {
             return self.vma_merge_new(mm, new);
         }
         let pages = (end - start) >> PAGE_SHIFT;
-        let (prev, next) = self.mms[mm].vmas.touching(&new.range);
+        let prev = below.filter(|below| below.end == start).map(|below| below.id);
+        let next = above.filter(|above| above.start == end).map(|above| above.id);
         let next = next.filter(|n| self.can_merge_before(*n, flags, None, file, pgoff + pages));
         let anon = next.and_then(|n| self.vmas[n].anon_vma);
         let prev = prev.filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
@@ -303,12 +318,8 @@ impl Machine {
         let mm = &mut self.mms[mm];
         mm.total_vm = mm.total_vm.wrapping_add_signed(pages);
         mm.hiwater_vm = mm.hiwater_vm.max(mm.total_vm);
-        if flags.is_exec() {
-            mm.exec_vm = mm.exec_vm.wrapping_add_signed(pages);
-        } else if flags.is_stack() {
-            mm.stack_vm = mm.stack_vm.wrapping_add_signed(pages);
-        } else if flags.is_data() {
-            mm.data_vm = mm.data_vm.wrapping_add_signed(pages);
+        if let Some(count) = mm.count_of(flags) {
+            *count = count.wrapping_add_signed(pages);
         }
     }
 

@@ -13,6 +13,7 @@
 //! | [`boot`] | `init/main.c`, `mm/page_alloc.c` | 5 |
 //! | [`page_alloc`] | `mm/page_alloc.c` | 6 |
 //! | [`percpu`] | `mm/percpu.c`, `mm/percpu-vm.c` | |
+//! | [`panic`] | `kernel/panic.c`, `lib/dump_stack.c` | |
 //! | [`printk`] | `lib/ratelimit.c`, `lib/dump_stack.c` | |
 //! | [`page_isolation`] | `mm/page_isolation.c` | |
 //! | [`page_owner`] | `mm/page_owner.c` | |
@@ -24,6 +25,8 @@
 //! | [`debug`] | `mm/debug.c` | |
 //! | [`show_mem`] | `lib/show_mem.c` | |
 //! | [`dcache`] | `fs/dcache.c` | 10.5 |
+//! | [`namei`] | `fs/namei.c`, `fs/namespace.c` | 10.5 |
+//! | [`list_lru`] | `mm/list_lru.c` | 10.5 |
 //! | [`inode`] | `fs/inode.c` | 10.5 |
 //! | [`kernel_caches`] | `kernel/fork.c` | 4.3, 8 |
 //! | [`mempool`] | `mm/mempool.c` | |
@@ -34,7 +37,7 @@
 //! | [`exec`] | `fs/exec.c`, `fs/binfmt_elf.c` | 4 |
 //! | [`exit`] | `kernel/exit.c` | 4 |
 //! | [`sched`] | `kernel/sched/core.c` | 4.2 |
-//! | [`fs`] | `fs/inode.c`, `fs/namei.c` | 10, 12 |
+//! | [`fs`] | `include/linux/fs.h`, `fs/file_table.c` | 10, 12 |
 //! | [`xarray`] | `lib/xarray.c` | 10.2 |
 //! | [`huge_memory`] | `mm/huge_memory.c` | |
 //! | [`khugepaged`] | `mm/khugepaged.c` | |
@@ -106,6 +109,7 @@ pub mod inode;
 pub mod kernel_caches;
 pub mod khugepaged;
 pub mod kthread;
+pub mod list_lru;
 pub mod lru;
 pub mod machine;
 pub mod madvise;
@@ -122,6 +126,7 @@ pub mod mmzone;
 pub mod mprotect;
 pub mod mremap;
 pub mod msync;
+pub mod namei;
 pub mod oom_kill;
 pub mod page;
 pub mod page_alloc;
@@ -129,6 +134,7 @@ pub mod page_isolation;
 pub mod page_owner;
 pub mod page_poison;
 pub mod page_writeback;
+pub mod panic;
 pub mod percpu;
 pub mod pgtable;
 pub mod pid;

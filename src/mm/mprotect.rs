@@ -9,7 +9,7 @@ use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::mmap::prot;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{Pte, index};
+use crate::mm::pgtable::{Pte, TableId, index};
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaId, page_align};
 
@@ -44,40 +44,48 @@ impl Machine {
         if access & !(ACCESS | prot::SEM) != 0 {
             return Err(Errno::EINVAL);
         }
-        let first = self.find_vma(mm, addr).ok_or(Errno::ENOMEM)?;
+        let mut id = self.find_vma(mm, addr).ok_or(Errno::ENOMEM)?;
+        let mut vma = &self.vmas[id];
         let mut at = addr.0;
         if grows == prot::GROWSDOWN {
             // The whole stack from its present end: the caller need not know how far it has grown.
-            if self.vmas[first].start >= end {
+            if vma.start >= end {
                 return Err(Errno::ENOMEM);
             }
-            if !self.vmas[first].flags.has(VmFlags::GROWSDOWN) {
+            if !vma.flags.has(VmFlags::GROWSDOWN) {
                 return Err(Errno::EINVAL);
             }
-            at = self.vmas[first].start;
-        } else if self.vmas[first].start > at {
+            at = vma.start;
+        } else if vma.start > at {
             return Err(Errno::ENOMEM);
         } else if grows == prot::GROWSUP {
             // No area grows upwards on this architecture.
             return Err(Errno::EINVAL);
         }
-        let mut found = Some(first);
-        while at < end {
-            let id = found.filter(|id| self.vmas[*id].start <= at).ok_or(Errno::ENOMEM)?;
-            let stop = self.vmas[id].end.min(end);
-            let flags = self.vmas[id].flags.without(VmFlags::ACCESS).with(VmFlags(access & ACCESS));
+        loop {
+            let stop = vma.end.min(end);
+            let flags = vma.flags.without(VmFlags::ACCESS).with(VmFlags(access & ACCESS));
             // VM_MAY* stand four bits above VM_*.
             if flags.0 & !(flags.0 >> 4) & ACCESS != 0 {
                 return Err(Errno::EACCES);
             }
-            self.mprotect_fixup(pid, id, at, stop, flags)?;
+            if flags != vma.flags {
+                self.mprotect_fixup(pid, id, at, stop, flags)?;
+            }
+            if stop == end {
+                return Ok(());
+            }
             at = stop;
-            found = if at < end { self.find_vma(mm, VirtAddr(at)) } else { None };
+            id = self.find_vma(mm, VirtAddr(at)).ok_or(Errno::ENOMEM)?;
+            vma = &self.vmas[id];
+            if vma.start > at {
+                return Err(Errno::ENOMEM);
+            }
         }
-        Ok(())
     }
 
     /// Changes one area's part: limits and charge, merge or split, then the entries (`mprotect_fixup`).
+    #[inline(always)]
     fn mprotect_fixup(
         &mut self,
         pid: Pid,
@@ -93,11 +101,8 @@ impl Machine {
                 | VmFlags::SHARED.0
                 | VmFlags::NORESERVE.0,
         );
-        let old = self.vmas[id].flags;
-        if flags == old {
-            return Ok(());
-        }
-        let mm = self.vmas[id].mm;
+        let vma = &self.vmas[id];
+        let (mm, old) = (vma.mm, vma.flags);
         let pages = (end - start) >> PAGE_SHIFT;
         let mut flags = flags;
         let mut charged = 0;
@@ -114,8 +119,8 @@ impl Machine {
                 charged = pages;
             }
         } else if old.has(VmFlags::ACCOUNT)
-            && self.vmas[id].is_private_anonymous()
-            && self.vmas[id].anon_vma.is_none()
+            && vma.is_private_anonymous()
+            && vma.anon_vma.is_none()
             && self.config.kernel_since(6, 7)
         {
             // Since 6.7 an area that never had a page gives its charge back; up to then it kept it for good.
@@ -132,8 +137,7 @@ impl Machine {
             self.committed_as -= pages;
         }
         self.change_protection(id, start, end);
-        self.vm_stat_account(mm, old, -(pages as i64));
-        self.vm_stat_account(mm, flags, pages as i64);
+        self.mms[mm].recount(old, flags, pages);
         if flags.has(VmFlags::WRITE)
             && old.has(VmFlags::LOCKED)
             && !old.any(VmFlags::WRITE.with(VmFlags::SHARED))
@@ -146,44 +150,50 @@ impl Machine {
 
     /// Rewrites the bits of present entries of an area (`change_protection`).
     pub(crate) fn change_protection(&mut self, id: VmaId, start: u64, end: u64) {
-        const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
-        let (mm, flags) = (self.vmas[id].mm, self.vmas[id].flags);
+        let mm = self.vmas[id].mm;
         let pgd = self.mms[mm].pgd;
-        let prot = self.vmas[id].page_prot();
         let mut changed = false;
         let mut at = start;
         while at < end {
-            let leaf = match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
-                Ok(leaf) => leaf,
-                Err(gap) => {
-                    at += gap.min(end - at);
-                    continue;
+            match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
+                Ok(leaf) => {
+                    let next = (((at >> 21) + 1) << 21).min(end);
+                    changed |= self.change_table(id, leaf, at, next);
+                    at = next;
                 }
-            };
-            let next = (((at >> 21) + 1) << 21).min(end);
-            let huge = self.keep_or_split(mm, at, next);
-            for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
-                let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
-                if !pte.is_present() {
-                    continue;
-                }
-                let mut new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP);
-                if self.can_change_pte_writable(flags, new) {
-                    new = new.with(Pte::RW);
-                }
-                if new != pte {
-                    changed = true;
-                    self.tables.set(leaf, addr, new);
-                }
+                Err(gap) => at += gap.min(end - at),
             }
-            if huge {
-                self.sync_huge_pmd(mm, VirtAddr(at), leaf);
-            }
-            at = next;
         }
         if changed {
             self.flush_tlb_range(mm, start, end, false);
         }
+    }
+
+    /// Rewrites the bits of present entries of one PTE table (`change_pte_range`); true when one changed.
+    fn change_table(&mut self, id: VmaId, leaf: TableId, start: u64, end: u64) -> bool {
+        const KEEP: u64 = Pte::ACCESSED | Pte::DIRTY | Pte::SOFT_DIRTY | Pte::SPECIAL;
+        let vma = &self.vmas[id];
+        let (mm, flags, prot) = (vma.mm, vma.flags, vma.page_prot());
+        let huge = self.keep_or_split(mm, start, end);
+        let mut changed = false;
+        for addr in (start..end).step_by(PAGE_SIZE as usize).map(VirtAddr) {
+            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+            if !pte.is_present() {
+                continue;
+            }
+            let mut new = Pte::new(pte.pfn(), prot & !Pte::ACCESSED | pte.0 & KEEP);
+            if self.can_change_pte_writable(flags, new) {
+                new = new.with(Pte::RW);
+            }
+            if new != pte {
+                changed = true;
+                self.tables.set(leaf, addr, new);
+            }
+        }
+        if huge {
+            self.sync_huge_pmd(mm, VirtAddr(start), leaf);
+        }
+        changed
     }
 
     /// May an entry become writable without a fault? (`can_change_pte_writable`)

@@ -28,6 +28,7 @@ use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
+use crate::mm::panic::Taint;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The smallest piece, and what every size is rounded up to (`PCPU_MIN_ALLOC_SIZE`).
@@ -472,6 +473,7 @@ impl Machine {
             self.percpu.base.0.wrapping_add(ptr)
         );
         self.printk(line.clone());
+        self.add_taint(Taint::Die);
         Oops::new(line, format!("free_percpu({ptr:#x}): {why}; pass what alloc_percpu answered, once"))
     }
 

@@ -11,6 +11,10 @@
 //! Fidelity: faithful — numbers go up and start again at 300 after `pid_max`; `threads-max`, `RLIMIT_NPROC`.
 //! Simplified — `pid_max` is 32768 whatever the number of CPUs.
 
+mod table;
+
+pub use table::PidTable;
+
 use crate::mm::errno::Errno;
 use crate::mm::machine::{Machine, SCRIPT_PID};
 use crate::mm::mmzone::Node;

@@ -90,11 +90,7 @@ impl Machine {
             "do_user_addr_fault",
             "exc_page_fault",
         ];
-        let (cpu, pid, comm) = (self.cpu.0, self.current.pid, self.current.comm);
-        self.printk(format!(
-            "CPU: {cpu} PID: {pid} Comm: {comm} Not tainted {}.0-vmlab #1",
-            self.config.kernel
-        ));
+        self.printk(self.dump_stack_print_info(self.current.pid, self.current.comm));
         self.printk("Call Trace:");
         self.printk(" <TASK>");
         let fault = if self.faulting.is_some() { FAULT.as_slice() } else { &[] };

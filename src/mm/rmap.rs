@@ -167,11 +167,15 @@ impl Machine {
     }
 
     /// Unties an area; an anon_vma without areas goes (`unlink_anon_vmas`).
+    #[inline(always)]
     pub(crate) fn unlink_anon_vmas(&mut self, id: VmaId) {
-        let vma = &mut self.vmas[id];
-        if vma.chain.is_empty() {
-            return;
+        if !self.vmas[id].chain.is_empty() {
+            self.unlink_chain(id);
         }
+    }
+
+    fn unlink_chain(&mut self, id: VmaId) {
+        let vma = &mut self.vmas[id];
         let interval = vma.anon_interval(id);
         let own = vma.anon_vma.take();
         let chain = std::mem::take(&mut vma.chain);

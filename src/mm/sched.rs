@@ -35,6 +35,7 @@ impl Machine {
     }
 
     /// Makes a task the current one.
+    #[inline]
     pub(crate) fn become_task(&mut self, pid: Pid) {
         let Some(task) = self.tasks.get_mut(&pid) else { return };
         task.last_ran = self.clock;

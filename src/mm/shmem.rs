@@ -63,7 +63,7 @@ impl Machine {
     /// (`__shmem_file_setup`).
     ///
     /// # Errors
-    /// `ENOMEM` when that much may not be committed.
+    /// `ENOMEM` when that much may not be committed, or there is no inode for it.
     pub(crate) fn shmem_file_setup(&mut self, name: &str, size: u64, reserve: bool) -> Result<FileId, Errno> {
         let mut reserved = 0;
         if reserve {
@@ -72,7 +72,11 @@ impl Machine {
             self.committed_as += reserved;
         }
         let backing = Backing::Shmem(Shmem { reserved, ..Shmem::default() });
-        Ok(self.new_inode(name.into(), SHM_MNT, size, backing))
+        let made = self.new_pseudo_file(name.into(), SHM_MNT, size, backing);
+        if made.is_err() {
+            self.committed_as -= reserved;
+        }
+        made
     }
 
     /// A tmpfs without a limit of its own may take half of memory (`shmem_default_max_blocks`).
@@ -100,11 +104,13 @@ impl Machine {
     }
 
     /// A file in memory without a name (`memfd_create`); the caller's descriptor keeps it.
-    pub fn memfd_create(&mut self, name: &str) -> FileId {
-        let backing = Backing::Shmem(Shmem::default());
-        let id = self.new_inode(format!("/memfd:{name}").into(), SHM_MNT, 0, backing);
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn memfd_create(&mut self, name: &str) -> Result<FileId, Errno> {
+        let id = self.shmem_file_setup(&format!("/memfd:{name}"), 0, false)?;
         self.get_file(id);
-        id
+        Ok(id)
     }
 
     /// A page of a tmpfs file, with a reference for the caller; true when it had to be read from swap

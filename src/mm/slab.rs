@@ -32,6 +32,7 @@ use crate::mm::addr::{PAGE_SHIFT, Pfn, VirtAddr};
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::machine::Machine;
 use crate::mm::page::{List, PageFlags};
+use crate::mm::panic::Taint;
 use crate::mm::slab_common::{CacheCensus, CacheId, SlabInfo, SlabObject, SlabPages};
 use crate::mm::slots::{Id, Slots};
 
@@ -312,25 +313,27 @@ impl Machine {
         if let Some(other) = expected.filter(|id| *id != object.cache) {
             let other = self.caches.all[other].name().to_string();
             let line = format!("cache_from_obj: Wrong slab cache. {other} but object is from {name}");
-            return Err(self
-                .slab_error(line, format!("kmem_cache_free: {addr} belongs to {name}; nothing was freed")));
+            let advice = format!("kmem_cache_free: {addr} belongs to {name}; nothing was freed");
+            return Err(self.slab_error(Taint::Warn, line, advice));
         }
         if object.start != addr {
             let line = format!("slab error in cache_free_debugcheck(): cache `{name}': bad object pointer");
-            return Err(self
-                .slab_error(line, format!("{addr} lies inside the object that begins at {}", object.start)));
+            let advice = format!("{addr} lies inside the object that begins at {}", object.start);
+            return Err(self.slab_error(Taint::BadPage, line, advice));
         }
         if !object.allocated {
             let line = format!("slab error in verify_redzone_free(): cache `{name}': double free detected");
-            return Err(self.slab_error(line, format!("{addr} is free already; free an object once")));
+            let advice = format!("{addr} is free already; free an object once");
+            return Err(self.slab_error(Taint::BadPage, line, advice));
         }
         self.cache_free(object.cache, addr);
         Ok(())
     }
 
-    fn slab_error(&mut self, line: String, advice: String) -> Oops {
+    fn slab_error(&mut self, taint: Taint, line: String, advice: String) -> Oops {
         self.printk(line.clone());
         self.dump_stack(&["cache_free_debugcheck", "__cache_free", "kmem_cache_free"]);
+        self.add_taint(taint);
         Oops::new(line, advice)
     }
 

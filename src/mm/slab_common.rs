@@ -121,8 +121,8 @@ pub struct KmemCache {
     pub addr: VirtAddr,
     /// The cache's name and those that were merged into it.
     pub names: Rc<[String]>,
-    /// Counters of every path (`CONFIG_SLUB_STATS`).
-    pub stat: slub::Stats,
+    /// Counters of the slow paths; those of the fast ones are with the CPUs: [`Machine::slub_stat`] has both.
+    pub(crate) stat: slub::Stats,
 }
 
 impl KmemCache {
@@ -182,8 +182,8 @@ pub struct Caches {
     pub order: Vec<CacheId>,
     /// The caches of `kmalloc`, by type and index.
     pub(crate) kmalloc: [[Option<CacheId>; kmalloc::CLASSES]; KmallocType::COUNT],
-    /// Bytes of the smallest class of kmalloc.
-    pub(crate) kmalloc_min: u64,
+    /// The class of each size up to 192 bytes, in steps of 8.
+    pub(crate) size_index: [u8; kmalloc::SMALL / 8],
     /// SLUB's own state.
     pub slub: slub::State,
     /// SLAB's.
@@ -255,7 +255,7 @@ impl Caches {
             all: Slots::default(),
             order: Vec::new(),
             kmalloc: Default::default(),
-            kmalloc_min: 0,
+            size_index: Default::default(),
             slub: slub::State::default(),
             slab: slab::State::default(),
             slob: slob::State::default(),

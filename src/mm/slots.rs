@@ -18,6 +18,12 @@ impl<T> Id<T> {
     pub fn index(self) -> u32 {
         self.index
     }
+
+    /// How many lived there before.
+    #[inline]
+    pub(crate) fn generation(self) -> u32 {
+        self.generation
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +83,7 @@ impl<T> Default for Slots<T> {
 
 impl<T> Slots<T> {
     /// Puts a thing in; its number.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, value: T) -> Id<T> {
         let index = self.free.pop().unwrap_or(self.slots.len() as u32);
         match self.slots.get_mut(index as usize) {
@@ -95,6 +101,19 @@ impl<T> Slots<T> {
         slot.generation += 1;
         self.free.push(id.index);
         Some(value)
+    }
+
+    /// Takes a thing out and lets it go, where it is.
+    #[inline]
+    pub fn forget(&mut self, id: Id<T>) {
+        if let Some(slot) = self.slots.get_mut(id.index as usize)
+            && slot.generation == id.generation
+            && slot.value.is_some()
+        {
+            slot.value = None;
+            slot.generation += 1;
+            self.free.push(id.index);
+        }
     }
 
     /// The thing, if its number is not stale.
@@ -137,21 +156,27 @@ impl<T> Slots<T> {
 /// A number that the simulator itself keeps is never stale: this panics if it is, for that is our bug.
 impl<T> std::ops::Index<Id<T>> for Slots<T> {
     type Output = T;
-    #[inline]
+    #[inline(always)]
     fn index(&self, id: Id<T>) -> &T {
         match self.get(id) {
             Some(value) => value,
-            None => panic!("stale number {id:?}"),
+            None => stale(id),
         }
     }
 }
 
 impl<T> std::ops::IndexMut<Id<T>> for Slots<T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
         match self.get_mut(id) {
             Some(value) => value,
-            None => panic!("stale number {id:?}"),
+            None => stale(id),
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn stale<T>(id: Id<T>) -> ! {
+    panic!("stale number {id:?}")
 }

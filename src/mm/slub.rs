@@ -40,11 +40,11 @@ use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::page::List;
 use crate::mm::slab_common::{Allocator, CacheId, SlabFlags, SlabObject};
-use slabs::{END, Slabs, TAKEN};
+use slabs::{END, Links, Slabs, TAKEN};
 use std::collections::BTreeMap;
 
-/// What a CPU has of a cache (`struct kmem_cache_cpu`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a CPU has of a cache (`struct kmem_cache_cpu`): all that the fast paths look at.
+#[derive(Clone, Debug)]
 pub struct KmemCacheCpu {
     /// The slab it allocates from.
     pub slab: SlabNr,
@@ -54,13 +54,46 @@ pub struct KmemCacheCpu {
     pub partial_slabs: u16,
     /// Its first free object; at [`slabs::END`] or above there is none.
     pub(crate) freelist: u16,
-    /// Where the slab's objects begin.
-    pub(crate) base: u64,
+    /// Where the slab's objects begin, and their bytes; none without a slab.
+    base: u64,
+    span: u64,
+    /// From one object to the next, and what a division by it is a multiplication with.
+    size: u64,
+    reciprocal: u64,
+    /// The slab's node.
+    node: u8,
+    /// Which cache it was that lived at this place when the slab was taken.
+    of: u32,
+    /// The slab's links.
+    links: Links,
+    /// Allocations and frees that went no further than here.
+    fast: [u64; 2],
 }
 
 impl Default for KmemCacheCpu {
     fn default() -> KmemCacheCpu {
-        KmemCacheCpu { slab: SlabNr::NONE, partial: SlabNr::NONE, partial_slabs: 0, freelist: END, base: 0 }
+        KmemCacheCpu {
+            slab: SlabNr::NONE,
+            partial: SlabNr::NONE,
+            partial_slabs: 0,
+            freelist: END,
+            base: 0,
+            span: 0,
+            size: 0,
+            reciprocal: 0,
+            node: 0,
+            of: 0,
+            links: Links::default(),
+            fast: [0; 2],
+        }
+    }
+}
+
+impl KmemCacheCpu {
+    /// Does the CPU allocate from the slab that holds this address?
+    #[inline(always)]
+    fn holds(&self, addr: VirtAddr) -> bool {
+        addr.0.wrapping_sub(self.base) < self.span
     }
 }
 
@@ -82,12 +115,12 @@ pub struct State {
     pub(crate) slabs: Slabs,
     /// By cache and CPU.
     cpu: Vec<KmemCacheCpu>,
+    /// The place of the cache that gave the last object: what is freed next is often of the same slab.
+    recent: usize,
     /// By cache and node.
     node: Vec<KmemCacheNode>,
     /// Who had an object last, by its address (`SLAB_STORE_USER`).
     tracks: BTreeMap<u64, [Track; 2]>,
-    /// Something was found wrong: the kernel is tainted.
-    tainted: bool,
     /// A script wrote over the pointer in a free object.
     scribbled: bool,
 }
@@ -124,6 +157,18 @@ impl Machine {
     #[inline]
     fn slab_mut(&mut self, nr: SlabNr) -> &mut Slab {
         self.caches.slub.slabs.get_mut(nr)
+    }
+
+    /// How often a cache went a way, on whatever CPU.
+    pub fn slub_stat(&self, id: CacheId, item: Stat) -> u64 {
+        let first = id.index() as usize * self.caches.cpus;
+        let cpus = self.caches.slub.cpu.iter().skip(first).take(self.caches.cpus).map(|c| c.fast);
+        let fast: u64 = match item {
+            Stat::AllocFastpath => cpus.map(|[allocs, _]| allocs).sum(),
+            Stat::FreeFastpath => cpus.map(|[_, frees]| frees).sum(),
+            _ => 0,
+        };
+        self.caches.all[id].stat.get(item) + fast
     }
 
     #[inline]
@@ -176,16 +221,21 @@ impl Machine {
         VirtAddr(self.slab_base(nr).0 + offset)
     }
 
+    /// Free objects on a list of a slab, from its first one on.
+    pub fn free_objects(&self, nr: SlabNr, first: u16) -> impl Iterator<Item = u32> + '_ {
+        self.links(nr).walk(first).map(u32::from)
+    }
+
     /// Is an object in use?
     pub fn object_is_allocated(&self, nr: SlabNr, index: u32) -> bool {
-        self.slab(nr).link(index) == TAKEN
+        self.links(nr).next(index) == TAKEN
     }
 
     /// The CPU on whose own free list an object lies.
     pub fn cpu_cache_of(&self, nr: SlabNr, index: u32) -> Option<usize> {
         let Place::Cpu(cpu) = self.slab(nr).place else { return None };
         let first = self.kmem_cache_cpu(self.slab(nr).cache, cpu as usize).freelist;
-        self.slab(nr).walk(first).any(|free| u32::from(free) == index).then_some(cpu as usize)
+        self.links(nr).walk(first).any(|free| u32::from(free) == index).then_some(cpu as usize)
     }
 
     /// Every slab of a cache, by number.

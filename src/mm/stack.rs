@@ -24,6 +24,7 @@ use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageType;
+use crate::mm::panic::Taint;
 use crate::mm::task::Pid;
 use crate::mm::vmstat::NodeStat;
 use std::collections::BTreeMap;
@@ -229,8 +230,7 @@ impl Machine {
         let (begin, end) = (stack.base.0, stack.base.0 + arch.thread_size());
         let word = u64::from(arch.pointer_bytes());
         let comm = self.tasks.get(&pid).map(|task| task.comm).unwrap_or_default();
-        let (cpu, kernel) = (self.cpu.0, self.config.kernel.clone());
-        let who = format!("CPU: {cpu} PID: {pid} Comm: {comm} Not tainted {kernel}.0-vmlab #1");
+        let who = self.dump_stack_print_info(pid, comm);
         let size = arch.thread_size();
         let (lines, line, advice) = match arch {
             Arch::X86_64 => {
@@ -281,6 +281,10 @@ impl Machine {
             }
         };
         lines.into_iter().for_each(|line| self.printk(line));
+        if arch == Arch::X86_64 {
+            // The others do not come back from it.
+            self.add_taint(Taint::Die);
+        }
         Oops::new(line, advice)
     }
 

@@ -66,7 +66,7 @@ impl Machine {
     }
 
     /// A task that the OOM killer chose during a call dies when it would return to user space.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn die_if_killed(&mut self, pid: Pid) {
         if self.ooms.is_empty() {
             return;

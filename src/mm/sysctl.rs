@@ -112,16 +112,19 @@ tunables! {
     zone_reclaim_mode "zone_reclaim_mode" = 0, 0..=7, "Reclaim locally before using another node.";
 }
 
-/// Tunables outside of `vm.`: those of the laboratory, which no kernel has, and one of the kernel.
+/// Tunables outside of `vm.`: those of the laboratory, which no kernel has, and two of the kernel.
 pub const OURS: &[(&str, &str)] = &[
     (
         "vmlab.lumpy_reclaim",
         "Orders above 0 are reclaimed as in 2.6.23 to 3.4, neighbours together, and nothing is compacted.",
     ),
+    (TAINTED, "Reasons to doubt what the kernel says, a bit each; bits that are written are added."),
     (RANDOMIZE, "0 lays every program out alike, 1 shuffles stack, mmap and text, 2 the heap too."),
 ];
 
-/// The one tunable outside of `vm.` that a kernel has as well; distributions set 2.
+/// The mask that reports begin with.
+const TAINTED: &str = "kernel.tainted";
+/// A kernel has 0, 1 or 2; distributions set 2.
 const RANDOMIZE: &str = "kernel.randomize_va_space";
 
 /// The name without `vm.` and `/proc/sys/vm/`.
@@ -161,6 +164,7 @@ impl Machine {
         match short(name) {
             "lowmem_reserve_ratio" => Some(self.lowmem_reserve_ratio()),
             "vmlab.lumpy_reclaim" => Some(u64::from(self.lumpy_reclaim).to_string()),
+            TAINTED => Some(self.tainted.to_string()),
             RANDOMIZE => Some(self.randomize_va_space.to_string()),
             key => self.sysctl.value(key).map(|v| v.to_string()),
         }
@@ -186,6 +190,10 @@ impl Machine {
                 "0" => self.lumpy_reclaim = false,
                 "1" => self.lumpy_reclaim = true,
                 other => return Err(invalid(format!("{name}={other} is out of range: 0 to 1"))),
+            },
+            TAINTED => match value.trim().parse() {
+                Ok(mask) => self.add_taints(mask),
+                Err(_) => return Err(invalid(format!("{name} takes a whole number, not {value:?}"))),
             },
             RANDOMIZE => match value.trim().parse::<u64>() {
                 Ok(new @ 0..=2) => self.randomize_va_space = new,

@@ -103,6 +103,31 @@ impl Mm {
         self.rss[Rss::File as usize] + self.rss[Rss::Anon as usize] + self.rss[Rss::Shmem as usize]
     }
 
+    /// The count of the pages that an area with these flags is for: code, stack or data.
+    #[inline]
+    pub(crate) fn count_of(&mut self, flags: VmFlags) -> Option<&mut u64> {
+        if flags.is_exec() {
+            Some(&mut self.exec_vm)
+        } else if flags.is_stack() {
+            Some(&mut self.stack_vm)
+        } else if flags.is_data() {
+            Some(&mut self.data_vm)
+        } else {
+            None
+        }
+    }
+
+    /// Mapped pages are for something else from now on.
+    #[inline]
+    pub(crate) fn recount(&mut self, from: VmFlags, to: VmFlags, pages: u64) {
+        if let Some(count) = self.count_of(from) {
+            *count -= pages;
+        }
+        if let Some(count) = self.count_of(to) {
+            *count += pages;
+        }
+    }
+
     /// Pages of the program's own code.
     pub fn text_pages(&self) -> u64 {
         let pages = self.code.end.div_ceil(4096).saturating_sub(self.code.start / 4096);

@@ -238,6 +238,7 @@ impl Machine {
     }
 
     /// The file that an area shows knows it (`__vma_link_file`).
+    #[inline(always)]
     fn link_file(&mut self, id: VmaId) {
         let vma = &self.vmas[id];
         if let Some(file) = vma.file {
@@ -255,18 +256,20 @@ impl Machine {
     /// Forgets an area that its address space has, or is about to have, no more (`vm_area_free`).
     pub(crate) fn free_vma(&mut self, id: VmaId) {
         self.unlink_anon_vmas(id);
-        if let Some(vma) = self.vmas.remove(id) {
-            let mm = &mut self.mms[vma.mm];
-            if mm.vma_cache == Some(id) {
-                mm.vma_cache = None;
-            }
-            if let Some(object) = vma.object {
-                self.free_kernel_object(KernelCache::VmArea, object);
-            }
-            if let Some(file) = vma.file {
-                self.files[file].i_mmap.remove(vma.interval(id));
-                self.iput(file);
-            }
+        let Some(vma) = self.vmas.get(id) else { return };
+        let object = vma.object;
+        let shown = vma.file.map(|file| (file, vma.interval(id)));
+        let mm = &mut self.mms[vma.mm];
+        if mm.vma_cache == Some(id) {
+            mm.vma_cache = None;
+        }
+        self.vmas.forget(id);
+        if let Some(object) = object {
+            self.free_kernel_object(KernelCache::VmArea, object);
+        }
+        if let Some((file, shown)) = shown {
+            self.files[file].i_mmap.remove(shown);
+            self.fput(file);
         }
     }
 
@@ -278,13 +281,20 @@ impl Machine {
     }
 
     /// The part of [`Machine::adjust_vma`] that is left when the address space knows the new borders.
+    #[inline(always)]
     fn set_borders(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
         let vma = &mut self.vmas[id];
         if vma.file.is_none() && vma.chain.is_empty() {
             // Nobody looks for it by the pages it shows.
             (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
-            return;
+        } else {
+            self.show_other_pages(id, start, end, pgoff);
         }
+    }
+
+    /// New borders of an area that is found by the pages it shows: of its file, or of its chain.
+    fn show_other_pages(&mut self, id: VmaId, start: u64, end: u64, pgoff: u64) {
+        let vma = &mut self.vmas[id];
         let (shown, mapped) = (vma.interval(id), vma.anon_interval(id));
         (vma.start, vma.end, vma.pgoff) = (start, end, pgoff);
         if let Some(file) = vma.file {

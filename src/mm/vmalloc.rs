@@ -27,6 +27,7 @@ use crate::mm::config::Arch;
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
+use crate::mm::panic::Taint;
 use crate::mm::pgtable::Pte;
 
 impl Machine {
@@ -189,6 +190,7 @@ impl Machine {
         self.printk("------------[ cut here ]------------");
         self.printk(line.clone());
         self.dump_stack(&["__vunmap", "vfree"]);
+        self.add_taint(Taint::Warn);
         Err(Oops::new(line, advice.to_string()))
     }
 
@@ -267,8 +269,7 @@ impl Machine {
 
     fn vmalloc_bug(&mut self, condition: &str, advice: &str) -> Oops {
         let line = "kernel BUG at mm/vmalloc.c!";
-        self.printk("------------[ cut here ]------------");
-        self.printk(line);
+        self.kernel_bug(line);
         Oops::new(line, format!("BUG_ON({condition}): {advice}"))
     }
 

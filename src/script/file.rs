@@ -54,7 +54,7 @@ pub mod functions {
     /// Kernel: `do_sys_openat2`. Gorman: 10.
     #[rhai_fn(return_raw)]
     pub fn open(ctx: NativeCallContext, path: &str) -> ScriptResult<OrErrno<FileRef>> {
-        super::handle(&ctx, |machine| machine.lookup_file(path))
+        super::handle(&ctx, |machine| machine.open_file(path))
     }
 
     /// Takes a file's name away; the file ends when no area maps it.
@@ -268,7 +268,7 @@ pub mod functions {
     /// Kernel: `memfd_create`. Gorman: 12.
     #[rhai_fn(return_raw)]
     pub fn memfd_create(ctx: NativeCallContext, name: &str) -> ScriptResult<OrErrno<FileRef>> {
-        super::handle(&ctx, |machine| Ok(machine.memfd_create(name)))
+        super::handle(&ctx, |machine| machine.memfd_create(name))
     }
 
     /// Closes the descriptor that `memfd_create` made; of other files nothing is kept by it.

@@ -2,6 +2,10 @@
 //!
 //! Kernel: `init/main.c`, `kernel/sysctl.c`.
 
+mod properties;
+mod sysctl;
+mod time;
+
 use crate::import;
 use crate::mm::Machine;
 use crate::mm::config::Config;
@@ -11,14 +15,18 @@ use crate::script::args;
 use crate::script::bench::Bench;
 use crate::script::handles::{MachineRef, listed};
 use crate::script::table::{Column, Table, WIDTH, wrap};
-use crate::script::takes::{CpuNumber, MachineSpec, SysctlName};
+use crate::script::takes::{CpuNumber, MachineSpec};
 use rhai::plugin::*;
 use rhai::{FnPtr, Map};
 
-/// Nanoseconds of a tick of the scheduler, at 250 ticks a second.
-const JIFFY: u64 = 4_000_000;
-/// Ticks that `run_until` waits for at most.
-const PATIENCE: u32 = 1_000_000;
+/// All of the chapter.
+pub fn module() -> Module {
+    let mut module = exported_module!(functions);
+    combine_with_exported_module!(&mut module, "properties", properties::functions);
+    combine_with_exported_module!(&mut module, "sysctl", sysctl::functions);
+    combine_with_exported_module!(&mut module, "time", time::functions);
+    module
+}
 
 /// The machine: booting one, tuning it, letting its time pass.
 #[export_module]
@@ -125,72 +133,6 @@ pub mod functions {
         super::shipped()
     }
 
-    /// Reads a tunable, or writes it; names are those of `sysctl`.
-    ///
-    /// Writing recomputes what the kernel recomputes: watermarks, reserves, per-CPU limits.
-    ///
-    /// ```vmlab
-    /// > sysctl("vm.swappiness")
-    /// 60
-    /// > sysctl("vm.min_free_kbytes", 1024)
-    /// > zone("DMA32").min
-    /// 0
-    /// > sysctl("vm.swappiness", 300)
-    /// error: vm.swappiness=300 is out of range: 0 to 200
-    /// > sysctl vm.watermark_scale_factor=200
-    /// vm.watermark_scale_factor = 200
-    /// ```
-    ///
-    /// Kernel: `kernel/sysctl.c`, `Documentation/admin-guide/sysctl/vm.rst`.
-    #[rhai_fn(return_raw)]
-    pub fn sysctl(ctx: NativeCallContext, name: SysctlName) -> ScriptResult<Dynamic> {
-        let value = Bench::of(&ctx).borrow_to_look().machine.sysctl(&name);
-        match value {
-            Ok(text) => Ok(text.parse::<i64>().map_or_else(|_| text.into(), Dynamic::from)),
-            Err(why) => misuse(super::advised(&name, why.what)),
-        }
-    }
-
-    #[rhai_fn(name = "sysctl", return_raw)]
-    pub fn set_sysctl(ctx: NativeCallContext, name: SysctlName, value: Dynamic) -> ScriptResult<()> {
-        let written = Bench::of(&ctx).borrow_mut().machine.set_sysctl(&name, &value.to_string());
-        written.or_else(|why| misuse(super::advised(&name, why.what)))
-    }
-
-    /// Shows tunables as the tool `sysctl` does: all of them, or those of the given names.
-    ///
-    /// ```vmlab
-    /// > sysctls().rows.len
-    /// 39
-    /// > sysctls("vm.swappiness vm.page-cluster")
-    /// vm.swappiness = 60
-    /// vm.page-cluster = 3
-    /// > sysctl -a | grep min_free
-    /// vm.min_free_kbytes = 443
-    /// ```
-    ///
-    /// Kernel: `kernel/sysctl.c`.
-    pub fn sysctls(ctx: NativeCallContext) -> Table {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let value = |name: &str| (format!("vm.{name}"), desk.machine.peek_sysctl(name).unwrap_or_default());
-        super::tunables(desk.machine.sysctl_names().into_iter().map(value).collect())
-    }
-
-    #[rhai_fn(name = "sysctls", return_raw)]
-    pub fn sysctls_named(ctx: NativeCallContext, names: SysctlName) -> ScriptResult<Table> {
-        let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_to_look();
-        let mut values = Vec::new();
-        for name in names.split_whitespace() {
-            match desk.machine.sysctl(name) {
-                Ok(value) => values.push((name.to_string(), value)),
-                Err(why) => return misuse(super::advised(name, why.what)),
-            }
-        }
-        Ok(super::tunables(values))
-    }
-
     /// Chooses the CPU on which the script goes on.
     ///
     /// ```vmlab
@@ -213,72 +155,6 @@ pub mod functions {
                 misuse(format!("there is no CPU {cpu}: this machine has {}", listed("CPU", &cpus)))
             }
         }
-    }
-
-    /// Lets virtual time pass, in milliseconds; background threads work meanwhile.
-    ///
-    /// ```vmlab
-    /// > tick(10)
-    /// > now()
-    /// 10.0
-    /// ```
-    ///
-    /// Command: `tick 100`
-    #[rhai_fn(return_raw)]
-    pub fn tick(ctx: NativeCallContext, ms: i64) -> ScriptResult<()> {
-        super::pass(&Bench::of(&ctx), ms)
-    }
-
-    /// Lets one tick of the scheduler pass: 4 ms. On a machine stopped at memblock, does the boot's next step.
-    ///
-    /// ```vmlab
-    /// > step()
-    /// > now()
-    /// 4.0
-    /// > boot(#{ machine: "tiny", stop: "memblock" });
-    /// > step()
-    /// > log
-    /// [    0.000000] NODE_DATA(0) allocated [mem 0xfd5000-0xffffff]
-    /// ```
-    ///
-    /// Command: `step`
-    #[rhai_fn(return_raw)]
-    pub fn step(ctx: NativeCallContext) -> ScriptResult<()> {
-        let bench = Bench::of(&ctx);
-        let machine = &mut bench.borrow_mut().machine;
-        if machine.is_early() {
-            return machine.early_step().map(|_| ()).or_else(|why| misuse(why.to_string()));
-        }
-        machine.charge(JIFFY);
-        Ok(())
-    }
-
-    /// Lets time pass until a condition holds, and answers the milliseconds it took.
-    ///
-    /// ```vmlab
-    /// > run_until(|| now() >= 20.0)
-    /// 20.0
-    /// > run_until(|| false)
-    /// error: the condition did not come true: waited 1000000 ticks, 4000 s; the clock stands at 4000 s
-    ///   help: time alone changes little: kernel threads work only when there is something to do; see events()
-    /// ```
-    #[rhai_fn(return_raw)]
-    pub fn run_until(ctx: NativeCallContext, condition: FnPtr) -> ScriptResult<f64> {
-        let bench = Bench::of(&ctx);
-        let start = bench.borrow().machine.clock;
-        for _ in 0..PATIENCE {
-            if condition.call_within_context::<bool>(&ctx, ())? {
-                return Ok((bench.borrow().machine.clock - start) as f64 / 1e6);
-            }
-            bench.borrow_mut().machine.charge(JIFFY);
-        }
-        let now = bench.borrow().machine.clock;
-        misuse(format!(
-            "the condition did not come true: waited {PATIENCE} ticks, {:.0} s; the clock stands at {:.0} s\n  \
-             help: time alone changes little: kernel threads work only when there is something to do; see events()",
-            (now - start) as f64 / 1e9,
-            now as f64 / 1e9
-        ))
     }
 
     /// Runs a closure as an interrupt handler, on the CPU where the script is; answers what it answers.
@@ -308,35 +184,6 @@ pub mod functions {
             desk.machine.irq_exit(outer);
         }
         answer
-    }
-
-    /// The virtual time since boot, in milliseconds.
-    ///
-    /// ```vmlab
-    /// > now()
-    /// 0.0
-    /// ```
-    ///
-    /// Command: `now`
-    pub fn now(ctx: NativeCallContext) -> f64 {
-        Bench::of(&ctx).borrow().machine.clock as f64 / 1e6
-    }
-
-    /// Lets virtual time pass, in seconds: nobody waits for it.
-    ///
-    /// ```vmlab
-    /// > sleep(2)
-    /// > now()
-    /// 2000.0
-    /// ```
-    #[rhai_fn(return_raw)]
-    pub fn sleep(ctx: NativeCallContext, seconds: i64) -> ScriptResult<()> {
-        super::pass(&Bench::of(&ctx), seconds.saturating_mul(1000))
-    }
-
-    #[rhai_fn(name = "sleep", return_raw)]
-    pub fn sleep_fraction(ctx: NativeCallContext, seconds: f64) -> ScriptResult<()> {
-        super::pass(&Bench::of(&ctx), (seconds * 1000.0) as i64)
     }
 
     /// Sets the machine's dice: the same seed makes the same things happen.
@@ -394,80 +241,6 @@ pub mod functions {
             }
             Err(broken) => misuse(format!("this is a bug in vmlab: an invariant is broken: {broken}")),
         }
-    }
-
-    /// The name: `x86_64-1G`.
-    #[rhai_fn(get = "name", pure)]
-    pub fn name(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
-        Bench::of(&ctx).borrow().machine.config.name.clone()
-    }
-
-    /// The architecture: `x86_64`.
-    #[rhai_fn(get = "arch", pure)]
-    pub fn arch(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
-        Bench::of(&ctx).borrow().machine.config.arch.name().into()
-    }
-
-    /// The kernel whose rules apply: `6.1`.
-    #[rhai_fn(get = "kernel", pure)]
-    pub fn kernel(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
-        Bench::of(&ctx).borrow().machine.config.kernel.clone()
-    }
-
-    /// How many CPUs it has.
-    #[rhai_fn(get = "cpus", pure)]
-    pub fn cpus(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
-        Bench::of(&ctx).borrow().machine.config.nr_cpus() as i64
-    }
-
-    /// The CPU on which the script runs.
-    #[rhai_fn(get = "cpu", pure)]
-    pub fn cpu(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
-        Bench::of(&ctx).borrow().machine.cpu.0.into()
-    }
-
-    /// The seed of its dice.
-    #[rhai_fn(get = "seed", pure)]
-    pub fn machine_seed(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
-        Bench::of(&ctx).borrow().machine.config.seed as i64
-    }
-
-    /// Pages given to the allocator.
-    #[rhai_fn(get = "managed_pages", pure)]
-    pub fn managed_pages(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
-        Bench::of(&ctx).borrow().machine.totalram_pages() as i64
-    }
-
-    /// Free pages.
-    #[rhai_fn(get = "free", pure)]
-    pub fn free(ctx: NativeCallContext, _machine: &mut MachineRef) -> i64 {
-        Bench::of(&ctx).borrow().machine.nr_free_pages() as i64
-    }
-
-    /// What had to be inferred about it, one sentence each.
-    #[rhai_fn(get = "inferred", pure)]
-    pub fn inferred(ctx: NativeCallContext, _machine: &mut MachineRef) -> rhai::Array {
-        Bench::of(&ctx).borrow().machine.config.inferred.iter().map(|s| s.as_str().into()).collect()
-    }
-
-    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
-    pub fn machine_text(ctx: NativeCallContext, _machine: &mut MachineRef) -> String {
-        super::text(&Bench::of(&ctx).borrow().machine)
-    }
-}
-
-/// Lets milliseconds pass.
-fn pass(bench: &Bench, ms: i64) -> ScriptResult<()> {
-    /// The clock counts nanoseconds in 64 bits; half of that is 292 years.
-    const END: u64 = u64::MAX / 2;
-    let Ok(wanted) = u64::try_from(ms) else { return misuse(format!("time does not go back: {ms} ms")) };
-    let mut desk = bench.borrow_mut();
-    match wanted.checked_mul(1_000_000).filter(|ns| *ns < END - desk.machine.clock.min(END)) {
-        Some(ns) => {
-            desk.machine.pass(ns);
-            Ok(())
-        }
-        None => misuse(format!("{ms} ms is too long: the machine's clock ends after 292 years")),
     }
 }
 
@@ -529,30 +302,6 @@ pub fn shipped() -> Table {
     let columns = ["NAME", "ARCH"].map(|head| Column::left(head, 0)).into_iter();
     let columns = columns.chain(["MIB", "NODES", "CPUS"].map(|head| Column::right(head, 0)));
     Table::grid(columns.chain([Column::left("PURPOSE", 0)]).collect(), rows)
-}
-
-/// `vm.swappiness = 60`.
-fn tunables(values: Vec<(String, String)>) -> Table {
-    let mut table = Table::new();
-    let mut records = Vec::new();
-    for (name, value) in values {
-        table = table.line(format!("{name} = {value}"));
-        records.push(vec![("name".to_string(), name.into()), ("value".to_string(), value.into())]);
-    }
-    table.with_records(records)
-}
-
-/// An unknown name is answered with the nearest one.
-fn advised(name: &str, what: String) -> String {
-    if !what.starts_with("there is no sysctl") {
-        return what;
-    }
-    let short = name.trim_start_matches("vm.");
-    let known = crate::mm::sysctl::Sysctl::ALL.iter().map(|(name, _)| *name).chain(["lowmem_reserve_ratio"]);
-    match crate::script::suggest::nearest(short, known).first() {
-        Some(near) => format!("there is no sysctl {name}; did you mean vm.{near}?"),
-        None => what,
-    }
 }
 
 /// What a person wants to know of a machine first.

@@ -93,7 +93,7 @@ pub fn chapters() -> Vec<Chapter> {
     vec![
         Chapter::new("values", values_module())
             .with([constants::sizes(), constants::errnos()].into_iter().flatten().collect()),
-        Chapter::new("machine", exported_module!(machine::functions)),
+        Chapter::new("machine", machine::module()),
         Chapter::new("memblock", memblock::module()),
         Chapter::new("zone", exported_module!(zone::functions)),
         Chapter::new("page", exported_module!(page::functions)),
@@ -106,11 +106,11 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter::new("mempool", exported_module!(mempool::functions)),
         Chapter::new("stack", exported_module!(stack::functions)),
         Chapter::new("dcache", exported_module!(dcache::functions)),
-        Chapter::new("slab", exported_module!(slab::functions)).with(slab::constants()),
+        Chapter::new("slab", slab::module()).with(slab::constants()),
         Chapter::new("vmalloc", exported_module!(vmalloc::functions)),
         Chapter::new("highmem", exported_module!(highmem::functions)).with(highmem::constants()),
         Chapter::new("segment", exported_module!(segment::functions)),
-        Chapter::new("task", exported_module!(task::functions)),
+        Chapter::new("task", task::module()),
         Chapter::new("mmap", exported_module!(mmap::functions)).with(mmap::constants()),
         Chapter::new("advice", exported_module!(advice::functions)).with(advice::constants()),
         Chapter::new("fault", exported_module!(fault::functions)),

@@ -3,14 +3,15 @@
 //! Gorman chapter 8. Kernel: `mm/slab_common.c`, `mm/slub.c`.
 
 mod explain;
+mod kmalloc;
+mod properties;
+mod tables;
 pub mod tools;
 pub mod views;
 
 pub use explain::explain;
 
 use crate::mm::addr::VirtAddr;
-use crate::mm::errno::Errno;
-use crate::mm::gfp::Gfp;
 use crate::mm::slab_common::{Allocator, CacheArgs, CacheId, SlabFlags};
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse, oops};
 use crate::script::args::{self, Addr, Address, GfpMask, Size};
@@ -18,11 +19,19 @@ use crate::script::bench::{Bench, Desk};
 use crate::script::constants::Constant;
 use crate::script::handles::CacheRef;
 use crate::script::suggest::nearest;
-use crate::script::table::Table;
 use crate::script::takes::NodeNumber;
 use crate::script::told::Told;
 use rhai::FnPtr;
 use rhai::plugin::*;
+
+/// All of the chapter.
+pub fn module() -> Module {
+    let mut module = exported_module!(functions);
+    combine_with_exported_module!(&mut module, "kmalloc", kmalloc::functions);
+    combine_with_exported_module!(&mut module, "properties", properties::functions);
+    combine_with_exported_module!(&mut module, "tables", tables::functions);
+    module
+}
 
 /// Flags of a cache: `SLAB_POISON`.
 pub fn constants() -> Vec<Constant> {
@@ -34,144 +43,6 @@ pub fn constants() -> Vec<Constant> {
 #[export_module]
 pub mod functions {
     pub type Cache = CacheRef;
-
-    /// Allocates memory of the kernel from the size class that fits.
-    ///
-    /// ```vmlab
-    /// > let a = kmalloc(100, GFP_KERNEL);
-    /// > ksize(a)
-    /// 128
-    /// > kfree(a);
-    /// > kmalloc(0, GFP_KERNEL)
-    /// 0x10
-    /// > kmalloc("5M", GFP_KERNEL)
-    /// ENOMEM (Cannot allocate memory)
-    /// ```
-    ///
-    /// Kernel: `__kmalloc`, `mm/slab_common.c`. Gorman: 8.4.
-    #[rhai_fn(return_raw)]
-    pub fn kmalloc(ctx: NativeCallContext, size: Size, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
-        super::take(&ctx, args::size("the size", &size)?, &gfp, Gfp::NONE, None)
-    }
-
-    /// Allocates memory of the kernel filled with zeros.
-    ///
-    /// ```vmlab
-    /// > kread(kzalloc(64, GFP_KERNEL))
-    /// 0
-    /// ```
-    ///
-    /// Kernel: `kzalloc`, `include/linux/slab.h`. Gorman: 8.4.
-    #[rhai_fn(return_raw)]
-    pub fn kzalloc(ctx: NativeCallContext, size: Size, gfp: GfpMask) -> ScriptResult<OrErrno<Address>> {
-        super::take(&ctx, args::size("the size", &size)?, &gfp, Gfp::ZERO, None)
-    }
-
-    /// Allocates memory of the kernel near a node.
-    ///
-    /// ```vmlab
-    /// > boot("x86_64-numa2");
-    /// > virt_to_page(kmalloc_node(64, GFP_KERNEL, 1)).node
-    /// 1
-    /// ```
-    ///
-    /// Kernel: `__kmalloc_node`, `mm/slab_common.c`.
-    #[rhai_fn(return_raw)]
-    pub fn kmalloc_node(
-        ctx: NativeCallContext,
-        size: Size,
-        gfp: GfpMask,
-        nid: NodeNumber,
-    ) -> ScriptResult<OrErrno<Address>> {
-        super::take(&ctx, args::size("the size", &size)?, &gfp, Gfp::NONE, Some(nid))
-    }
-
-    /// Allocates room for `n` elements, filled with zeros; a product that overflows is refused.
-    ///
-    /// ```vmlab
-    /// > ksize(kcalloc(10, 50, GFP_KERNEL))
-    /// 512
-    /// > kcalloc(0x7fffffffffffffff, 16, GFP_KERNEL)
-    /// ENOMEM (Cannot allocate memory)
-    /// ```
-    ///
-    /// Kernel: `kcalloc`, `include/linux/slab.h`.
-    #[rhai_fn(return_raw)]
-    pub fn kcalloc(
-        ctx: NativeCallContext,
-        n: i64,
-        size: Size,
-        gfp: GfpMask,
-    ) -> ScriptResult<OrErrno<Address>> {
-        let Ok(n) = u64::try_from(n) else {
-            return misuse(format!("{n} elements: a number cannot be negative"));
-        };
-        match n.checked_mul(args::size("the size", &size)?) {
-            Some(bytes) => super::take(&ctx, bytes, &gfp, Gfp::ZERO, None),
-            None => Ok(answer::<Address>(Err(Errno::ENOMEM))),
-        }
-    }
-
-    /// Makes what `kmalloc` gave larger or smaller: in place when its class has room, else moved with its bytes.
-    ///
-    /// ```vmlab
-    /// > let a = kmalloc(100, GFP_KERNEL);
-    /// > kwrite(a, 42);
-    /// > krealloc(a, 128, GFP_KERNEL) == a
-    /// true
-    /// > let b = krealloc(a, 300, GFP_KERNEL);
-    /// > [b == a, kread(b), ksize(b)]
-    /// [false, 42, 512]
-    /// ```
-    ///
-    /// Kernel: `krealloc`, `mm/slab_common.c`.
-    #[rhai_fn(return_raw)]
-    pub fn krealloc(
-        ctx: NativeCallContext,
-        addr: Addr,
-        size: Size,
-        gfp: GfpMask,
-    ) -> ScriptResult<OrErrno<Address>> {
-        let (addr, size) = (args::addr("the address", &addr)?, args::size("the size", &size)?);
-        let gfp = args::gfp(&gfp)?;
-        let bench = Bench::of(&ctx);
-        let mut desk = bench.borrow_mut();
-        args::zones_agree(&mut desk, gfp)?;
-        let moved = oops(desk.machine.krealloc(VirtAddr(addr), size, gfp))?;
-        Ok(answer(moved.map(|addr| Address(addr.0))))
-    }
-
-    /// Frees what `kmalloc` or a cache gave; `kfree(0)` does nothing.
-    ///
-    /// ```vmlab
-    /// > let a = kmalloc(64, GFP_KERNEL);
-    /// > kfree(a);
-    /// > kfree(a)
-    /// BUG kmalloc-64 (Not tainted): Object already free
-    ///   0xffff888000400000 is on the free list already: it was freed once too often
-    /// ```
-    ///
-    /// Kernel: `kfree`, `mm/slab_common.c`. Gorman: 8.4.
-    #[rhai_fn(return_raw)]
-    pub fn kfree(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
-        let addr = args::addr("the address", &addr)?;
-        oops(Bench::of(&ctx).borrow_mut().machine.kfree(VirtAddr(addr)))
-    }
-
-    /// How many bytes may be used of what `kmalloc` gave.
-    ///
-    /// ```vmlab
-    /// > [ksize(kmalloc(1, GFP_KERNEL)), ksize(kmalloc(129, GFP_KERNEL)), ksize(kmalloc(20000, GFP_KERNEL))]
-    /// [8, 192, 32768]
-    /// ```
-    ///
-    /// Kernel: `ksize`, `mm/slab_common.c`. Gorman: 8.4.
-    #[rhai_fn(return_raw)]
-    pub fn ksize(ctx: NativeCallContext, addr: Addr) -> ScriptResult<i64> {
-        let addr = args::addr("the address", &addr)?;
-        let bytes = oops(Bench::of(&ctx).borrow_to_look().machine.ksize(VirtAddr(addr)))?;
-        Ok(bytes as i64)
-    }
 
     /// Creates a cache of objects of one size, or finds one that serves as well: then it is an alias of that one.
     ///
@@ -389,7 +260,7 @@ pub mod functions {
     /// > echo("2", "/proc/sys/vm/drop_caches");
     /// > let freed = 0; for n in 0..30 { freed += kmem_cache_reap(); }
     /// > freed
-    /// 11
+    /// 15
     /// ```
     ///
     /// Kernel: `kmem_cache_reap`, `mm/slab.c` of 2.4; today `cache_reap`. Gorman: 8.1.7.
@@ -426,234 +297,6 @@ pub mod functions {
         let id = cache.id(&desk)?;
         Ok(desk.machine.validate_slab_cache(id).into())
     }
-
-    /// The cache's name.
-    #[rhai_fn(get = "name", pure, return_raw)]
-    pub fn name(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<String> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let id = cache.id(&desk)?;
-        Ok(desk.machine.caches.all[id].name().to_string())
-    }
-
-    /// Bytes of an object.
-    #[rhai_fn(get = "objsize", pure, return_raw)]
-    pub fn objsize(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let id = cache.id(&desk)?;
-        Ok(desk.machine.caches.all[id].object_size.into())
-    }
-
-    /// Bytes from one object to the next.
-    #[rhai_fn(get = "size", pure, return_raw)]
-    pub fn size(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let id = cache.id(&desk)?;
-        Ok(desk.machine.caches.all[id].size.into())
-    }
-
-    /// Objects of all slabs.
-    #[rhai_fn(get = "num_objs", pure, return_raw)]
-    pub fn num_objs(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        Ok(desk.machine.slabinfo(cache.id(&desk)?).num_objs as i64)
-    }
-
-    /// Objects that are not free on a node's partial list, as /proc/slabinfo counts.
-    #[rhai_fn(get = "active_objs", pure, return_raw)]
-    pub fn active_objs(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        Ok(desk.machine.slabinfo(cache.id(&desk)?).active_objs as i64)
-    }
-
-    /// Objects in use, each looked at, as `kmem -s` counts.
-    #[rhai_fn(get = "allocated", pure, return_raw)]
-    pub fn allocated(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        Ok(desk.machine.cache_census(cache.id(&desk)?).allocated as i64)
-    }
-
-    /// Slabs.
-    #[rhai_fn(get = "num_slabs", pure, return_raw)]
-    pub fn num_slabs(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        Ok(desk.machine.slabinfo(cache.id(&desk)?).num_slabs as i64)
-    }
-
-    /// The order of a slab.
-    #[rhai_fn(get = "order", pure, return_raw)]
-    pub fn order(ctx: NativeCallContext, cache: &mut Cache) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let id = cache.id(&desk)?;
-        Ok(desk.machine.caches.all[id].order.get().into())
-    }
-
-    #[rhai_fn(name = "to_string", name = "to_debug", pure)]
-    pub fn cache_text(ctx: NativeCallContext, cache: &mut Cache) -> String {
-        cache.text(&Bench::of(&ctx).borrow())
-    }
-
-    /// Slab caches with their objects: `kmem -s`; one cache, or the one whose slab holds an address.
-    ///
-    /// ```vmlab
-    /// > kmalloc(100, GFP_KERNEL);
-    /// > kmem -s kmalloc-128
-    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
-    /// ffff888000001700      128          1        32      1     4k  kmalloc-128
-    /// > slab_caches().rows.len > 50
-    /// true
-    /// ```
-    ///
-    /// Kernel: `struct kmem_cache`, `include/linux/slub_def.h`. Gorman: 8.1.
-    pub fn slab_caches(ctx: NativeCallContext) -> Table {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        super::views::caches(&desk.machine, desk.machine.caches.order.iter().rev().copied())
-    }
-
-    #[rhai_fn(name = "slab_caches", return_raw)]
-    pub fn slab_caches_of(ctx: NativeCallContext, name: Dynamic) -> ScriptResult<Table> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let id = super::named(&desk, &name)?;
-        Ok(super::views::caches(&desk.machine, std::iter::once(id)))
-    }
-
-    #[rhai_fn(name = "slab_caches", return_raw)]
-    pub fn slab_caches_without(ctx: NativeCallContext, name: &str, ignore: &str) -> ScriptResult<Table> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let machine = &desk.machine;
-        let only = if name.is_empty() { None } else { Some(super::named(&desk, &name.into())?) };
-        let left_out: Vec<CacheId> = ignore
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(|name| super::named(&desk, &name.into()))
-            .collect::<ScriptResult<_>>()?;
-        let ids = machine.caches.order.iter().rev().copied();
-        let ids = ids.filter(|id| only.is_none_or(|only| only == *id) && !left_out.contains(id));
-        Ok(super::views::caches(machine, ids))
-    }
-
-    /// The slabs of a cache: what each CPU and each node has of it: `kmem -S`.
-    ///
-    /// ```vmlab
-    /// > let c = kmem_cache_create("big", 1000, 0, 0);
-    /// > kmem_cache_alloc(c, GFP_KERNEL);
-    /// > kmem -S big
-    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
-    /// ffff888000400000     1000          1         8      1     8k  big
-    /// CPU 0 KMEM_CACHE_CPU:
-    ///   ffff888000231220
-    /// CPU 0 SLAB:
-    ///   SLAB              MEMORY            NODE  TOTAL  ALLOCATED  FREE
-    ///   ffffea0000010080  ffff888000402000     0      8          1     7
-    ///   FREE / [ALLOCATED]
-    ///   [ffff888000402000]
-    ///    ffff8880004023e8  (cpu 0 cache)
-    ///    ffff8880004027d0  (cpu 0 cache)
-    ///    ffff888000402bb8  (cpu 0 cache)
-    ///    ffff888000402fa0  (cpu 0 cache)
-    ///    ffff888000403388  (cpu 0 cache)
-    ///    ffff888000403770  (cpu 0 cache)
-    ///    ffff888000403b58  (cpu 0 cache)
-    /// CPU 0 PARTIAL:
-    ///   (empty)
-    /// KMEM_CACHE_NODE   NODE  SLABS  PARTIAL  PER-CPU
-    /// ffff8880004000c0     0      1        0        1
-    /// NODE 0 PARTIAL:
-    ///   (empty)
-    /// NODE 0 FULL:
-    ///   (empty)
-    /// ```
-    ///
-    /// Kernel: `struct kmem_cache_cpu`, `struct kmem_cache_node`. Gorman: 8.2.
-    #[rhai_fn(return_raw)]
-    pub fn slab_lists(ctx: NativeCallContext, cache: Dynamic) -> ScriptResult<Table> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let id = super::named(&desk, &cache)?;
-        Ok(super::views::slabs(&desk.machine, id))
-    }
-
-    /// What caches waste: one line for each that has a slab; with a name, everything about that one.
-    ///
-    /// Loss is what no object has, Lalig what alignment and metadata take of objects in use, Lpadd the ends of slabs.
-    ///
-    /// ```vmlab
-    /// > let c = kmem_cache_create("odd", 1000, 0, 0);
-    /// > kmem_cache_alloc(c, GFP_KERNEL);
-    /// > slabinfo odd
-    ///
-    /// Slabcache: odd              Aliases:  0 Order : 1 Objects: 1
-    ///
-    /// Sizes (bytes)     Slabs              Debug                Memory
-    /// ------------------------------------------------------------------------
-    /// Object :    1000  Total  :       1   Sanity Checks : Off  Total:    8192
-    /// SlabObj:    1000  Full   :       0   Redzoning     : Off  Used :    1000
-    /// SlabSiz:    8192  Partial:       0   Poisoning     : Off  Loss :    7192
-    /// Loss   :       0  CpuSlab:       1   Tracking      : Off  Lalig:       0
-    /// Align  :       8  Objects:       8   Tracing       : Off  Lpadd:     192
-    ///
-    /// 192 bytes at the end of each slab hold no object
-    ///
-    /// Counters
-    ///   alloc_slowpath                  1  Allocations that had to find a slab.
-    ///   alloc_slab                      1  New slabs.
-    /// ```
-    ///
-    /// Kernel: `tools/vm/slabinfo.c`.
-    pub fn slabinfo(ctx: NativeCallContext) -> Table {
-        super::tools::all(&Bench::of(&ctx).borrow().machine)
-    }
-
-    #[rhai_fn(name = "slabinfo", return_raw)]
-    pub fn slabinfo_of(ctx: NativeCallContext, cache: Dynamic) -> ScriptResult<Table> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let id = super::named(&desk, &cache)?;
-        Ok(super::tools::one(&desk.machine, id))
-    }
-
-    /// Caches by number of objects, the largest first.
-    ///
-    /// ```vmlab
-    /// > kmalloc(8, GFP_KERNEL);
-    /// > slabtop | tail -n +7 | head -2
-    ///      0      0   0%    0.12K      0       32         0K kmalloc-128
-    ///      0      0   0%    0.09K      0       42         0K kmalloc-96
-    /// ```
-    ///
-    /// Kernel: /proc/slabinfo.
-    pub fn slabtop(ctx: NativeCallContext) -> Table {
-        super::tools::top(&Bench::of(&ctx).borrow().machine)
-    }
-}
-
-/// Takes memory of a size class.
-fn take(
-    ctx: &NativeCallContext,
-    size: u64,
-    gfp: &Dynamic,
-    more: Gfp,
-    nid: Option<i64>,
-) -> ScriptResult<OrErrno<Address>> {
-    let gfp = args::gfp(gfp)? | more;
-    let bench = Bench::of(ctx);
-    let mut desk = bench.borrow_mut();
-    args::zones_agree(&mut desk, gfp)?;
-    let node = node_of(&desk, nid)?;
-    let given = desk.machine.kmalloc_node(size, gfp, node);
-    desk.told = if given.is_ok() { Told::Object } else { Told::NoObject(size) };
-    crate::script::task::alive(&desk)?;
-    Ok(answer(given.map(|addr| Address(addr.0))))
 }
 
 /// Takes an object, and runs the constructors of a new slab.

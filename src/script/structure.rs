@@ -82,7 +82,7 @@ const KINDS: &[Kind] = &[
         name: "task_struct",
         size: 6208,
         at: |m, addr| list::all(m).iter().find(|t| t.task == addr).map(|t| task_struct(m, t)),
-        sample: |m| Some(objects::task(m, m.tasks.keys().next().copied()?)),
+        sample: |m| Some(objects::task(m, m.tasks.keys().next()?)),
     },
     Kind {
         name: "vm_area_struct",

@@ -58,7 +58,7 @@ fn table(machine: &Machine) -> Table {
         .line(format!("      MEMORY: {memory} MB  NODES: {nodes}  CPUS: {cpus}  SEED: {}", config.seed))
         .line(format!("       PANIC: {panic:?}"))
         .with_records(vec![vec![
-            ("kernel".into(), kernel.as_str().into()),
+            ("kernel".into(), kernel.to_string().into()),
             ("cpus".into(), cpus.into()),
             ("uptime".into(), seconds.into()),
             ("tasks".into(), tasks.into()),

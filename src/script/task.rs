@@ -2,21 +2,31 @@
 //!
 //! Gorman chapter 4. Kernel: `kernel/fork.c`, `kernel/exit.c`.
 
-use crate::mm::addr::{PAGE_SHIFT, VirtAddr};
-use crate::mm::errno::{Errno, Signal};
+mod properties;
+mod vma;
+
+use crate::mm::addr::VirtAddr;
+use crate::mm::errno::Signal;
 use crate::mm::exec::program::Program;
 use crate::mm::fork::clone_flags;
-use crate::mm::task::{Exit, Mm, Rss, Task};
+use crate::mm::task::{Exit, Rss, Task};
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse};
 use crate::script::args::{self, Who};
 use crate::script::bench::{Bench, Desk};
 use crate::script::handles::{TaskRef, VmaRef};
 use crate::script::mmap::traced_call;
-use crate::script::proc::pid::smaps;
 use crate::script::strace;
 use crate::script::takes::TaskPid;
 use rhai::plugin::*;
 use rhai::{Array, FnPtr, Map};
+
+/// All of the chapter.
+pub fn module() -> Module {
+    let mut module = exported_module!(functions);
+    combine_with_exported_module!(&mut module, "properties", properties::functions);
+    combine_with_exported_module!(&mut module, "vma", vma::functions);
+    module
+}
 
 /// Tasks: they begin, copy themselves, and end.
 #[export_module]
@@ -319,7 +329,7 @@ pub mod functions {
     pub fn tasks(ctx: NativeCallContext) -> Array {
         let bench = Bench::of(&ctx);
         let desk = bench.borrow();
-        desk.machine.tasks.keys().map(|pid| Dynamic::from(TaskRef::new(&desk, *pid))).collect()
+        desk.machine.tasks.keys().map(|pid| Dynamic::from(TaskRef::new(&desk, pid))).collect()
     }
 
     /// The task with this pid.
@@ -384,221 +394,6 @@ pub mod functions {
             Err(errno) => Dynamic::from(errno),
         })
     }
-
-    /// The task's number.
-    #[rhai_fn(get = "pid", pure)]
-    pub fn pid(task: &mut TaskRef) -> i64 {
-        task.pid.into()
-    }
-
-    /// The number of the task's thread group.
-    #[rhai_fn(get = "tgid", pure, return_raw)]
-    pub fn tgid(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.tgid.into())
-    }
-
-    /// The threads of the task's group that have not ended, by pid.
-    #[rhai_fn(get = "threads", pure, return_raw)]
-    pub fn threads(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Array> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let pid = task.of(&desk)?.pid;
-        let group = desk.machine.thread_group(pid);
-        Ok(group.into_iter().map(|pid| Dynamic::from(TaskRef::new(&desk, pid))).collect())
-    }
-
-    /// The task's children that nobody has reaped.
-    #[rhai_fn(get = "children", pure, return_raw)]
-    pub fn children(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Array> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let children = task.of(&desk)?.children.iter();
-        Ok(children.map(|pid| Dynamic::from(TaskRef::new(&desk, *pid))).collect())
-    }
-
-    /// The user the task belongs to; only root may have more tasks than `RLIMIT_NPROC` says.
-    #[rhai_fn(get = "uid", pure, return_raw)]
-    pub fn uid(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.uid.into())
-    }
-
-    #[rhai_fn(set = "uid", return_raw)]
-    pub fn write_uid(ctx: NativeCallContext, task: &mut TaskRef, uid: i64) -> ScriptResult<()> {
-        let bench = Bench::of(&ctx);
-        let pid = task.of(&bench.borrow())?.pid;
-        let Ok(uid) = u32::try_from(uid) else { return misuse(format!("{uid} is no number of a user")) };
-        if let Some(task) = bench.borrow_mut().machine.tasks.get_mut(&pid) {
-            task.uid = uid;
-        }
-        Ok(())
-    }
-
-    /// The pid of the task whose child it is.
-    #[rhai_fn(get = "ppid", pure, return_raw)]
-    pub fn ppid(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.parent.into())
-    }
-
-    /// The task's name.
-    #[rhai_fn(get = "comm", pure, return_raw)]
-    pub fn comm(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<String> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.comm.to_string())
-    }
-
-    /// True until the task ends.
-    #[rhai_fn(get = "alive", pure, return_raw)]
-    pub fn alive(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<bool> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.is_alive())
-    }
-
-    /// How the task ended: its status, the signal, or `()` while it lives.
-    #[rhai_fn(get = "exit", pure, return_raw)]
-    pub fn how(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Dynamic> {
-        Ok(match task.of(&Bench::of(&ctx).borrow())?.state.exit() {
-            None => Dynamic::UNIT,
-            Some(Exit::Status(status)) => i64::from(status).into(),
-            Some(Exit::Signal(signal)) => Dynamic::from(signal),
-        })
-    }
-
-    /// Resident pages; those it had when it ended, for a dead task 0.
-    #[rhai_fn(get = "rss", pure, return_raw)]
-    pub fn rss(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        super::of_mm(&ctx, *task, Mm::resident)
-    }
-
-    /// Mapped pages.
-    #[rhai_fn(get = "total_vm", pure, return_raw)]
-    pub fn total_vm(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        super::of_mm(&ctx, *task, |mm| mm.total_vm)
-    }
-
-    /// Pages that lie in swap.
-    #[rhai_fn(get = "swap", pure, return_raw)]
-    pub fn swap(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        super::of_mm(&ctx, *task, |mm| mm.rss(Rss::Swap))
-    }
-
-    /// Pages of page tables.
-    #[rhai_fn(get = "pgtables", pure, return_raw)]
-    pub fn pgtables(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        super::of_mm(&ctx, *task, |mm| mm.pgtables_bytes >> PAGE_SHIFT)
-    }
-
-    /// Minor faults so far.
-    #[rhai_fn(get = "minflt", pure, return_raw)]
-    pub fn minflt(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.min_flt as i64)
-    }
-
-    /// Major faults so far.
-    #[rhai_fn(get = "majflt", pure, return_raw)]
-    pub fn majflt(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.maj_flt as i64)
-    }
-
-    /// What the user told the OOM killer.
-    #[rhai_fn(get = "oom_score_adj", pure, return_raw)]
-    pub fn oom_score_adj(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<i64> {
-        Ok(task.of(&Bench::of(&ctx).borrow())?.oom_score_adj)
-    }
-
-    #[rhai_fn(set = "oom_score_adj", return_raw)]
-    pub fn write_oom_score_adj(ctx: NativeCallContext, task: &mut TaskRef, n: i64) -> ScriptResult<()> {
-        let bench = Bench::of(&ctx);
-        let pid = task.of(&bench.borrow())?.pid;
-        match bench.borrow_mut().machine.set_oom_score_adj(pid, n) {
-            Ok(()) => Ok(()),
-            Err(Errno::EINVAL) => misuse(format!("oom_score_adj is {n}, but must be from -1000 to 1000")),
-            Err(errno) => misuse(format!("task {pid}: {errno}")),
-        }
-    }
-
-    /// The task's areas, lowest first.
-    #[rhai_fn(get = "vmas", pure, return_raw)]
-    pub fn vmas(ctx: NativeCallContext, task: &mut TaskRef) -> ScriptResult<Array> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let Some(mm) = task.of(&desk)?.mm else { return Ok(Array::new()) };
-        Ok(desk.machine.areas(mm).map(|(id, _)| Dynamic::from(VmaRef::new(&desk, id))).collect())
-    }
-
-    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
-    pub fn task_string(ctx: NativeCallContext, task: &mut TaskRef) -> String {
-        task.text(&Bench::of(&ctx).borrow())
-    }
-
-    #[rhai_fn(name = "==")]
-    pub fn task_equals(a: TaskRef, b: TaskRef) -> bool {
-        a == b
-    }
-
-    #[rhai_fn(name = "!=")]
-    pub fn task_differs(a: TaskRef, b: TaskRef) -> bool {
-        a != b
-    }
-
-    /// First address of the area.
-    #[rhai_fn(get = "start", pure, return_raw)]
-    pub fn start(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<args::Address> {
-        Ok(args::Address(vma.of(&Bench::of(&ctx).borrow())?.start))
-    }
-
-    /// One past the last address of the area.
-    #[rhai_fn(get = "end", pure, return_raw)]
-    pub fn end(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<args::Address> {
-        Ok(args::Address(vma.of(&Bench::of(&ctx).borrow())?.end))
-    }
-
-    /// The area's flags as a number.
-    #[rhai_fn(get = "flags", pure, return_raw)]
-    pub fn vma_flags(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
-        Ok(vma.of(&Bench::of(&ctx).borrow())?.flags.0 as i64)
-    }
-
-    /// What the area allows: `rw-p`.
-    #[rhai_fn(get = "perms", pure, return_raw)]
-    pub fn perms(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<String> {
-        Ok(vma.of(&Bench::of(&ctx).borrow())?.flags.perms())
-    }
-
-    /// The area's offset into its file, in pages.
-    #[rhai_fn(get = "pgoff", pure, return_raw)]
-    pub fn pgoff(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
-        Ok(vma.of(&Bench::of(&ctx).borrow())?.pgoff as i64)
-    }
-
-    /// The path of the area's file, or `()` for anonymous memory.
-    #[rhai_fn(get = "file", pure, return_raw)]
-    pub fn vma_file(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<Dynamic> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let vma = vma.of(&desk)?;
-        let has_file = vma.file.is_some() || desk.machine.named_file(vma).is_some();
-        Ok(if has_file { desk.machine.vma_name(vma).into_owned().into() } else { Dynamic::UNIT })
-    }
-
-    /// Pages of the area that are in memory.
-    #[rhai_fn(get = "rss", pure, return_raw)]
-    pub fn vma_rss(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        let vma = vma.of(&desk)?;
-        Ok(smaps::resident_pages(&desk.machine, vma) as i64)
-    }
-
-    /// Pages of the area.
-    #[rhai_fn(get = "pages", pure, return_raw)]
-    pub fn pages(ctx: NativeCallContext, vma: &mut VmaRef) -> ScriptResult<i64> {
-        Ok(vma.of(&Bench::of(&ctx).borrow())?.pages() as i64)
-    }
-
-    #[rhai_fn(global, name = "to_string", name = "to_debug", pure)]
-    pub fn vma_string(ctx: NativeCallContext, vma: &mut VmaRef) -> String {
-        let bench = Bench::of(&ctx);
-        let desk = bench.borrow();
-        vma.of(&desk).map_or_else(|_| "vma (gone)".into(), |v| format!("vma {v}"))
-    }
 }
 
 fn clone_task(
@@ -631,14 +426,6 @@ fn wait_for(ctx: &NativeCallContext, p: &Dynamic, child: Option<&Dynamic>) -> Sc
     };
     strace::called(&bench, &desk, pid, shown, &result);
     Ok(result)
-}
-
-/// A number of the task's address space; 0 for a task without one.
-fn of_mm(ctx: &NativeCallContext, task: TaskRef, number: impl Fn(&Mm) -> u64) -> ScriptResult<i64> {
-    let bench = Bench::of(ctx);
-    let desk = bench.borrow();
-    let mm = task.of(&desk)?.mm;
-    Ok(mm.and_then(|mm| desk.machine.mms.get(mm)).map_or(0, number) as i64)
 }
 
 /// The run ends with the kernel's last words, if it panicked.

@@ -160,6 +160,13 @@ pub mod functions {
     /// [    0.000000] page:ffffea0000010000 refcount:1 mapcount:0 mapping:0000000000000000 index:0x0 pfn:0x400
     /// [    0.000000] flags: 0x7ffffc0000000(node=0|zone=0|lastcpupid=0x1fffff)
     /// [    0.000000] page dumped because: nonzero _refcount
+    /// [    0.000000] CPU: 0 PID: 24 Comm: script Not tainted 6.1.0-vmlab #1
+    /// [    0.000000] Call Trace:
+    /// [    0.000000]  <TASK>
+    /// [    0.000000]  dump_stack_lvl
+    /// [    0.000000]  bad_page
+    /// [    0.000000]  __free_pages
+    /// [    0.000000]  </TASK>
     /// ```
     ///
     /// Kernel: `kernel/printk/printk.c`.

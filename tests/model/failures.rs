@@ -116,7 +116,7 @@ fn a_write_to_a_new_page_faults_again() {
     let asked = each(prepare, write, |machine, answer, _, n| {
         assert_eq!(answer, Ok(1), "allocation {n}: one fault, however often it was tried");
         assert_eq!(retried(machine), 1, "allocation {n}");
-        let pid = *machine.tasks.keys().last().unwrap();
+        let pid = machine.tasks.keys().last().unwrap();
         assert_eq!(machine.read_user(pid, far), Ok(77), "allocation {n}");
     });
     assert_eq!(asked, 4, "PUD, PMD and PTE table, and the page");
@@ -153,7 +153,7 @@ fn a_copy_on_write_faults_again() {
         |machine, (answer, pid, base), _, n| {
             assert_eq!((answer, retried(machine)), (Ok(()), 1), "allocation {n}");
             assert_eq!(machine.read_user(pid, base), Ok(99));
-            let child = *machine.tasks.keys().last().unwrap();
+            let child = machine.tasks.keys().last().unwrap();
             nothing_lost(machine, child, base, n);
         },
     );
@@ -212,7 +212,7 @@ fn a_shared_page_in_swap_is_read_and_copied() {
     let asked = each(prepare, write, |machine, (answer, pid, base), _, n| {
         assert_eq!(answer, Ok(()), "allocation {n}");
         assert_eq!(machine.read_user(pid, page(base, 30)), Ok(99), "allocation {n}");
-        let child = *machine.tasks.keys().last().unwrap();
+        let child = machine.tasks.keys().last().unwrap();
         nothing_lost(machine, child, base, n);
     });
     assert!(asked > 2, "{asked}: the page, its neighbours and the copy");

@@ -55,6 +55,8 @@ fn run(seed: u64, steps: u32) {
     let mut config = pc(1024, 2000 + seed % 300, 1 + (seed % 2) as u16, 1);
     config.swap.push(SwapConfig { name: "/dev/vda".into(), pages: 6000, priority: None });
     let mut machine = boot(config);
+    // Roots and directories stay.
+    machine.lookup("/dev/shm", true).unwrap();
     let before = machine.check().unwrap_or_else(|e| panic!("seed {seed} boot: {e}"));
     let mut dice = Dice::new(seed);
     let mut files: Vec<Model> = ["/a", "/b", "/dev/shm/c", "/dev/shm/d"]

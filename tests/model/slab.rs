@@ -6,7 +6,7 @@ use vmlab::mm::Machine;
 use vmlab::mm::addr::VirtAddr;
 use vmlab::mm::gfp::Gfp;
 use vmlab::mm::machine::Dice;
-use vmlab::mm::slab_common::{CacheArgs, CacheId, SlabFlags, SlabPath, ZERO_SIZE_PTR};
+use vmlab::mm::slab_common::{Allocator, CacheArgs, CacheId, SlabFlags, SlabPath, ZERO_SIZE_PTR};
 use vmlab::mm::slub::Stat;
 
 /// Takes and gives back at random, on every CPU and node; no byte is given twice, none is lost.
@@ -120,8 +120,29 @@ fn the_fast_path_pops_and_pushes() {
     assert_eq!((b.0 - a.0, m.caches.last.unwrap().path), (1000, SlabPath::Fastpath));
     m.kmem_cache_free(id, a).unwrap();
     assert_eq!(m.kmem_cache_alloc(id, Gfp::KERNEL).unwrap(), a);
-    let stat = |item| m.caches.all[id].stat.get(item);
+    let stat = |item| m.slub_stat(id, item);
     assert_eq!((stat(Stat::AllocFastpath), stat(Stat::FreeFastpath), stat(Stat::AllocSlab)), (2, 1, 1));
+}
+
+#[test]
+fn every_size_has_the_smallest_class_that_holds_it() {
+    for (name, allocator) in [
+        ("x86_64-256M", Allocator::Slub),
+        ("x86_64-256M", Allocator::Slab),
+        ("arm64-512M", Allocator::Slub),
+        ("i386-2G", Allocator::Slab),
+    ] {
+        let mut config = vmlab::import::shipped::get(name).unwrap();
+        config.slab = allocator;
+        let m = boot(config);
+        let size_of = |size| m.caches.all[m.kmalloc_slab(size, Gfp::KERNEL).unwrap()].object_size;
+        let classes: std::collections::BTreeSet<u32> = (1..=8192).map(size_of).collect();
+        for size in 1..=8192u64 {
+            let smallest = classes.range(size as u32..).next();
+            assert_eq!(Some(&size_of(size)), smallest, "{name} {allocator:?}: {size}");
+        }
+        assert_eq!((m.kmalloc_slab(0, Gfp::KERNEL), m.kmalloc_slab(8193, Gfp::KERNEL)), (None, None));
+    }
 }
 
 #[test]
@@ -133,7 +154,7 @@ fn bad_frees_are_refused() {
         line(m.kfree(VirtAddr(a.0 + 4))).starts_with("BUG kmalloc-128 (Not tainted): Invalid object pointer")
     );
     m.kfree(a).unwrap();
-    assert_eq!(line(m.kfree(a)), "BUG kmalloc-128 (Tainted: G    B): Object already free");
+    assert_eq!(line(m.kfree(a)), "BUG kmalloc-128 (Tainted: G    B             ): Object already free");
     m.kfree(VirtAddr(0)).unwrap();
     m.kfree(ZERO_SIZE_PTR).unwrap();
     let big = m.kmalloc(20_000, Gfp::KERNEL).unwrap();
@@ -163,7 +184,7 @@ fn crimes_are_found() {
     let c = m.kmem_cache_alloc(id, Gfp::KERNEL).unwrap();
     assert_ne!(c, b);
     let log: Vec<&str> = m.log().map(|line| line.text.as_str()).collect();
-    assert!(log.contains(&"BUG watched (Tainted: G    B): Poison overwritten"), "{log:#?}");
+    assert!(log.contains(&"BUG watched (Tainted: G    B             ): Poison overwritten"), "{log:#?}");
     assert!(log.iter().any(|line| line.starts_with("FIX watched: Restoring Poison 0x")));
     m.check().unwrap();
     m.kmem_cache_free(id, c).unwrap();

@@ -47,7 +47,7 @@ pub fn machine(name: &str, file: &str, mut spec: Spec) -> Result<Config, ImportE
     (config.core, config.stop) = (core, stop);
     config.la57 = five_levels(file, arch, spec.la57)?;
     if let Some(kernel) = spec.kernel {
-        config.kernel = kernel.0;
+        config.kernel = kernel.0.into();
     }
     if let Some(order) = order {
         config.pageblock_order = order;

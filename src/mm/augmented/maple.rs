@@ -140,7 +140,15 @@ impl MapleTree {
     pub fn split(&mut self, start: u64, at: u64, id: VmaId) {
         self.0.split(start, |area| {
             let end = std::mem::replace(&mut area.end, at);
-            Area { start: at, end, id }
+            [Area { start: at, end, id }]
+        });
+    }
+
+    /// Cuts `part` out of the middle of the area that begins at `start`; it is `mid`, and what lies above it `high`.
+    pub fn cut_out(&mut self, start: u64, part: Range<u64>, mid: VmaId, high: VmaId) {
+        self.0.split(start, |area| {
+            let end = std::mem::replace(&mut area.end, part.start);
+            [Area { start: part.start, end: part.end, id: mid }, Area { start: part.end, end, id: high }]
         });
     }
 
@@ -152,6 +160,9 @@ impl MapleTree {
     /// The lowest address in `within` from which on `len` bytes are free (`mas_empty_area`).
     pub fn lowest_gap(&self, len: u64, within: Range<u64>) -> Option<u64> {
         let fit = |gap: Range<u64>| {
+            if gap.end - gap.start < len {
+                return None;
+            }
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then_some(start)
         };
@@ -164,6 +175,9 @@ impl MapleTree {
     /// The highest address in `within` from which on `len` bytes are free (`mas_empty_area_rev`).
     pub fn highest_gap(&self, len: u64, within: Range<u64>) -> Option<u64> {
         let fit = |gap: Range<u64>| {
+            if gap.end - gap.start < len {
+                return None;
+            }
             let (start, end) = (gap.start.max(within.start), gap.end.min(within.end));
             (end > start && end - start >= len).then(|| end - len)
         };
@@ -180,7 +194,7 @@ impl MapleTree {
 }
 
 /// A branch whose largest gap is too small, or which lies outside, is not entered.
-fn worth_entering(span: Span, len: u64, within: &Range<u64>) -> bool {
+fn worth_entering(span: &Span, len: u64, within: &Range<u64>) -> bool {
     span.gap >= len && span.start < within.end && within.start < span.end
 }
 
@@ -190,20 +204,16 @@ fn lowest_inside(
     within: &Range<u64>,
     fit: &impl Fn(Range<u64>) -> Option<u64>,
 ) -> Option<u64> {
-    let mut below = None;
-    for n in 0..node.len() {
-        let (span, inner) = node.slot(n);
-        if let Some(found) = below.and_then(|end| fit(end..span.start)) {
-            return Some(found);
-        }
-        if let Some(inner) = inner.filter(|_| worth_entering(span, len, within))
-            && let Some(found) = lowest_inside(inner, len, within, fit)
-        {
-            return Some(found);
-        }
-        below = Some(span.end);
+    match node {
+        Node::Leaf(areas) => areas.windows(2).find_map(|pair| fit(pair[0].end..pair[1].start)),
+        Node::Branch(children) => children.iter().enumerate().find_map(|(n, child)| {
+            let below = n.checked_sub(1).and_then(|low| fit(children[low].sum.end..child.sum.start));
+            below.or_else(|| {
+                let enter = worth_entering(&child.sum, len, within);
+                if enter { lowest_inside(&child.node, len, within, fit) } else { None }
+            })
+        }),
     }
-    None
 }
 
 fn highest_inside(
@@ -212,20 +222,16 @@ fn highest_inside(
     within: &Range<u64>,
     fit: &impl Fn(Range<u64>) -> Option<u64>,
 ) -> Option<u64> {
-    let mut above = None;
-    for n in (0..node.len()).rev() {
-        let (span, inner) = node.slot(n);
-        if let Some(found) = above.and_then(|start| fit(span.end..start)) {
-            return Some(found);
-        }
-        if let Some(inner) = inner.filter(|_| worth_entering(span, len, within))
-            && let Some(found) = highest_inside(inner, len, within, fit)
-        {
-            return Some(found);
-        }
-        above = Some(span.start);
+    match node {
+        Node::Leaf(areas) => areas.windows(2).rev().find_map(|pair| fit(pair[0].end..pair[1].start)),
+        Node::Branch(children) => children.iter().enumerate().rev().find_map(|(n, child)| {
+            let above = children.get(n + 1).and_then(|high| fit(child.sum.end..high.sum.start));
+            above.or_else(|| {
+                let enter = worth_entering(&child.sum, len, within);
+                if enter { highest_inside(&child.node, len, within, fit) } else { None }
+            })
+        }),
     }
-    None
 }
 
 #[cfg(test)]
@@ -258,6 +264,26 @@ mod tests {
                         tree.insert(Area { start: at, end: at + size, id: Id::dangling() });
                         areas.push(at..at + size);
                         areas.sort_by_key(|area| area.start);
+                    }
+                    Some(n) if areas[n].end - areas[n].start == 3 && dice.below(2) == 0 => {
+                        let Range { start, end } = areas[n];
+                        tree.cut_out(start, start + 1..start + 2, Id::dangling(), Id::dangling());
+                        areas.splice(n..=n, [start..start + 1, start + 1..start + 2, start + 2..end]);
+                    }
+                    Some(n) if areas[n].end - areas[n].start > 1 && dice.below(3) == 0 => {
+                        let cut = areas[n].start + 1;
+                        tree.split(areas[n].start, cut, Id::dangling());
+                        areas.insert(n + 1, cut..areas[n].end);
+                        areas[n].end = cut;
+                    }
+                    Some(n) if dice.below(2) == 0 => {
+                        // It takes in those that follow without a gap, two at most.
+                        let follows =
+                            |k: &usize| areas.get(k + 1).is_some_and(|next| next.start == areas[*k].end);
+                        let more = (n..n + 2).take_while(follows).count();
+                        tree.merge(areas[n].start, more, areas[n + more].end);
+                        areas[n].end = areas[n + more].end;
+                        areas.drain(n + 1..=n + more);
                     }
                     Some(n) if dice.below(2) == 0 => {
                         let gone = areas.remove(n);

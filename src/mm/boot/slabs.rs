@@ -181,6 +181,7 @@ impl Machine {
     /// Descriptors of the boot's caches become objects of `kmem_cache`, where it has slabs.
     pub(super) fn settle_descriptors(&mut self) {
         self.caches.booted = true;
+        self.count_booted_names();
         let Some(of_caches) = self.caches.find("kmem_cache") else { return };
         let slabs: Vec<_> = self.slabs_of(of_caches).collect();
         let mut places = Vec::new();

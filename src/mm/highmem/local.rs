@@ -7,6 +7,7 @@ use crate::mm::addr::{PAGE_SIZE, Pfn, VirtAddr};
 use crate::mm::config::Arch;
 use crate::mm::errno::Oops;
 use crate::mm::machine::Machine;
+use crate::mm::panic::Taint;
 use crate::mm::pgtable::Pte;
 
 /// Slots of a CPU (`KM_MAX_IDX`).
@@ -87,6 +88,7 @@ impl Machine {
             let line = "WARNING: mm/highmem.c kunmap_local_indexed";
             self.printk("------------[ cut here ]------------");
             self.printk(line);
+            self.add_taint(Taint::Warn);
             return Err(Oops::new(
                 line,
                 format!(

@@ -42,40 +42,51 @@ impl Machine {
         let inside = area.start <= start && end <= area.end;
         let one_end = (area.start == start) != (area.end == end);
         if inside && one_end && self.vmas[area.id].chain.is_empty() {
-            return self.trim_vma(area, start..end);
+            return self.trim_vma(mm, area, start..end);
         }
-        let (first, mut areas) = (area.id, self.areas_in(mm, start, end));
-        if self.vmas[first].start < start {
+        let mut first = area;
+        if area.start < start {
             // Cutting a hole makes one area more than there was.
-            if end < self.vmas[first].end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
+            if end < area.end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
                 return Err(Errno::ENOMEM);
             }
-            areas[0] = self.cut_vma(first, start)?;
+            first = Area { start, end: area.end, id: self.cut_vma(area.id, start)? };
         }
-        if let Some(&last) = areas.last().filter(|last| self.vmas[**last].end > end) {
-            self.cut_vma(last, end)?;
+        let last = if first.end < end { self.mms[mm].vmas.below(end) } else { Some(first) };
+        if let Some(last) = last.filter(|last| end < last.end) {
+            self.cut_vma(last.id, end)?;
         }
         self.lru_add_drain();
-        for id in &areas {
-            self.zap_range(*id, self.vmas[*id].start, self.vmas[*id].end);
+        let mut next = Some(first);
+        while let Some(area) = next {
+            self.zap_range(area.id, area.start, area.end.min(end));
+            next = self.area_below(mm, area.end, end);
         }
         let floor = self.mms[mm].vmas.below(start).map_or(0, |area| area.end);
         let ceiling = self.mms[mm].vmas.from(end).map_or(u64::MAX, |area| area.start);
         self.free_pgtables(mm, start..end, floor, ceiling);
-        for id in areas {
-            let vma = &self.vmas[id];
+        let mut next = Some(first);
+        while let Some(area) = next {
+            let vma = &self.vmas[area.id];
             self.uncharge(mm, vma.flags, vma.pages());
-            self.remove_vma(id);
+            self.remove_vma(area.id);
+            next = self.area_below(mm, area.end, end);
         }
         Ok(())
+    }
+
+    /// The first area of `from..to`.
+    #[inline]
+    fn area_below(&self, mm: MmId, from: u64, to: u64) -> Option<Area> {
+        if from < to { self.mms[mm].vmas.from(from).filter(|area| area.start < to) } else { None }
     }
 
     /// Takes one end of an area that has no anonymous pages: the area is shortened.
     ///
     /// The kernel cuts the part off first. Its structure may be refused, and is freed last.
-    fn trim_vma(&mut self, area: Area, gone: Range<u64>) -> Result<(), Errno> {
+    fn trim_vma(&mut self, mm: MmId, area: Area, gone: Range<u64>) -> Result<(), Errno> {
         let object = self.kernel_object(KernelCache::VmArea)?;
-        let Vma { mm, flags, pgoff, .. } = self.vmas[area.id];
+        let Vma { flags, pgoff, .. } = self.vmas[area.id];
         self.lru_add_drain();
         self.zap_range(area.id, gone.start, gone.end);
         let kept = if gone.start == area.start { gone.end..area.end } else { area.start..gone.start };

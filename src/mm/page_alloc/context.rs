@@ -13,6 +13,7 @@
 use crate::mm::errno::Oops;
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
+use crate::mm::panic::Taint;
 
 impl Machine {
     /// An interrupt handler borrows the CPU from the current task (`irq_enter`); answers whether it was in one already.
@@ -66,6 +67,8 @@ impl Machine {
         ));
         let count = u32::from(atomic) + if in_interrupt { HARDIRQ_OFFSET } else { 0 };
         self.printk(format!("preempt_count: {count:x}, expected: 0"));
+        self.dump_stack(&["__might_resched"]);
+        self.add_taint(Taint::Warn);
         Err(Oops::new(line, advice.to_string()))
     }
 }

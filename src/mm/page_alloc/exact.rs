@@ -18,11 +18,9 @@ impl Machine {
         let page = self.mem_map.page(pfn);
         if page.refcount == 0 || page.is_any(PageFlags::HEAD | PageFlags::TAIL) {
             let what = if page.refcount == 0 { "!page_count(page)" } else { "PageCompound(page)" };
-            let line = format!("page dumped because: VM_BUG_ON_PAGE({what})");
-            return Err(Oops::new(
-                line,
-                format!("page pfn={pfn} cannot be split: only an allocated block can, and no compound page"),
-            ));
+            let advice =
+                format!("page pfn={pfn} cannot be split: only an allocated block can, and no compound page");
+            return Err(self.vm_bug_on_page(pfn, what, &advice));
         }
         for n in 0..order.pages() {
             let page = self.mem_map.page_mut(pfn.up(n));

@@ -10,6 +10,7 @@ use crate::mm::config::Arch;
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
+use crate::mm::panic::Taint;
 use crate::mm::slub;
 
 /// The alignment of objects (`calculate_alignment`).
@@ -190,6 +191,7 @@ impl Machine {
         let line = format!("kmem_cache_destroy {name}: Slab cache still has objects");
         self.printk(line.clone());
         self.dump_stack(&["kmem_cache_destroy"]);
+        self.add_taint(Taint::Warn);
         let live = self.cache_census(id).allocated;
         Err(Oops::new(
             line,

@@ -15,10 +15,13 @@ use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
+use crate::mm::panic::Taint;
 use crate::mm::vmstat::NodeStat;
 
 /// Size classes, the unused class 0 counted.
 pub(crate) const CLASSES: usize = 14;
+/// Sizes up to here have classes that are no powers of two among them.
+pub(crate) const SMALL: usize = 192;
 /// The largest size that comes from a cache.
 pub const KMALLOC_MAX_CACHE_SIZE: u64 = 2 * PAGE_SIZE;
 /// The largest size at all: the largest block of the buddy allocator.
@@ -109,18 +112,23 @@ impl KmallocType {
     }
 }
 
+/// The class of sizes that end with a power of two.
+#[inline]
+fn power_of_two(size: u64) -> usize {
+    (64 - (size - 1).leading_zeros()) as usize
+}
+
 /// The class of a size from 1 to [`KMALLOC_MAX_CACHE_SIZE`] (`kmalloc_index`).
 #[inline]
 pub fn kmalloc_index(arch: Arch, size: u64) -> usize {
     debug_assert!((1..=KMALLOC_MAX_CACHE_SIZE).contains(&size));
-    let power = |size: u64| (64 - (size - 1).leading_zeros()) as usize;
     let size = size.max(u64::from(arch.kmalloc_min_size()));
     match size {
         0..=8 => 3,
         // The two classes that are no power of two; none where the least alignment is larger.
         65..=96 => 1,
         129..=192 if arch.kmalloc_min_size() < 128 => 2,
-        size => power(size),
+        size => power_of_two(size),
     }
 }
 
@@ -139,7 +147,8 @@ impl Machine {
             Allocator::Slab => arch.kmalloc_min_size().max(32),
             Allocator::Slob => return,
         };
-        self.caches.kmalloc_min = u64::from(least);
+        let class = |n: usize| kmalloc_index(arch, u64::from(least).max(8 * (n as u64 + 1))) as u8;
+        self.caches.size_index = std::array::from_fn(class);
         let low = least.trailing_zeros() as usize;
         for kind in KmallocType::ALL.into_iter().filter(|kind| kind.exists(arch)) {
             for index in low..CLASSES {
@@ -193,8 +202,9 @@ impl Machine {
         if size == 0 || size > KMALLOC_MAX_CACHE_SIZE {
             return None;
         }
-        let size = size.max(self.caches.kmalloc_min);
-        let (kind, index) = (KmallocType::of(gfp), kmalloc_index(self.config.arch, size));
+        let small = self.caches.size_index.get((size as usize - 1) / 8);
+        let index = small.map_or_else(|| power_of_two(size), |class| usize::from(*class));
+        let kind = KmallocType::of(gfp);
         // Without a zone for DMA or without memory cgroups these types are the normal one.
         self.caches
             .kmalloc_cache(kind, index)
@@ -345,6 +355,7 @@ impl Machine {
         };
         self.printk(line.clone());
         self.dump_stack(&[call]);
+        self.add_taint(if pfn.is_some() { Taint::Warn } else { Taint::Die });
         Oops::new(line, advice)
     }
 

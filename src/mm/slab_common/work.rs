@@ -44,8 +44,9 @@ impl Machine {
         let mut work = AllocatorWork { pages, ..AllocatorWork::default() };
         match self.caches.allocator {
             Allocator::Slub => {
-                for (_, cache) in self.caches.all.iter() {
-                    let sum = |items: &[Stat]| items.iter().map(|item| cache.stat.get(*item)).sum::<u64>();
+                for (id, _) in self.caches.all.iter() {
+                    let sum =
+                        |items: &[Stat]| items.iter().map(|item| self.slub_stat(id, *item)).sum::<u64>();
                     work.hits += sum(&[Stat::AllocFastpath, Stat::FreeFastpath]);
                     work.misses += sum(&[Stat::AllocSlowpath, Stat::FreeSlowpath]);
                     work.blocks += sum(&[Stat::AllocSlab, Stat::FreeSlab]);

@@ -53,20 +53,16 @@ impl Machine {
     #[inline]
     fn slub_alloc_fast(&mut self, id: CacheId, node: Option<usize>) -> Option<VirtAddr> {
         let caches = &mut self.caches;
-        let cache = caches.all.get_mut(id)?;
-        let c = caches.slub.cpu.get_mut(id.index() as usize * caches.cpus + self.cpu.index())?;
+        caches.slub.recent = id.index() as usize;
+        let c = caches.slub.cpu.get_mut(caches.slub.recent * caches.cpus + self.cpu.index())?;
         let index = c.freelist;
-        if index >= END {
+        if index >= END || c.of != id.generation() || node.is_some_and(|node| node != usize::from(c.node)) {
             return None;
         }
-        let slab = caches.slub.slabs.get_mut(c.slab);
-        if node.is_some_and(|node| node != usize::from(slab.node)) {
-            return None;
-        }
-        let link = slab.link_mut(usize::from(index))?;
+        let link = c.links.slot(usize::from(index))?;
         c.freelist = std::mem::replace(link, TAKEN);
-        cache.stat.count(Stat::AllocFastpath);
-        Some(VirtAddr(c.base + u64::from(index) * u64::from(cache.size)))
+        c.fast[0] += 1;
+        Some(VirtAddr(c.base + u64::from(index) * c.size))
     }
 
     #[cold]
@@ -157,9 +153,9 @@ impl Machine {
             };
             self.count_stat(id, Stat::AllocSlab);
             let index = self.slab(nr).freelist;
-            let next = self.slab(nr).link(u32::from(index));
+            let next = self.links(nr).next(u32::from(index));
+            self.set_link(nr, index, TAKEN);
             let slab = self.slab_mut(nr);
-            slab.set_link(index, TAKEN);
             (slab.freelist, slab.inuse) = (next, 1);
             if next < END {
                 self.add_partial(nr, false);
@@ -181,9 +177,7 @@ impl Machine {
             return Some(index);
         }
         slab.place = Place::Full;
-        let cpu = self.cpu.index();
-        let c = self.kmem_cache_cpu_mut(id, cpu);
-        (c.slab, c.freelist) = (SlabNr::NONE, END);
+        self.close_slab(id, self.cpu.index());
         self.count_stat(id, Stat::DeactivateBypass);
         None
     }
@@ -191,11 +185,12 @@ impl Machine {
     /// The slab is the CPU's, its free list too; takes the first object of it.
     fn load_freelist(&mut self, id: CacheId, nr: SlabNr, index: u16) -> u16 {
         let cpu = self.cpu.index();
-        let next = self.slab(nr).link(u32::from(index));
-        self.slab_mut(nr).set_link(index, TAKEN);
-        let base = self.object_address(nr, 0).0;
-        let c = self.kmem_cache_cpu_mut(id, cpu);
-        (c.slab, c.freelist, c.base) = (nr, next, base);
+        if self.kmem_cache_cpu(id, cpu).slab != nr {
+            self.open_slab(id, cpu, nr);
+        }
+        let next = self.links(nr).next(u32::from(index));
+        self.set_link(nr, index, TAKEN);
+        self.kmem_cache_cpu_mut(id, cpu).freelist = next;
         index
     }
 

@@ -37,8 +37,7 @@ impl Machine {
         let first = std::mem::replace(&mut half.freelist, END);
         (half.inuse, half.place) = (objects, Place::Cpu(cpu as u16));
         *self.slab_mut(nr) = half;
-        let base = self.object_address(nr, 0).0;
-        let c = self.kmem_cache_cpu_mut(id, cpu);
-        (c.slab, c.freelist, c.base) = (nr, first, base);
+        self.open_slab(id, cpu, nr);
+        self.kmem_cache_cpu_mut(id, cpu).freelist = first;
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Fidelity: ours.
 
-use super::slabs::{END, TAKEN};
+use super::slabs::END;
 use super::{Place, SlabNr};
 use crate::mm::check::Broken;
 use crate::mm::machine::Machine;
@@ -67,7 +67,7 @@ impl Machine {
         let mut seen = vec![false; usize::from(slab.objects)];
         let (mut own, mut of_cpu) = (0, 0);
         for (list, count) in [(slab.freelist, &mut own), (first, &mut of_cpu)] {
-            for index in slab.walk(list) {
+            for index in self.links(nr).walk(list) {
                 if std::mem::replace(&mut seen[usize::from(index)], true) && !self.caches.slub.scribbled {
                     return broken("a free list has no loop and no object twice", place());
                 }
@@ -77,7 +77,7 @@ impl Machine {
         if self.caches.slub.scribbled {
             return Ok(());
         }
-        let free = (0..u32::from(slab.objects)).filter(|n| slab.link(*n) != TAKEN).count();
+        let free = self.links(nr).free() as usize;
         if free != own + of_cpu {
             return broken(
                 "free and allocated objects are all of the slab",

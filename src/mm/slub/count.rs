@@ -40,7 +40,7 @@ impl Machine {
         let mut census = CacheCensus::default();
         for nr in self.slabs_of(id) {
             let slab = self.slab(nr);
-            census.allocated += u64::from(slab.taken());
+            census.allocated += u64::from(self.objects_taken(nr));
             census.total += u64::from(slab.objects);
             census.slabs += 1;
             census.pages += 1 << slab.order;

@@ -158,9 +158,8 @@ impl Machine {
             if self.slab(nr).place == Place::Partial {
                 self.remove_partial(nr);
             }
-            let slab = self.slab_mut(nr);
-            slab.freelist = END;
-            slab.lose_unlisted();
+            self.slab_mut(nr).freelist = END;
+            self.lose_unlisted(nr);
             return false;
         }
         if flags.has(SlabFlags::TRACE) {
@@ -228,8 +227,8 @@ impl Machine {
         for (what, start, len, byte) in areas {
             self.check_bytes_and_report(nr, index, what, VirtAddr(start), len, byte)?;
         }
-        if red != RED_ACTIVE && self.slab(nr).link(u32::from(index)) == WILD {
-            self.slab_mut(nr).set_link(index, TAKEN);
+        if red != RED_ACTIVE && self.links(nr).next(u32::from(index)) == WILD {
+            self.set_link(nr, index, TAKEN);
             return Err(self.object_err(nr, index, "Freepointer corrupt"));
         }
         Ok(())
@@ -264,7 +263,7 @@ impl Machine {
         for nr in slabs {
             for index in 0..self.slab(nr).objects {
                 let red =
-                    if self.slab(nr).link(u32::from(index)) == TAKEN { RED_ACTIVE } else { RED_INACTIVE };
+                    if self.links(nr).next(u32::from(index)) == TAKEN { RED_ACTIVE } else { RED_INACTIVE };
                 found += u32::from(self.check_object(nr, index, red).is_err());
             }
         }
@@ -274,7 +273,7 @@ impl Machine {
     /// What a reader of a free object sees where the pointer to the next one lies: laid over the bytes of the page.
     fn overlay_free_pointers(&self, addr: VirtAddr, bytes: &mut [u8]) {
         let Some((nr, index, at)) = self.free_pointer_near(addr, bytes.len() as u64) else { return };
-        let next = self.slab(nr).link(u32::from(index));
+        let next = self.links(nr).next(u32::from(index));
         if next == WILD {
             return;
         }
@@ -304,8 +303,8 @@ impl Machine {
             Some(n) if n < u64::from(self.slab(nr).objects) => n as u16,
             _ => WILD,
         };
-        if next != self.slab(nr).link(u32::from(index)) {
-            self.slab_mut(nr).set_link(index, next);
+        if next != self.links(nr).next(u32::from(index)) {
+            self.set_link(nr, index, next);
             self.caches.slub.scribbled = true;
         }
     }
@@ -316,7 +315,7 @@ impl Machine {
             let nr = self.slab_of(VirtAddr(at))?;
             let cache = &self.caches.all[self.slab(nr).cache];
             let index = u16::try_from((at - self.slab_base(nr).0) / u64::from(cache.size)).ok()?;
-            let free = index < self.slab(nr).objects && self.slab(nr).link(u32::from(index)) != TAKEN;
+            let free = index < self.slab(nr).objects && self.links(nr).next(u32::from(index)) != TAKEN;
             let at = self.object_address(nr, u32::from(index)).0 + u64::from(cache.offset);
             let word = u64::from(self.config.arch.pointer_bytes());
             (free && at < addr.0 + len && addr.0 < at + word).then_some((nr, index, at))

@@ -22,33 +22,39 @@ impl Machine {
 
     #[inline]
     fn push_to_cpu(&mut self, only: Option<CacheId>, addr: VirtAddr) -> Option<()> {
-        let caches = &mut self.caches;
-        let from_start = addr.0.wrapping_sub(caches.direct_map);
-        let pfn = Pfn(u32::try_from(from_start >> PAGE_SHIFT).ok()?);
-        let page = self.mem_map.touched_page(pfn)?;
-        let head = if page.is(PageFlags::TAIL) { Pfn(page.private) } else { pfn };
-        let page = if head == pfn { page } else { self.mem_map.touched_page(head)? };
-        if !page.is(PageFlags::SLAB) {
+        let (cpus, cpu) = (self.caches.cpus, self.cpu.index());
+        let recent = self.caches.slub.recent;
+        let near = self.caches.slub.cpu.get(recent * cpus + cpu).is_some_and(|c| c.holds(addr));
+        let owner = if near { recent } else { self.owner_by_page(addr)? };
+        let c = self.caches.slub.cpu.get_mut(owner * cpus + cpu)?;
+        let other = |only: CacheId| only.index() as usize != owner || only.generation() != c.of;
+        if !c.holds(addr) || only.is_some_and(other) || self.trace.hot {
             return None;
         }
-        let nr = SlabNr::of_mapping(page.mapping)?;
-        let slab = caches.slub.slabs.get_mut(nr);
-        let id = slab.cache;
-        let c = caches.slub.cpu.get_mut(id.index() as usize * caches.cpus + self.cpu.index())?;
-        if c.slab != nr || only.is_some_and(|only| only != id) || self.trace.hot {
-            return None;
-        }
-        let cache = &mut caches.all[id];
         let offset = addr.0 - c.base;
-        let index = (offset.wrapping_mul(cache.reciprocal) >> 46) as usize;
-        let link = slab.link_mut(index)?;
-        if *link != TAKEN || index as u64 * u64::from(cache.size) != offset {
+        let index = (offset.wrapping_mul(c.reciprocal) >> 46) as usize;
+        let link = c.links.slot(index)?;
+        if *link != TAKEN || index as u64 * c.size != offset {
             return None;
         }
         *link = c.freelist;
         c.freelist = index as u16;
-        cache.stat.count(Stat::FreeFastpath);
+        c.fast[1] += 1;
         Some(())
+    }
+
+    /// The place of the cache whose slab holds an address, as the page tells.
+    #[inline]
+    fn owner_by_page(&self, addr: VirtAddr) -> Option<usize> {
+        let from_start = addr.0.wrapping_sub(self.caches.direct_map);
+        let pfn = Pfn(u32::try_from(from_start >> PAGE_SHIFT).ok()?);
+        let page = self.mem_map.touched_page(pfn)?;
+        let page =
+            if page.is(PageFlags::TAIL) { self.mem_map.touched_page(Pfn(page.private))? } else { page };
+        if !page.is(PageFlags::SLAB) {
+            return None;
+        }
+        self.caches.slub.slabs.owner(SlabNr::of_mapping(page.mapping)?)
     }
 
     /// Gives an object back, to the given cache if one is named (`slab_free`, `cache_from_obj`).
@@ -93,7 +99,7 @@ impl Machine {
         let size = u64::from(self.caches.all[slab.cache].size);
         let index = addr.0.checked_sub(first.0).map(|offset| (offset / size, offset % size));
         match index {
-            Some((index, 0)) if index < u64::from(slab.objects) => match slab.link(index as u32) {
+            Some((index, 0)) if index < u64::from(slab.objects) => match self.links(nr).next(index as u32) {
                 TAKEN => Ok(index as u16),
                 _ => Err(self.free_twice(nr, index as u16)),
             },
@@ -106,15 +112,15 @@ impl Machine {
         let cpu = self.cpu.index();
         if self.kmem_cache_cpu(id, cpu).slab == nr {
             let first = self.kmem_cache_cpu(id, cpu).freelist;
-            self.slab_mut(nr).set_link(index, first);
+            self.set_link(nr, index, first);
             self.kmem_cache_cpu_mut(id, cpu).freelist = index;
             self.count_stat(id, Stat::FreeFastpath);
             return;
         }
         self.count_stat(id, Stat::FreeSlowpath);
+        let prior = self.slab(nr).freelist;
+        self.set_link(nr, index, prior);
         let slab = self.slab_mut(nr);
-        let prior = slab.freelist;
-        slab.set_link(index, prior);
         slab.freelist = index;
         slab.inuse -= 1;
         if slab.frozen() {
@@ -140,9 +146,10 @@ impl Machine {
 
     /// The same for a slab whose objects are checked: no CPU has it (end of `free_debug_processing`).
     fn put_checked(&mut self, nr: SlabNr, index: u16) {
+        let prior = self.slab(nr).freelist;
+        self.set_link(nr, index, prior);
         let slab = self.slab_mut(nr);
-        let (id, node, prior) = (slab.cache, usize::from(slab.node), slab.freelist);
-        slab.set_link(index, prior);
+        let (id, node) = (slab.cache, usize::from(slab.node));
         slab.freelist = index;
         slab.inuse -= 1;
         let (empty, place) = (slab.inuse == 0, slab.place);

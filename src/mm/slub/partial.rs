@@ -115,9 +115,9 @@ impl Machine {
                 let first = self.partial_slabs(id, node).next();
                 let Some(nr) = first else { break };
                 let index = self.slab(nr).freelist;
-                let next = self.slab(nr).link(u32::from(index));
+                let next = self.links(nr).next(u32::from(index));
+                self.set_link(nr, index, TAKEN);
                 let slab = self.slab_mut(nr);
-                slab.set_link(index, TAKEN);
                 slab.freelist = next;
                 slab.inuse += 1;
                 if slab.inuse == slab.objects || next >= END {
@@ -135,15 +135,16 @@ impl Machine {
     pub(super) fn put_cpu_partial(&mut self, id: CacheId, nr: SlabNr, drain: bool) {
         let cpu = self.cpu.index();
         let limit = self.caches.all[id].cpu_partial_slabs;
-        let c = *self.kmem_cache_cpu(id, cpu);
-        let full = drain && c.partial != SlabNr::NONE && u32::from(c.partial_slabs) >= limit;
-        let (next, slabs) = if full { (SlabNr::NONE, 0) } else { (c.partial, c.partial_slabs) };
+        let c = self.kmem_cache_cpu(id, cpu);
+        let (partial, partial_slabs) = (c.partial, c.partial_slabs);
+        let full = drain && partial != SlabNr::NONE && u32::from(partial_slabs) >= limit;
+        let (next, slabs) = if full { (SlabNr::NONE, 0) } else { (partial, partial_slabs) };
         let slab = self.slab_mut(nr);
         (slab.next, slab.place) = (next, Place::CpuPartial(cpu as u16));
         let own = self.kmem_cache_cpu_mut(id, cpu);
         (own.partial, own.partial_slabs) = (nr, slabs + 1);
         if full {
-            self.unfreeze_partials(c.partial);
+            self.unfreeze_partials(partial);
             self.count_stat(id, Stat::CpuPartialDrain);
         }
     }
@@ -152,11 +153,10 @@ impl Machine {
     pub(super) fn take_cpu_partial(&mut self, id: CacheId, cpu: usize, nr: SlabNr) {
         let next = std::mem::replace(&mut self.slab_mut(nr).next, SlabNr::NONE);
         self.slab_mut(nr).place = Place::Cpu(cpu as u16);
-        let base = self.object_address(nr, 0).0;
         let c = self.kmem_cache_cpu_mut(id, cpu);
         c.partial = next;
         c.partial_slabs = c.partial_slabs.saturating_sub(1);
-        (c.slab, c.freelist, c.base) = (nr, END, base);
+        self.open_slab(id, cpu, nr);
         self.count_stat(id, Stat::CpuPartialAlloc);
     }
 
@@ -184,12 +184,10 @@ impl Machine {
 
     /// The CPU's slab is its own no longer: what was on its free list goes back to the slab (`flush_slab`).
     pub(super) fn flush_slab(&mut self, id: CacheId, cpu: usize) {
-        let c = *self.kmem_cache_cpu(id, cpu);
-        let Some(nr) = c.slab.some() else { return };
-        let own = self.kmem_cache_cpu_mut(id, cpu);
-        (own.slab, own.freelist) = (SlabNr::NONE, END);
+        let Some(nr) = self.kmem_cache_cpu(id, cpu).slab.some() else { return };
+        let freelist = self.close_slab(id, cpu);
         self.count_stat(id, Stat::CpuslabFlush);
-        self.deactivate_slab(id, nr, c.freelist);
+        self.deactivate_slab(id, nr, freelist);
     }
 
     /// Finds a slab its place when its CPU gives it up (`deactivate_slab`).
@@ -200,14 +198,14 @@ impl Machine {
         }
         // The CPU's list goes in front of what others freed.
         let (mut last, mut n) = (END, 0);
-        for index in self.slab(nr).walk(freelist) {
+        for index in self.links(nr).walk(freelist) {
             (last, n) = (index, n + 1);
         }
-        let slab = self.slab_mut(nr);
         if last < END {
-            slab.set_link(last, slab.freelist);
-            slab.freelist = freelist;
+            self.set_link(nr, last, self.slab(nr).freelist);
+            self.slab_mut(nr).freelist = freelist;
         }
+        let slab = self.slab_mut(nr);
         slab.inuse -= n;
         let (inuse, has_free, node) = (slab.inuse, slab.freelist < END, usize::from(slab.node));
         slab.place = Place::Full;

@@ -26,6 +26,7 @@ use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Oops;
 use crate::mm::machine::{Comm, Machine};
 use crate::mm::page_poison::hex_dump;
+use crate::mm::panic::Taint;
 use crate::mm::slab_common::{CacheId, SlabFlags};
 
 /// Who had an object (`struct track`).
@@ -84,13 +85,11 @@ impl Machine {
 
     /// The head of a report; answers its line.
     fn slab_bug(&mut self, id: CacheId, what: &str) -> String {
-        let taint = if self.caches.slub.tainted { "Tainted: G    B" } else { "Not tainted" };
-        let line = format!("BUG {} ({taint}): {what}", self.caches.all[id].name());
+        let line = format!("BUG {} ({}): {what}", self.caches.all[id].name(), self.print_tainted());
         self.printk("=".repeat(77));
         self.printk(line.clone());
         self.printk("-".repeat(77));
         self.printk("");
-        self.caches.slub.tainted = true;
         line
     }
 
@@ -137,7 +136,7 @@ impl Machine {
         let (flags, pad, size, inuse) = (cache.flags, cache.red_left_pad, cache.object_size, cache.inuse);
         let (end, whole) = (self.info_end(cache), cache.size - pad);
         let (object, base) = (self.object_address(nr, u32::from(index)), self.slab_base(nr).0);
-        let next = self.slab(nr).link(u32::from(index));
+        let next = self.links(nr).next(u32::from(index));
         let fp = if next < END { self.object_address(nr, u32::from(next)).0 } else { 0 };
         let width = self.digits();
         self.print_tracking(object);
@@ -164,8 +163,18 @@ impl Machine {
     pub(super) fn object_err(&mut self, nr: SlabNr, index: u16, reason: &str) -> Oops {
         let line = self.slab_bug(self.slab(nr).cache, reason);
         self.print_trailer(nr, index);
+        self.add_taint(Taint::BadPage);
         let object = self.object_address(nr, u32::from(index));
         Oops::new(line, format!("object {object}; log shows its bytes"))
+    }
+
+    /// A slab with something wrong about it, found by `caller` (`slab_err`).
+    fn slab_err(&mut self, nr: SlabNr, what: &str, caller: &str) -> String {
+        let line = self.slab_bug(self.slab(nr).cache, what);
+        self.print_slab_info(nr);
+        self.dump_stack(&["slab_err", caller]);
+        self.add_taint(Taint::BadPage);
+        line
     }
 
     /// Bytes that somebody wrote who should not have (`check_bytes_and_report`).
@@ -185,6 +194,7 @@ impl Machine {
             from - base
         ));
         self.print_trailer(nr, index);
+        self.add_taint(Taint::BadPage);
         let object = self.object_address(nr, u32::from(index));
         let offset = from as i64 - object.0 as i64;
         let cause = match what {
@@ -215,10 +225,8 @@ impl Machine {
     #[cold]
     pub(super) fn invalid_pointer(&mut self, nr: SlabNr, addr: VirtAddr) -> Oops {
         let width = self.digits();
-        let id = self.slab(nr).cache;
-        let line = self.slab_bug(id, &format!("Invalid object pointer 0x{:0width$x}", addr.0));
-        self.print_slab_info(nr);
-        self.dump_stack(&["slab_err", "free_debug_processing"]);
+        let what = format!("Invalid object pointer 0x{:0width$x}", addr.0);
+        let line = self.slab_err(nr, &what, "free_debug_processing");
         self.slab_fix(nr, &format!("Object at 0x{:0width$x} not freed", addr.0));
         let object = self.slub_find_object(addr).map(|object| object.start);
         let advice = match object.filter(|start| start.0 <= addr.0) {
@@ -242,6 +250,7 @@ impl Machine {
         ));
         self.printk(line.clone());
         self.dump_stack(&["kmem_cache_free"]);
+        self.add_taint(Taint::Warn);
         Oops::new(line, advice)
     }
 
@@ -249,12 +258,10 @@ impl Machine {
     #[cold]
     pub(super) fn freelist_corrupted(&mut self, id: CacheId, cpu: usize) {
         let Some(nr) = self.kmem_cache_cpu(id, cpu).slab.some() else { return };
-        self.slab_bug(id, "Freechain corrupt");
-        self.print_slab_info(nr);
-        self.dump_stack(&["slab_err", "___slab_alloc"]);
+        self.slab_err(nr, "Freechain corrupt", "___slab_alloc");
         self.slab_fix(nr, "Isolate corrupted freechain");
         self.kmem_cache_cpu_mut(id, cpu).freelist = END;
-        self.slab_mut(nr).lose_unlisted();
+        self.lose_unlisted(nr);
         // A CPU's own list counts as in use.
         let slab = self.slab_mut(nr);
         debug_assert!(slab.inuse <= slab.objects);
@@ -264,11 +271,10 @@ impl Machine {
     pub(super) fn list_slab_objects(&mut self, nr: SlabNr) {
         let (id, width) = (self.slab(nr).cache, self.digits());
         let name = self.caches.all[id].name().to_string();
-        self.slab_bug(id, &format!("Objects remaining in {name} on __kmem_cache_shutdown()"));
-        self.print_slab_info(nr);
-        self.dump_stack(&["slab_err", "__kmem_cache_shutdown", "kmem_cache_destroy"]);
+        let what = format!("Objects remaining in {name} on __kmem_cache_shutdown()");
+        self.slab_err(nr, &what, "__kmem_cache_shutdown");
         for index in (0..self.slab(nr).objects)
-            .filter(|n| self.slab(nr).link(u32::from(*n)) == TAKEN)
+            .filter(|n| self.links(nr).next(u32::from(*n)) == TAKEN)
             .collect::<Vec<_>>()
         {
             let object = self.object_address(nr, u32::from(index));

@@ -1,10 +1,11 @@
 //! Slabs and the links between their free objects.
 //!
 //! Kernel: `struct slab` in `mm/slab.h`.
-//! Fidelity: faithful — freelist, inuse, objects, frozen. Ours — links in an array beside the memory, slabs by number,
-//! in sections that a snapshot shares.
+//! Fidelity: faithful — freelist, inuse, objects, frozen. Ours — links in an array beside the memory, which the CPU that
+//! allocates from a slab has at hand; slabs by number, in sections that a snapshot shares.
 
 use crate::mm::addr::Pfn;
+use crate::mm::machine::Machine;
 use crate::mm::slab_common::CacheId;
 use std::rc::Rc;
 
@@ -78,8 +79,8 @@ pub struct Slab {
     pub node: u8,
     /// Its block's order.
     pub order: u8,
-    /// Next free object of each object, [`TAKEN`] for one in use; empty while all are in use since the boot.
-    links: Vec<u16>,
+    /// Its free objects, unless a CPU has taken them along.
+    links: Links,
 }
 
 impl Slab {
@@ -96,14 +97,14 @@ impl Slab {
             place,
             node,
             order,
-            links: Vec::new(),
+            links: Links::default(),
         }
     }
 
     /// A slab whose objects are all free from `first` on, in the order of their addresses (`shuffle_freelist` is off).
     pub(crate) fn free_from(mut self, first: u16) -> Slab {
         let next = |n: u16| if n + 1 == self.objects { END } else { n + 1 };
-        self.links = (0..self.objects).map(|n| if n < first { TAKEN } else { next(n) }).collect();
+        self.links = Links((0..self.objects).map(|n| if n < first { TAKEN } else { next(n) }).collect());
         self.freelist = if first < self.objects { first } else { END };
         self.inuse = first;
         self
@@ -113,60 +114,129 @@ impl Slab {
     pub fn frozen(&self) -> bool {
         matches!(self.place, Place::Cpu(_) | Place::CpuPartial(_))
     }
+}
 
+/// What follows each object of a slab on its free list; [`TAKEN`] for one in use. Empty while all are in use since the
+/// boot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Links(Vec<u16>);
+
+impl Links {
     /// What follows a free object, or that it is in use.
     #[inline]
-    pub(crate) fn link(&self, index: u32) -> u16 {
-        self.links.get(index as usize).copied().unwrap_or(TAKEN)
+    pub fn next(&self, index: u32) -> u16 {
+        self.0.get(index as usize).copied().unwrap_or(TAKEN)
     }
 
-    /// Changes what follows an object; says what it was. `None` while there are no links yet.
+    /// The same, to be changed; `None` behind the last object.
     #[inline(always)]
-    pub(crate) fn link_mut(&mut self, index: usize) -> Option<&mut u16> {
-        self.links.get_mut(index)
+    pub fn slot(&mut self, index: usize) -> Option<&mut u16> {
+        self.0.get_mut(index)
+    }
+
+    /// Sets what follows an object of a slab of so many.
+    pub fn set(&mut self, index: u16, next: u16, objects: u16) {
+        self.materialise(objects);
+        self.0[usize::from(index)] = next;
     }
 
     /// Makes the links of a slab that was full since the boot.
     #[cold]
-    pub(crate) fn materialise(&mut self) {
-        if self.links.is_empty() {
-            self.links = vec![TAKEN; usize::from(self.objects)];
+    fn materialise(&mut self, objects: u16) {
+        if self.0.is_empty() {
+            self.0 = vec![TAKEN; usize::from(objects)];
         }
     }
 
-    /// What is free and on no list any more is lost: it counts as in use.
-    pub(crate) fn lose_unlisted(&mut self) {
-        self.materialise();
-        let listed: Vec<u16> = self.walk(self.freelist).collect();
-        let mut kept = vec![false; self.links.len()];
+    /// What is free and not on this list is lost: it counts as in use. How many are free.
+    fn keep_listed(&mut self, first: u16, objects: u16) -> u16 {
+        self.materialise(objects);
+        let listed: Vec<u16> = self.walk(first).collect();
+        let mut kept = vec![false; self.0.len()];
         listed.iter().for_each(|index| kept[usize::from(*index)] = true);
-        self.links.iter_mut().zip(kept).filter(|(_, kept)| !kept).for_each(|(link, _)| *link = TAKEN);
-        self.inuse = self.objects - listed.len() as u16;
+        self.0.iter_mut().zip(kept).filter(|(_, kept)| !kept).for_each(|(link, _)| *link = TAKEN);
+        listed.len() as u16
     }
 
-    /// Sets what follows an object.
-    pub(crate) fn set_link(&mut self, index: u16, next: u16) {
-        self.materialise();
-        self.links[usize::from(index)] = next;
-    }
-
-    /// Objects in use, each looked at.
-    pub fn taken(&self) -> u32 {
-        if self.links.is_empty() {
-            return u32::from(self.objects);
-        }
-        self.links.iter().filter(|link| **link == TAKEN).count() as u32
+    /// Free objects, each looked at.
+    pub fn free(&self) -> u32 {
+        self.0.iter().filter(|link| **link != TAKEN).count() as u32
     }
 
     /// The free objects from one on, at most as many as there are.
-    pub(crate) fn walk(&self, first: u16) -> impl Iterator<Item = u16> + '_ {
+    pub fn walk(&self, first: u16) -> impl Iterator<Item = u16> + '_ {
         let mut at = first;
         let list = std::iter::from_fn(move || {
             let index = (at < END).then_some(at)?;
-            at = self.link(u32::from(index));
+            at = self.next(u32::from(index));
             Some(index)
         });
-        list.take(usize::from(self.objects))
+        list.take(self.0.len())
+    }
+}
+
+impl Machine {
+    /// The links of a slab: the CPU that allocates from it has them.
+    pub(crate) fn links(&self, nr: SlabNr) -> &Links {
+        let slab = self.slab(nr);
+        match slab.place {
+            Place::Cpu(cpu) if self.kmem_cache_cpu(slab.cache, cpu.into()).slab == nr => {
+                &self.kmem_cache_cpu(slab.cache, cpu.into()).links
+            }
+            _ => &slab.links,
+        }
+    }
+
+    fn links_mut(&mut self, nr: SlabNr) -> &mut Links {
+        let slab = self.slab(nr);
+        let (cache, place) = (slab.cache, slab.place);
+        match place {
+            Place::Cpu(cpu) if self.kmem_cache_cpu(cache, cpu.into()).slab == nr => {
+                &mut self.kmem_cache_cpu_mut(cache, cpu.into()).links
+            }
+            _ => &mut self.slab_mut(nr).links,
+        }
+    }
+
+    /// Sets what follows an object.
+    pub(super) fn set_link(&mut self, nr: SlabNr, index: u16, next: u16) {
+        let objects = self.slab(nr).objects;
+        self.links_mut(nr).set(index, next, objects);
+    }
+
+    /// Objects of a slab that are in use, each looked at.
+    pub fn objects_taken(&self, nr: SlabNr) -> u32 {
+        u32::from(self.slab(nr).objects) - self.links(nr).free()
+    }
+
+    /// What is free and not on the slab's own list is lost: it counts as in use.
+    pub(super) fn lose_unlisted(&mut self, nr: SlabNr) {
+        let (first, objects) = (self.slab(nr).freelist, self.slab(nr).objects);
+        let free = self.links_mut(nr).keep_listed(first, objects);
+        self.slab_mut(nr).inuse = objects - free;
+    }
+
+    /// A CPU allocates from a slab from now on: it takes the links along (`c->slab = slab`).
+    pub(super) fn open_slab(&mut self, id: CacheId, cpu: usize, nr: SlabNr) {
+        let (base, links) = (self.object_address(nr, 0).0, std::mem::take(&mut self.slab_mut(nr).links));
+        let (node, objects) = (self.slab(nr).node, u64::from(self.slab(nr).objects));
+        let cache = &self.caches.all[id];
+        let (size, reciprocal) = (u64::from(cache.size), cache.reciprocal);
+        let c = self.kmem_cache_cpu_mut(id, cpu);
+        debug_assert!(c.slab == SlabNr::NONE, "a CPU has one slab of a cache");
+        c.of = id.generation();
+        (c.slab, c.freelist, c.links) = (nr, END, links);
+        (c.base, c.span, c.size, c.reciprocal, c.node) = (base, objects * size, size, reciprocal, node);
+    }
+
+    /// A CPU's slab gets its links back; the first object of the free list that the CPU had.
+    pub(super) fn close_slab(&mut self, id: CacheId, cpu: usize) -> u16 {
+        let c = self.kmem_cache_cpu_mut(id, cpu);
+        let (nr, freelist) = (c.slab, c.freelist);
+        let links = std::mem::take(&mut c.links);
+        (c.slab, c.freelist, c.span) = (SlabNr::NONE, END, 0);
+        self.slab_mut(nr).links = links;
+        freelist
     }
 }
 
@@ -181,6 +251,8 @@ enum Section {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slabs {
     sections: Vec<Section>,
+    /// The place of each slab's cache: a free begins with this question.
+    owners: Vec<u32>,
     free: Vec<u32>,
     len: u32,
 }
@@ -214,6 +286,12 @@ impl Slabs {
         }
     }
 
+    /// The place of a slab's cache; that of a number that was given back is stale.
+    #[inline(always)]
+    pub fn owner(&self, nr: SlabNr) -> Option<usize> {
+        self.owners.get(nr.0 as usize).map(|owner| *owner as usize)
+    }
+
     /// The number that the next slab gets.
     pub fn next(&self) -> SlabNr {
         SlabNr(self.free.last().copied().unwrap_or(self.len))
@@ -224,11 +302,13 @@ impl Slabs {
         let nr = self.next();
         if self.free.pop().is_none() {
             self.len += 1;
+            self.owners.push(slab.cache.index());
             if nr.0 as usize / SECTION == self.sections.len() {
                 self.sections.push(Section::Owned(Vec::with_capacity(SECTION)));
             }
             own(&mut self.sections[nr.0 as usize / SECTION]).push(Some(slab));
         } else {
+            self.owners[nr.0 as usize] = slab.cache.index();
             own(&mut self.sections[nr.0 as usize / SECTION])[nr.0 as usize % SECTION] = Some(slab);
         }
         nr
@@ -296,10 +376,10 @@ mod tests {
     #[test]
     fn a_fresh_slab_is_a_list_of_its_objects() {
         let fresh = slab().free_from(0);
-        assert_eq!(fresh.walk(fresh.freelist).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(fresh.links.walk(fresh.freelist).collect::<Vec<_>>(), [0, 1, 2, 3]);
         let half = slab().free_from(2);
-        assert_eq!((half.inuse, half.taken(), half.walk(half.freelist).count()), (2, 2, 2));
-        assert_eq!(slab().taken(), 4);
+        assert_eq!((half.inuse, half.links.free(), half.links.walk(half.freelist).count()), (2, 2, 2));
+        assert_eq!((slab().links.free(), slab().links.next(3)), (0, TAKEN));
     }
 
     #[test]

@@ -90,15 +90,19 @@ impl Machine {
         if flags.any(VmFlags::SPECIAL) {
             return None;
         }
-        let (mm, anon, file) = (self.vmas[mid].mm, self.vmas[mid].anon_vma, self.vmas[mid].file);
-        let pgoff = self.vmas[mid].pgoff + ((start - self.vmas[mid].start) >> PAGE_SHIFT);
-        let pages = (end - start) >> PAGE_SHIFT;
+        let vma = &self.vmas[mid];
         // Only an end of the area has a neighbour.
-        let (from_start, to_end) = (self.vmas[mid].start == start, self.vmas[mid].end == end);
-        let prev = if from_start { self.find_vma_prev(mm, start) } else { None };
-        let prev =
-            prev.filter(|p| self.vmas[*p].end == start && self.can_merge_after(*p, flags, anon, file, pgoff));
-        let next = if to_end { self.mms[mm].vmas.get(end) } else { None };
+        let (from_start, to_end) = (vma.start == start, vma.end == end);
+        if !from_start && !to_end {
+            return None;
+        }
+        let Vma { mm, anon_vma: anon, file, .. } = *vma;
+        let pgoff = vma.pgoff + ((start - vma.start) >> PAGE_SHIFT);
+        let pages = (end - start) >> PAGE_SHIFT;
+        let areas = &self.mms[mm].vmas;
+        let prev = if from_start { areas.below(start).filter(|prev| prev.end == start) } else { None };
+        let prev = prev.map(|p| p.id).filter(|p| self.can_merge_after(*p, flags, anon, file, pgoff));
+        let next = if to_end { areas.get(end) } else { None };
         let next = next.filter(|n| self.can_merge_before(*n, flags, anon, file, pgoff + pages));
         match (prev, next) {
             (Some(prev), Some(next))
@@ -170,11 +174,11 @@ impl Machine {
     /// An area takes in those that follow it side by side, and the chain of the first that has anonymous pages.
     pub(crate) fn take_in(&mut self, id: VmaId, others: &[VmaId]) {
         self.inherit_anon(id, others);
-        let Vma { mm, start, end, pgoff, .. } = self.vmas[id];
-        let end = others.last().map_or(end, |last| self.vmas[*last].end);
+        let Some(end) = others.last().map(|last| self.vmas[*last].end) else { return };
         for other in others {
             self.free_vma(*other);
         }
+        let Vma { mm, start, pgoff, .. } = self.vmas[id];
         self.mms[mm].vmas.merge(start, others.len(), end);
         self.set_borders(id, start, end, pgoff);
     }
@@ -200,6 +204,7 @@ impl Machine {
     }
 
     /// An area that swallows others takes over the chain of the first that has anonymous pages.
+    #[inline]
     pub(crate) fn inherit_anon(&mut self, id: VmaId, others: &[VmaId]) {
         if self.vmas[id].anon_vma.is_some() {
             return;

@@ -16,6 +16,7 @@ use crate::mm::addr::{Pfn, VirtAddr};
 use crate::mm::config::Arch;
 use crate::mm::errno::Oops;
 use crate::mm::machine::{Comm, Machine};
+use crate::mm::panic::Taint;
 use crate::mm::pgtable::{Pte, UpperId};
 
 /// A fault on a kernel address that the tables of a process did not have yet.
@@ -114,6 +115,7 @@ impl Machine {
         self.printk(format!("#PF: supervisor {kind} access in kernel mode"));
         self.printk(format!("#PF: error_code(0x{:04x}) - not-present page", if write { 2 } else { 0 }));
         self.dump_stack(&["page_fault_oops", "exc_page_fault"]);
+        self.add_taint(Taint::Die);
         let advice = if let Some(area) = self.vmalloc.find(addr.0) {
             if addr.0 >= area.mapped().end {
                 format!("it is the guard page behind the area at {:x}: the code ran past its end", area.start)

@@ -10,7 +10,7 @@
 //!
 //! Gorman 10.5. Kernel: `mm/vmscan.c` (`do_shrink_slab`, `shrink_slab`, `drop_slab`), `fs/super.c`.
 //! Fidelity: faithful — the arithmetic, batches, deferring, `vfs_cache_pressure`, shares of dentries and inodes.
-//! Simplified — one file system, so one shrinker. Absent — cgroups, shrinkers of drivers.
+//! Simplified — one disk, so one shrinker. Absent — cgroups, shrinkers of drivers.
 
 use super::DEF_PRIORITY;
 use crate::mm::gfp::Gfp;
@@ -64,9 +64,9 @@ impl ShrinkWork {
     }
 }
 
-/// The shrinker of the one file system: its batch is larger than usual.
+/// The shrinker of the disk: its batch is larger than usual. A tmpfs has nothing unused.
 pub(crate) fn super_block(nodes: usize) -> Shrinker {
-    Shrinker { name: "sb-rootfs", seeks: DEFAULT_SEEKS, batch: 1024, nr_deferred: vec![0; nodes] }
+    Shrinker { name: "sb-ext4:vda1", seeks: DEFAULT_SEEKS, batch: 1024, nr_deferred: vec![0; nodes] }
 }
 
 impl Machine {

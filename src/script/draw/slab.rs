@@ -132,7 +132,7 @@ fn slub(machine: &Machine, id: CacheId) -> Vec<Vec<Drawn>> {
 
 fn slub_slab(machine: &Machine, list: String, nr: SlabNr) -> Drawn {
     let slab = machine.slab(nr);
-    let walk = |first: u16| slab.walk(first).map(u32::from).collect::<Vec<u32>>();
+    let walk = |first: u16| machine.free_objects(nr, first).collect::<Vec<u32>>();
     let own = match slab.place {
         Place::Cpu(cpu) => walk(machine.kmem_cache_cpu(slab.cache, usize::from(cpu)).freelist),
         _ => Vec::new(),

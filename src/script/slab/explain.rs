@@ -15,7 +15,7 @@ pub fn explain(machine: &Machine) -> String {
     };
     let mut text = String::new();
     let LastSlabAlloc { cache, requested, gfp, addr, path, .. } = last;
-    let Some(cache) = cache.and_then(|id| machine.caches.all.get(id)) else {
+    let Some((id, cache)) = cache.and_then(|id| Some((id, machine.caches.all.get(id)?))) else {
         return large(last);
     };
     if cache.flags.has(SlabFlags::KMALLOC) && requested > 0 {
@@ -76,7 +76,7 @@ pub fn explain(machine: &Machine) -> String {
             cache.flags
         );
     }
-    if let Some(stats) = last.cache.and_then(|id| machine.caches.slab.cache(id)).map(|cache| cache.stats) {
+    if let Some(stats) = machine.caches.slab.cache(id).map(|cache| cache.stats) {
         let (hits, misses, grown) = (stats.allochit, stats.allocmiss, stats.grown);
         let _ = writeln!(
             text,
@@ -89,9 +89,13 @@ pub fn explain(machine: &Machine) -> String {
         );
         return text;
     }
-    let (fast, slow) = (cache.stat.get(Stat::AllocFastpath), cache.stat.get(Stat::AllocSlowpath));
-    let _ =
-        writeln!(text, "  so far: {fast} fast, {slow} slow, {} new slabs.", cache.stat.get(Stat::AllocSlab));
+    let (fast, slow) =
+        (machine.slub_stat(id, Stat::AllocFastpath), machine.slub_stat(id, Stat::AllocSlowpath));
+    let _ = writeln!(
+        text,
+        "  so far: {fast} fast, {slow} slow, {} new slabs.",
+        machine.slub_stat(id, Stat::AllocSlab)
+    );
     text.push_str("Kernel: slab_alloc_node, ___slab_alloc, new_slab.\n");
     let _ = writeln!(text, "  Next: kmem -S {}, slabinfo {}, explain(\"alloc\")", cache.name(), cache.name());
     text

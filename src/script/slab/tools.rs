@@ -136,11 +136,16 @@ pub fn one(machine: &Machine, id: CacheId) -> Table {
     if tail > 0 {
         table = table.line("").line(format!("{tail} bytes at the end of each slab hold no object"));
     }
-    let counted: Vec<&Stat> = Stat::ALL.iter().filter(|item| cache.stat.get(**item) > 0).collect();
+    let counted: Vec<&Stat> = Stat::ALL.iter().filter(|item| machine.slub_stat(id, **item) > 0).collect();
     if !counted.is_empty() {
         table = table.line("").line("Counters");
         for item in counted {
-            table = table.line(format!("  {:<24} {:>8}  {}", item.name(), cache.stat.get(*item), item.doc()));
+            table = table.line(format!(
+                "  {:<24} {:>8}  {}",
+                item.name(),
+                machine.slub_stat(id, *item),
+                item.doc()
+            ));
         }
     }
     table.with_records(vec![record(machine, id)])

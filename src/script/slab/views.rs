@@ -56,7 +56,7 @@ pub fn caches(machine: &Machine, ids: impl Iterator<Item = CacheId>) -> Table {
 
 fn slab_row(machine: &Machine, nr: SlabNr) -> String {
     let slab = machine.slab(nr);
-    let taken = slab.taken();
+    let taken = machine.objects_taken(nr);
     format!(
         "  {}  {}  {:>4}  {:>5}  {:>9}  {:>4}",
         hex(machine, machine.page_struct(slab.pfn).0),
@@ -114,7 +114,7 @@ pub fn slabs(machine: &Machine, id: CacheId) -> Table {
     let place = u64::from(id.index()) * 0x20;
     for cpu in machine.nodes.iter().flat_map(|n| &n.cpus) {
         let cpu_index = usize::from(*cpu);
-        let c = *machine.kmem_cache_cpu(id, cpu_index);
+        let c = machine.kmem_cache_cpu(id, cpu_index);
         let offset = machine.percpu.offset(*cpu).unwrap_or(0) + 0x3_0000 + place;
         table = table.line(format!("CPU {cpu} KMEM_CACHE_CPU:")).line(format!("  {}", hex(machine, offset)));
         let own: Vec<SlabNr> = c.slab.some().into_iter().collect();
