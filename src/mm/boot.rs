@@ -171,38 +171,10 @@ impl Machine {
 
     /// The same, with the frames that the buddy allocator does not get where they are known.
     fn assemble_with(config: Config, known: Option<Vec<(u32, u32)>>) -> Machine {
-        let mut zones = Vec::new();
-        let mut nodes = Vec::new();
         let cpus = config.nodes.iter().flat_map(|n| &n.cpus).map(|c| usize::from(*c) + 1).max().unwrap_or(1);
-        let (mut spans, mut reserved) = (Vec::new(), Vec::new());
-        for (pgdat, node) in config.nodes.iter().enumerate() {
-            let first = zones.len();
-            for zone in &node.zones {
-                let id = ZoneId(zones.len() as u16);
-                zones.push(assemble_zone(zone, id, node, pgdat, cpus));
-                spans.extend(present_spans(zone, id));
-                reserved.extend(used::reserved_ranges(zone));
-            }
-            nodes.push(Node {
-                nid: node.nid,
-                cpus: node.cpus.clone(),
-                distances: node.distances.clone(),
-                zones: (first..zones.len()).map(|z| ZoneId(z as u16)).collect(),
-                zonelists: Default::default(),
-                this_node: Default::default(),
-                stat: [0; NodeStat::COUNT],
-                lruvec: Lruvec::default(),
-                kswapd: Kswapd::default(),
-                kcompactd: Kcompactd::default(),
-            });
-        }
-        for late in &config.late_freed {
-            let zone = zones.iter_mut().find(|z: &&mut Zone| z.node == late.node && z.kind == late.zone);
-            if let Some(zone) = zone {
-                zone.managed_pages -= late.pages.min(zone.managed_pages);
-            }
-        }
-        let mem_map = MemMap::new(spans, known.unwrap_or(reserved));
+        let (nodes, mut zones) = assemble_nodes(&config, cpus);
+        hold_back_late_memory(&config, &mut zones);
+        let mem_map = assemble_mem_map(&config, known);
         // A hole at the end has pageblocks, too.
         let end_pfn = zones.iter().map(Zone::end_pfn).max().unwrap_or(0).max(mem_map.end_pfn());
         let first_cpu = config.nodes.iter().flat_map(|n| &n.cpus).min().copied().unwrap_or(0);
@@ -401,6 +373,30 @@ fn apply(machine: &mut Machine) -> Result<(), BootError> {
     Ok(())
 }
 
+/// Every node with the numbers of its zones, and the zones of all.
+fn assemble_nodes(config: &Config, cpus: usize) -> (Vec<Node>, Vec<Zone>) {
+    let (mut nodes, mut zones) = (Vec::new(), Vec::new());
+    for (pgdat, node) in config.nodes.iter().enumerate() {
+        let first = zones.len();
+        for zone in &node.zones {
+            zones.push(assemble_zone(zone, ZoneId(zones.len() as u16), node, pgdat, cpus));
+        }
+        nodes.push(Node {
+            nid: node.nid,
+            cpus: node.cpus.clone(),
+            distances: node.distances.clone(),
+            zones: (first..zones.len()).map(|z| ZoneId(z as u16)).collect(),
+            zonelists: Default::default(),
+            this_node: Default::default(),
+            stat: [0; NodeStat::COUNT],
+            lruvec: Lruvec::default(),
+            kswapd: Kswapd::default(),
+            kcompactd: Kcompactd::default(),
+        });
+    }
+    (nodes, zones)
+}
+
 fn assemble_zone(config: &ZoneConfig, id: ZoneId, node: &NodeConfig, pgdat: usize, cpus: usize) -> Zone {
     let mut zone = Zone::empty(id, config.kind, node.nid, pgdat);
     zone.zone_start_pfn = config.start_pfn as u32;
@@ -412,6 +408,23 @@ fn assemble_zone(config: &ZoneConfig, id: ZoneId, node: &NodeConfig, pgdat: usiz
         zone.pageset = vec![PerCpuPages::default(); cpus];
     }
     zone
+}
+
+/// What is freed late in the boot is not managed while watermarks are computed.
+fn hold_back_late_memory(config: &Config, zones: &mut [Zone]) {
+    for late in &config.late_freed {
+        if let Some(zone) = zones.iter_mut().find(|z| z.node == late.node && z.kind == late.zone) {
+            zone.managed_pages -= late.pages.min(zone.managed_pages);
+        }
+    }
+}
+
+/// Descriptors where there is memory; `known` are the frames that the buddy allocator does not get, else those of the spec.
+fn assemble_mem_map(config: &Config, known: Option<Vec<(u32, u32)>>) -> MemMap {
+    let zones = || config.nodes.iter().flat_map(|node| &node.zones);
+    let spans = zones().enumerate().flat_map(|(n, zone)| present_spans(zone, ZoneId(n as u16))).collect();
+    let of_spec = || zones().flat_map(used::reserved_ranges).collect();
+    MemMap::new(spans, known.unwrap_or_else(of_spec))
 }
 
 /// The parts of a zone's span where it has memory.

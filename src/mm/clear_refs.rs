@@ -13,7 +13,7 @@ use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
-use crate::mm::pgtable::{PTRS_PER_TABLE, Pte, index};
+use crate::mm::pgtable::{Pte, index};
 use crate::mm::rmap::MAPPING_ANON;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaId};
@@ -70,21 +70,17 @@ impl Machine {
     }
 
     fn clear_refs_range(&mut self, mm: MmId, start: u64, end: u64, what: ClearRefs) {
-        const SPAN: u64 = PTRS_PER_TABLE as u64 * PAGE_SIZE;
         let pgd = self.mms[mm].pgd;
         let mut at = start;
-        while at < end {
-            let next = (at / SPAN + 1).saturating_mul(SPAN).min(end);
-            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
-                    let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
-                    let new = self.cleared(pte, what);
-                    if new != pte {
-                        self.tables.set(leaf, addr, new);
-                    }
+        while let Some((leaf, part)) = self.tables.next_leaf(pgd, at, end) {
+            at = part.end;
+            for addr in part.step_by(PAGE_SIZE as usize).map(VirtAddr) {
+                let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+                let new = self.cleared(pte, what);
+                if new != pte {
+                    self.tables.set(leaf, addr, new);
                 }
             }
-            at = next;
         }
     }
 

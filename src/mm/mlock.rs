@@ -228,17 +228,14 @@ impl Machine {
         self.lru_add_drain();
         let pgd = self.mms[self.vmas[id].mm].pgd;
         let mut at = start;
-        while at < end {
-            let next = (((at >> 21) + 1) << 21).min(end);
-            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                for addr in (at..next).step_by(PAGE_SIZE as usize) {
-                    let pte = Pte(self.tables.get(leaf).entries[index(VirtAddr(addr), 0)]);
-                    if pte.is_present() && !pte.has(Pte::SPECIAL) {
-                        if lock { self.mlock_page(pte.pfn()) } else { self.munlock_page(pte.pfn(), id) }
-                    }
+        while let Some((leaf, part)) = self.tables.next_leaf(pgd, at, end) {
+            at = part.end;
+            for addr in part.step_by(PAGE_SIZE as usize) {
+                let pte = Pte(self.tables.get(leaf).entries[index(VirtAddr(addr), 0)]);
+                if pte.is_present() && !pte.has(Pte::SPECIAL) {
+                    if lock { self.mlock_page(pte.pfn()) } else { self.munlock_page(pte.pfn(), id) }
                 }
             }
-            at = next;
         }
     }
 

@@ -154,15 +154,9 @@ impl Machine {
         let pgd = self.mms[mm].pgd;
         let mut changed = false;
         let mut at = start;
-        while at < end {
-            match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
-                Ok(leaf) => {
-                    let next = (((at >> 21) + 1) << 21).min(end);
-                    changed |= self.change_table(id, leaf, at, next);
-                    at = next;
-                }
-                Err(gap) => at += gap.min(end - at),
-            }
+        while let Some((leaf, part)) = self.tables.next_leaf(pgd, at, end) {
+            at = part.end;
+            changed |= self.change_table(id, leaf, part.start, part.end);
         }
         if changed {
             self.flush_tlb_range(mm, start, end, false);

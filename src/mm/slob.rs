@@ -17,8 +17,10 @@
 //! Ours — every freed address is checked; the kernel's SLOB would go on with a damaged list. Absent — freeing after a
 //! grace period of RCU.
 
+mod check;
+mod page;
+
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
-use crate::mm::check::Broken;
 use crate::mm::errno::{Errno, Oops};
 use crate::mm::gfp::Gfp;
 use crate::mm::machine::Machine;
@@ -27,6 +29,7 @@ use crate::mm::slab_common::{
     CacheCensus, CacheId, KmemCache, LastSlabAlloc, SlabInfo, SlabObject, SlabPages, SlabPath,
 };
 use crate::mm::slots::{Id, Slots};
+use page::SlobPage;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes of a unit (`SLOB_UNIT`).
@@ -50,20 +53,6 @@ enum Owner {
     Cache(CacheId),
     /// So many bytes from `kmalloc`, behind a header.
     Kmalloc(u16),
-}
-
-/// A page cut into blocks.
-#[derive(Clone, Debug)]
-struct SlobPage {
-    pfn: Pfn,
-    /// Free units.
-    units: u32,
-    /// Free blocks by their first unit.
-    free: BTreeMap<u16, u16>,
-    /// Blocks in use by their first unit: units, and whose they are.
-    used: BTreeMap<u16, (u16, Owner)>,
-    /// The list it is on, while it has free units.
-    list: Option<u8>,
 }
 
 /// What SLOB counts: the work that its search is.
@@ -120,54 +109,6 @@ fn list_of(bytes: u64) -> u8 {
 
 fn units(bytes: u64) -> u16 {
     bytes.div_ceil(SLOB_UNIT) as u16
-}
-
-impl SlobPage {
-    /// The first free block that holds so many units at this alignment, its header before it; and how many blocks
-    /// were looked at (`slob_page_alloc`).
-    fn find_fit(&self, units: u16, align: u64, align_offset: u64) -> (Option<(u16, u16)>, u64) {
-        let mut looked = 0;
-        for (&at, &avail) in &self.free {
-            looked += 1;
-            let byte = u64::from(at) * SLOB_UNIT;
-            let aligned = (byte + align_offset).next_multiple_of(align.max(1)) - align_offset;
-            let delta = ((aligned - byte) / SLOB_UNIT) as u16;
-            if u32::from(avail) >= u32::from(units) + u32::from(delta) {
-                return (Some((at, delta)), looked);
-            }
-        }
-        (None, looked)
-    }
-
-    /// Takes units out of a free block; what is before and behind them stays free.
-    fn take(&mut self, at: u16, delta: u16, units: u16) -> u16 {
-        let avail = self.free.remove(&at).unwrap_or(0);
-        if delta > 0 {
-            self.free.insert(at, delta);
-        }
-        let start = at + delta;
-        if avail > delta + units {
-            self.free.insert(start + units, avail - delta - units);
-        }
-        self.units -= u32::from(units);
-        start
-    }
-
-    /// Units are free again, one block with their neighbours.
-    fn put(&mut self, start: u16, units: u16) {
-        self.units += u32::from(units);
-        let (mut start, mut units) = (start, units);
-        if let Some((&before, &len)) =
-            self.free.range(..start).next_back().filter(|(at, len)| **at + **len == start)
-        {
-            self.free.remove(&before);
-            (start, units) = (before, units + len);
-        }
-        if let Some(len) = self.free.remove(&(start + units)) {
-            units += len;
-        }
-        self.free.insert(start, units);
-    }
 }
 
 impl Machine {
@@ -501,39 +442,6 @@ impl Machine {
     /// Is nothing of the cache in use? SLOB keeps nothing that could be given back.
     pub(crate) fn slob_shutdown(&mut self, id: CacheId) -> bool {
         self.slob_census(id).allocated == 0
-    }
-
-    /// Proves the invariants of every page.
-    pub(crate) fn slob_check(&self) -> Result<(), Broken> {
-        let broken = |invariant, what| Err(Broken { invariant, what });
-        for (id, page) in self.caches.slob.pages.iter() {
-            let mut blocks: Vec<(u16, u16, bool)> =
-                page.free.iter().map(|(at, len)| (*at, *len, true)).collect();
-            blocks.extend(page.used.iter().map(|(at, (len, _))| (*at, *len, false)));
-            blocks.sort_unstable();
-            let mut end = 0;
-            for (at, len, _) in &blocks {
-                if *at != end {
-                    return broken(
-                        "a page of SLOB is blocks without gap",
-                        format!("pfn {}: unit {at}, not {end}", page.pfn),
-                    );
-                }
-                end = at + len;
-            }
-            if blocks.windows(2).any(|pair| pair[0].2 && pair[1].2) {
-                return broken("free neighbours are one block", format!("pfn {}", page.pfn));
-            }
-            let free: u32 = page.free.values().map(|len| u32::from(*len)).sum();
-            let listed = page.list.is_some_and(|list| self.caches.slob.lists[list as usize].contains(&id));
-            if u32::from(end) != PAGE_UNITS || free != page.units || listed != (free > 0) {
-                return broken(
-                    "a page with free units is on a list",
-                    format!("pfn {}: {free} free, {} counted, listed: {listed}", page.pfn, page.units),
-                );
-            }
-        }
-        Ok(())
     }
 }
 

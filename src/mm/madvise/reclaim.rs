@@ -96,17 +96,14 @@ impl Machine {
         let pgd = self.mms[self.vmas[id].mm].pgd;
         let mut found = Vec::new();
         let mut at = start;
-        while at < end {
-            let next = (((at >> 21) + 1) << 21).min(end);
-            if let Some(leaf) = self.tables.leaf(pgd, VirtAddr(at)) {
-                for addr in (at..next).step_by(PAGE_SIZE as usize).map(VirtAddr) {
-                    let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
-                    if pte.is_swap() || (pte.is_present() && !pte.has(Pte::SPECIAL)) {
-                        found.push((addr, leaf, pte));
-                    }
+        while let Some((leaf, part)) = self.tables.next_leaf(pgd, at, end) {
+            at = part.end;
+            for addr in part.step_by(PAGE_SIZE as usize).map(VirtAddr) {
+                let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+                if pte.is_swap() || (pte.is_present() && !pte.has(Pte::SPECIAL)) {
+                    found.push((addr, leaf, pte));
                 }
             }
-            at = next;
         }
         found
     }

@@ -237,18 +237,16 @@ impl Machine {
             return self.zap_range(vma, range.start, range.end);
         }
         let mm = self.vmas[vma].mm;
+        let pgd = self.mms[mm].pgd;
         let mut at = range.start;
-        while at < range.end {
-            let next = (((at >> 21) + 1) << 21).min(range.end);
-            if let Some(leaf) = self.tables.leaf(self.mms[mm].pgd, VirtAddr(at)) {
-                for addr in (at..next).step_by(PAGE_SIZE as usize) {
-                    let pte = Pte(self.tables.get(leaf).entries[index(VirtAddr(addr), 0)]);
-                    if pte.is_present() && !pte.has(Pte::SPECIAL) && self.file_of(pte.pfn()).is_some() {
-                        self.zap_range(vma, addr, addr + PAGE_SIZE);
-                    }
+        while let Some((leaf, part)) = self.tables.next_leaf(pgd, at, range.end) {
+            at = part.end;
+            for addr in part.step_by(PAGE_SIZE as usize) {
+                let pte = Pte(self.tables.get(leaf).entries[index(VirtAddr(addr), 0)]);
+                if pte.is_present() && !pte.has(Pte::SPECIAL) && self.file_of(pte.pfn()).is_some() {
+                    self.zap_range(vma, addr, addr + PAGE_SIZE);
                 }
             }
-            at = next;
         }
     }
 }

@@ -24,23 +24,14 @@ impl Machine {
         let used = !self.vmas[vma].flags.has(VmFlags::SEQ_READ);
         let mut at = start;
         let mut flush = false;
-        while at < end {
-            let leaf = match self.tables.leaf_or_gap(pgd, VirtAddr(at)) {
-                Ok(leaf) => leaf,
-                Err(gap) => {
-                    // One step over everything that an empty entry above stands for.
-                    at += gap.min(end - at);
-                    continue;
-                }
-            };
-            let next = (((at >> 21) + 1) << 21).min(end);
-            let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, at, next);
-            flush |= self.zap_table(mm, leaf, at, next, used);
+        while let Some((leaf, part)) = self.tables.next_leaf(pgd, at, end) {
+            let huge = self.tables.get(leaf).huge && self.zap_huge_pmd(mm, part.start, part.end);
+            flush |= self.zap_table(mm, leaf, part.start, part.end, used);
+            at = part.end;
             if huge {
                 // The table that was put aside goes, too.
-                self.free_pgtables(mm, at..next, at, next);
+                self.free_pgtables(mm, part.clone(), part.start, part.end);
             }
-            at = next;
         }
         if flush {
             self.flush_tlb_range(mm, start, end, true);

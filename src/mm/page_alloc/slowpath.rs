@@ -33,8 +33,6 @@ impl Machine {
             return Err(Errno::ENOMEM);
         }
         let mut ac = *ac;
-        let may_reclaim = ac.gfp.may_sleep();
-        let costly = ac.order > Order::COSTLY;
         if ac.gfp.has(Gfp::ATOMIC_FLAG | Gfp::DIRECT_RECLAIM) {
             // Asking for both makes no sense: who may sleep does not need the atomic reserve.
             ac.gfp = ac.gfp.without(Gfp::ATOMIC_FLAG);
@@ -48,27 +46,11 @@ impl Machine {
         if let Some(pfn) = self.get_page_from_freelist(ac, flags) {
             return Ok(pfn);
         }
-        // Compaction first, when pages are there but not together.
-        let memalloc = self.pfmemalloc_flags(ac.gfp).is_some();
-        let mut priority = Priority::SyncLight;
-        if may_reclaim
-            && !memalloc
-            && (costly || (ac.order > Order::ZERO && ac.migratetype != MigrateType::Movable))
-        {
-            let (pfn, result) = self.alloc_pages_direct_compact(ac, flags, Priority::Async);
-            if let Some(pfn) = pfn {
-                return Ok(pfn);
-            }
-            if costly && ac.gfp.has(Gfp::NORETRY) {
-                if matches!(result, CompactResult::Skipped | CompactResult::Deferred) {
-                    let why = "a costly order with __GFP_NORETRY: compaction cannot help now";
-                    return self.nopage(ac, why);
-                }
-                // Who would rather fail shall not wait for compaction.
-                priority = Priority::Async;
-            }
-        }
-        let (mut no_progress_loops, mut compaction_retries) = (0, 0);
+        let mut retries = match self.compact_first(ac, flags) {
+            First::Page(pfn) => return Ok(pfn),
+            First::Hopeless(why) => return self.nopage(ac, why),
+            First::GoOn(priority) => Retries { priority, no_progress_loops: 0, compaction: 0 },
+        };
         for round in 1.. {
             if flags.has(AllocFlags::KSWAPD) {
                 self.wake_all_kswapds(ac);
@@ -80,7 +62,7 @@ impl Machine {
             if let Some(pfn) = self.get_page_from_freelist(ac, flags) {
                 return Ok(pfn);
             }
-            if !may_reclaim {
+            if !ac.gfp.may_sleep() {
                 self.last_alloc.step(SlowStep::CannotReclaim);
                 return self.nopage(ac, "the caller may not sleep, so it cannot reclaim");
             }
@@ -92,40 +74,15 @@ impl Machine {
             if let Some(pfn) = pfn {
                 return Ok(pfn);
             }
-            let (pfn, compacted) = self.alloc_pages_direct_compact(ac, flags, priority);
+            let (pfn, compacted) = self.alloc_pages_direct_compact(ac, flags, retries.priority);
             if let Some(pfn) = pfn {
                 return Ok(pfn);
             }
-            let why = if ac.gfp.has(Gfp::NORETRY) {
-                "__GFP_NORETRY: one round is all it may cost"
-            } else if costly && !ac.gfp.has(Gfp::RETRY_MAYFAIL) {
-                "orders above 3 are costly: without __GFP_RETRY_MAYFAIL one round is enough"
-            } else {
-                if self.should_reclaim_retry(ac, flags, progress > 0, &mut no_progress_loops) {
-                    continue;
-                }
-                if progress > 0
-                    && self.should_compact_retry(ac, compacted, &mut priority, &mut compaction_retries)
-                {
-                    continue;
-                }
-                match self.alloc_pages_may_oom(ac) {
-                    OomOutcome::Page(pfn) => return Ok(pfn),
-                    // Every kill takes a task that was not chosen before: this ends, with a page or with a panic.
-                    OomOutcome::Killed => {
-                        no_progress_loops = 0;
-                        continue;
-                    }
-                    OomOutcome::TooEarly if round < MAX_ROUNDS => {
-                        no_progress_loops = 0;
-                        continue;
-                    }
-                    OomOutcome::TooEarly => "without __GFP_FS nobody is killed, and reclaim freed nothing",
-                    OomOutcome::NotAllowed(why) => why,
-                    OomOutcome::Dying => {
-                        return self.nopage(ac, "the caller was killed by the OOM killer");
-                    }
-                }
+            let why = match self.after_round(ac, flags, &mut retries, round, progress > 0, compacted) {
+                Next::Page(pfn) => return Ok(pfn),
+                Next::Again => continue,
+                Next::Dying => return self.nopage(ac, "the caller was killed by the OOM killer"),
+                Next::Enough(why) => why,
             };
             if !ac.gfp.has(Gfp::NOFAIL) {
                 return self.nopage(ac, why);
@@ -142,6 +99,65 @@ impl Machine {
             self.cond_resched();
         }
         self.nopage(ac, "__GFP_NOFAIL: the kernel would try for ever; here a hundred rounds are enough")
+    }
+
+    /// Compaction before reclaim, for those whom it helps most: pages are there, but not together.
+    fn compact_first(&mut self, ac: &AllocContext, flags: AllocFlags) -> First {
+        let costly = ac.order > Order::COSTLY;
+        let wanted = costly || (ac.order > Order::ZERO && ac.migratetype != MigrateType::Movable);
+        if !ac.gfp.may_sleep() || !wanted || self.pfmemalloc_flags(ac.gfp).is_some() {
+            return First::GoOn(Priority::SyncLight);
+        }
+        let (pfn, result) = self.alloc_pages_direct_compact(ac, flags, Priority::Async);
+        if let Some(pfn) = pfn {
+            return First::Page(pfn);
+        }
+        if !costly || !ac.gfp.has(Gfp::NORETRY) {
+            return First::GoOn(Priority::SyncLight);
+        }
+        if matches!(result, CompactResult::Skipped | CompactResult::Deferred) {
+            return First::Hopeless("a costly order with __GFP_NORETRY: compaction cannot help now");
+        }
+        // Who would rather fail shall not wait for compaction.
+        First::GoOn(Priority::Async)
+    }
+
+    /// A round gave no page: is another one worth it, must a task die for it, or is it enough?
+    fn after_round(
+        &mut self,
+        ac: &AllocContext,
+        flags: AllocFlags,
+        retries: &mut Retries,
+        round: u32,
+        progress: bool,
+        compacted: CompactResult,
+    ) -> Next {
+        if ac.gfp.has(Gfp::NORETRY) {
+            return Next::Enough("__GFP_NORETRY: one round is all it may cost");
+        }
+        if ac.order > Order::COSTLY && !ac.gfp.has(Gfp::RETRY_MAYFAIL) {
+            return Next::Enough(
+                "orders above 3 are costly: without __GFP_RETRY_MAYFAIL one round is enough",
+            );
+        }
+        if self.should_reclaim_retry(ac, flags, progress, &mut retries.no_progress_loops)
+            || (progress && self.should_compact_retry(ac, compacted, retries))
+        {
+            return Next::Again;
+        }
+        match self.alloc_pages_may_oom(ac) {
+            OomOutcome::Page(pfn) => Next::Page(pfn),
+            OomOutcome::Dying => Next::Dying,
+            OomOutcome::NotAllowed(why) => Next::Enough(why),
+            OomOutcome::TooEarly if round >= MAX_ROUNDS => {
+                Next::Enough("without __GFP_FS nobody is killed, and reclaim freed nothing")
+            }
+            // Every kill takes a task that was not chosen before: this ends, with a page or with a panic.
+            OomOutcome::Killed | OomOutcome::TooEarly => {
+                retries.no_progress_loops = 0;
+                Next::Again
+            }
+        }
     }
 
     /// What the second attempt may do (`gfp_to_alloc_flags`).
@@ -269,13 +285,7 @@ impl Machine {
     }
 
     /// Could another round of compaction help, perhaps with more force? (`should_compact_retry`)
-    fn should_compact_retry(
-        &self,
-        ac: &AllocContext,
-        result: CompactResult,
-        priority: &mut Priority,
-        retries: &mut u32,
-    ) -> bool {
+    fn should_compact_retry(&self, ac: &AllocContext, result: CompactResult, retries: &mut Retries) -> bool {
         if ac.order == Order::ZERO {
             return false;
         }
@@ -284,20 +294,20 @@ impl Machine {
             // Too few free pages to move others to: only if reclaim can help.
             CompactResult::Skipped => return self.compaction_zonelist_suitable(ac),
             CompactResult::Success => {
-                *retries += 1;
+                retries.compaction += 1;
                 let most = if costly { MAX_COMPACT_RETRIES / 4 } else { MAX_COMPACT_RETRIES };
-                if *retries <= most {
+                if retries.compaction <= most {
                     return true;
                 }
             }
             _ => {}
         }
-        let harder = match *priority {
+        let harder = match retries.priority {
             Priority::Async => Priority::SyncLight,
             Priority::SyncLight if !costly => Priority::SyncFull,
             _ => return false,
         };
-        (*priority, *retries) = (harder, 0);
+        (retries.priority, retries.compaction) = (harder, 0);
         true
     }
 
@@ -376,6 +386,38 @@ impl Machine {
             self.emit(Event::WakeupKswapd { nid, zone: kind, order, gfp, free, low });
         }
     }
+}
+
+/// What compaction before reclaim came to.
+enum First {
+    /// It made a page.
+    Page(Pfn),
+    /// Reclaim is next; how hard compaction tries from now on.
+    GoOn(Priority),
+    /// Nothing else shall be tried; why.
+    Hopeless(&'static str),
+}
+
+/// What the rounds without a page have come to.
+struct Retries {
+    /// How hard compaction tries.
+    priority: Priority,
+    /// Rounds in which reclaim freed nothing that counts.
+    no_progress_loops: u32,
+    /// Rounds of compaction at this priority.
+    compaction: u32,
+}
+
+/// What follows a round without a page.
+enum Next {
+    /// The last look before a kill found one.
+    Page(Pfn),
+    /// Another round.
+    Again,
+    /// The caller itself was killed.
+    Dying,
+    /// It has cost enough; why.
+    Enough(&'static str),
 }
 
 /// What asking the OOM killer came to.

@@ -9,6 +9,7 @@
 use super::geometry::Geometry;
 use super::{LEAF_SHIFT, PTRS_PER_TABLE, Pte, index};
 use crate::mm::addr::{Pfn, VirtAddr};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Index of a leaf in the simulator's store.
@@ -338,6 +339,26 @@ impl Tables {
             }
             upper = self.upper(UpperId(below));
         }
+    }
+
+    /// The next PTE table of a range, and the part of the range that it covers; gaps are stepped over.
+    ///
+    /// A walk over `at..end` goes on where the part ends:
+    ///
+    /// ```text
+    ///   while let Some((leaf, part)) = tables.next_leaf(pgd, at, end) { …; at = part.end; }
+    /// ```
+    #[inline(always)]
+    pub(crate) fn next_leaf(&self, pgd: UpperId, at: u64, end: u64) -> Option<(TableId, Range<u64>)> {
+        let mut at = at;
+        while at < end {
+            match self.leaf_or_gap(pgd, VirtAddr(at)) {
+                Ok(leaf) => return Some((leaf, at..(((at >> LEAF_SHIFT) + 1) << LEAF_SHIFT).min(end))),
+                // One step over everything that an empty entry above stands for.
+                Err(gap) => at += gap.min(end - at),
+            }
+        }
+        None
     }
 
     /// The table whose entry leads to the PTE table of an address: its PMD, or the PGD of two levels.
