@@ -23,6 +23,7 @@ use crate::mm::percpu::Percpu;
 use crate::mm::pgtable::{Tables, UpperId};
 use crate::mm::pid::PidTable;
 use crate::mm::printk::Ratelimits;
+use crate::mm::refused::Refused;
 use crate::mm::rmap::AnonVma;
 use crate::mm::shm::Shm;
 use crate::mm::slab_common::CacheId;
@@ -339,6 +340,8 @@ pub struct Machine {
     pub last_fault: FaultRecord,
     /// Every run of the OOM killer.
     pub ooms: Vec<OomRecord>,
+    /// What the last refused call about an address space was refused for, until somebody asks.
+    pub refused: Option<Refused>,
     /// Reasons to doubt what the kernel says, a bit each (`tainted_mask`); /proc/sys/kernel/tainted.
     pub tainted: u64,
     /// The kernel's last words, after a panic.
