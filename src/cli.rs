@@ -302,14 +302,16 @@ Captures are told by name or content: /proc/zoneinfo, alone or with others of th
 pagetypeinfo, buddyinfo, iomem, meminfo, swaps, the boot log (dmesg), `sysctl vm`, and for each node
 nodeN-distance and nodeN-cpulist.
 
-Of a process /proc/PID/maps or smaps is read, or a log of `strace -f -y -o FILE PROGRAM`, with its maps
-beside it: a task with these areas is started on --machine M, or the calls are done again there.
+Of a process /proc/PID/maps or smaps is read, or what `pmap PID` prints (with -x, -X or -XX also what was
+in memory), or a log of `strace -f -y -o FILE PROGRAM`, with its maps beside it: a task with these areas
+is started on --machine M, or the calls are done again there.
 
   journalctl -k | vmlab import -
   vmlab import zoneinfo.txt dmesg.txt
   cat /proc/zoneinfo | vmlab import -
   vmlab import captures/ -e 'kmem -f'
   vmlab import /proc/self/smaps
+  pmap -x 1234 | vmlab import -
 ";
 
 /// What the simulator's own operations cost here.

@@ -7,38 +7,86 @@
 //! ```
 //!
 //! Kernel: `fs/proc/task_mmu.c`.
-//! Fidelity: faithful — every area, its access, file, offset, device and inode, and the flags of smaps. Simplified —
-//! what was in memory is brought along for private memory without a file; pages of files stay on their disk.
+//! Fidelity: faithful — every area, its access, file, offset, device and inode, the flags of smaps, and how many of its
+//! pages were in memory, written or as they are in the file. Inferred — which pages it were.
 
 use crate::import::ImportError;
 use crate::mm::addr::PAGE_SIZE;
-use crate::mm::exec::recorded::RecordedArea;
+use crate::mm::exec::recorded::{RecordedArea, Resident};
 use crate::mm::vma::VmFlags;
 use crate::mm::vma::names::flag_of;
 
 /// Areas a file may have: more than the kernel allows by default.
 const MOST: usize = 1 << 17;
 
-/// The areas of a process, as a file of /proc told them.
+/// What told the areas of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Source {
+    /// /proc/PID/maps.
+    #[default]
+    Maps,
+    /// /proc/PID/smaps.
+    Smaps,
+    /// The tool pmap.
+    Pmap,
+}
+
+/// The areas of a process, as a file of /proc or a tool told them.
 #[derive(Clone, Debug, Default)]
 pub struct Maps {
     /// Areas, lowest first.
     pub areas: Vec<RecordedArea>,
-    /// Sums of smaps stood behind the areas.
-    pub smaps: bool,
-    /// Where names begin: column 73, or 49 on a 32-bit kernel; `None` when no area has one.
-    pub column: Option<usize>,
+    /// What told them.
+    pub source: Source,
+    /// What was typed to start the process, as far as it was told.
+    pub command: String,
+    /// It was said what of them was in memory.
+    pub resident: bool,
+    /// It was said where they lie in their files.
+    pub placed: bool,
+    /// The process was one of a 32-bit kernel: names stand in column 49 of maps, not in 73; addresses are short.
+    pub narrow: bool,
 }
 
 impl Maps {
-    /// True when the names stand where a 32-bit kernel puts them.
-    pub fn is_32bit(&self) -> bool {
-        self.column == Some(49)
+    /// Adds the next area.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to try, when it begins inside the one before or is one too many.
+    pub(super) fn add(&mut self, area: RecordedArea) -> Result<(), (String, &'static str)> {
+        if let Some(last) = self.areas.last().filter(|last| area.start < last.end) {
+            let problem = format!(
+                "this area begins at {:#x}, inside the one before, which ends at {:#x}",
+                area.start, last.end
+            );
+            return Err((problem, "The areas of one process never overlap: are two files pasted together?"));
+        }
+        if self.areas.len() == MOST {
+            return Err((format!("more than {MOST} areas"), "vm.max_map_count allows 65,530."));
+        }
+        self.areas.push(area);
+        Ok(())
     }
 
-    /// Pages of memory without a file that were in memory or in swap.
-    pub fn anonymous_pages(&self) -> u64 {
-        self.areas.iter().map(|a| a.anonymous).sum()
+    /// The areas, if there is one.
+    ///
+    /// # Errors
+    /// None was found.
+    pub(super) fn whole(self, file: &str) -> Result<Maps, ImportError> {
+        if self.areas.is_empty() {
+            return Err(ImportError::new(file, "no area was found")
+                .advise("A kernel thread or a zombie has none: take the maps of a process that runs."));
+        }
+        Ok(self)
+    }
+
+    /// Pages that were in memory: written ones (some may have been in swap), and those of files.
+    pub fn pages(&self) -> Resident {
+        let add = |sum: Resident, area: &RecordedArea| Resident {
+            written: sum.written + area.written,
+            read: sum.read + area.read,
+        };
+        self.areas.iter().fold(Resident::default(), add)
     }
 }
 
@@ -52,14 +100,14 @@ pub fn is_one(text: &str) -> bool {
 /// # Errors
 /// The line that is none, with what is wrong about it; areas that overlap or run backwards.
 pub fn parse(file: &str, text: &str) -> Result<Maps, ImportError> {
-    let mut maps = Maps::default();
+    let mut maps = Maps { placed: true, ..Maps::default() };
     for (n, line) in text.lines().enumerate() {
         let wrong = |problem: String| ImportError::new(file, problem).at(n + 1, line);
         if line.trim().is_empty() {
             continue;
         }
         if let Some((key, value)) = key_of(line) {
-            maps.smaps = true;
+            (maps.source, maps.resident) = (Source::Smaps, true);
             let Some(area) = maps.areas.last_mut() else {
                 return Err(wrong(format!("{key} stands before the first area"))
                     .advise("A line such as 00400000-00401000 r--p … must come first: is the text cut?"));
@@ -70,24 +118,10 @@ pub fn parse(file: &str, text: &str) -> Result<Maps, ImportError> {
         let (found, column) = area(line).map_err(|problem| {
             wrong(problem).advise("Give the file as `cat /proc/PID/maps` or smaps prints it.")
         })?;
-        if let Some(last) = maps.areas.last().filter(|last| found.start < last.end) {
-            return Err(wrong(format!(
-                "this area begins at {:#x}, inside the one before, which ends at {:#x}",
-                found.start, last.end
-            ))
-            .advise("The areas of one process never overlap: are two files pasted together?"));
-        }
-        if maps.areas.len() == MOST {
-            return Err(wrong(format!("more than {MOST} areas")).advise("vm.max_map_count allows 65,530."));
-        }
-        maps.column = maps.column.or(column);
-        maps.areas.push(found);
+        maps.narrow |= column == Some(49);
+        maps.add(found).map_err(|(problem, advice)| wrong(problem).advise(advice))?;
     }
-    if maps.areas.is_empty() {
-        return Err(ImportError::new(file, "no area was found")
-            .advise("A kernel thread or a zombie has none: take the maps of a process that runs."));
-    }
-    Ok(maps)
+    maps.whole(file)
 }
 
 /// An area's line, and the column of its name.
@@ -126,13 +160,14 @@ fn area(line: &str) -> Result<(RecordedArea, Option<usize>), String> {
         device,
         inode,
         name: name.into(),
-        anonymous: 0,
+        written: 0,
+        read: 0,
     };
     Ok((area, column))
 }
 
 /// `rw-p` as flags; what the area may become is not said, so it may become anything.
-fn flags(perms: &str) -> Result<VmFlags, String> {
+pub(super) fn flags(perms: &str) -> Result<VmFlags, String> {
     let bytes = perms.as_bytes();
     let known = |at: usize, yes: u8, no: u8| bytes.get(at).is_some_and(|b| *b == yes || *b == no);
     if bytes.len() != 4
@@ -160,8 +195,8 @@ fn key_of(line: &str) -> Option<(&str, &str)> {
     (word && key.starts_with(|c: char| c.is_ascii_uppercase())).then_some((key, value.trim()))
 }
 
-/// What a line of smaps adds to its area.
-fn detail(area: &mut RecordedArea, key: &str, value: &str) -> Result<(), String> {
+/// What a line of smaps, or a column of `pmap -X`, adds to its area. `Rss` stands before `Anonymous`, and `Swap` behind.
+pub(super) fn detail(area: &mut RecordedArea, key: &str, value: &str) -> Result<(), String> {
     if key == "VmFlags" {
         let access = area.flags;
         let named = value.split_whitespace().filter_map(flag_of).fold(VmFlags(0), VmFlags::with);
@@ -173,8 +208,15 @@ fn detail(area: &mut RecordedArea, key: &str, value: &str) -> Result<(), String>
     }
     let number = value.split_whitespace().next().unwrap_or_default();
     let kb: u64 = number.parse().map_err(|_| format!("{key} {number:?} is no number"))?;
-    if matches!(key, "Anonymous" | "Swap") {
-        area.anonymous = area.anonymous.saturating_add(kb / 4).min((area.end - area.start) / PAGE_SIZE);
+    let most = (area.end - area.start) / PAGE_SIZE;
+    match key {
+        "Rss" => area.read = (kb / 4).min(most),
+        "Anonymous" => {
+            area.written = (kb / 4).min(most);
+            area.read = area.read.saturating_sub(area.written);
+        }
+        "Swap" => area.written = area.written.saturating_add(kb / 4).min(most),
+        _ => {}
     }
     Ok(())
 }
@@ -192,7 +234,7 @@ mod tests {
             (area.start, area.offset, area.device, area.inode),
             (0x7f0a_7a48_f000, 0x1_0000, (0xfe, 0), 326_282)
         );
-        assert_eq!((area.name.as_str(), maps.column), ("/usr/lib/lib m.so (deleted)", Some(73)));
+        assert_eq!((area.name.as_str(), maps.narrow), ("/usr/lib/lib m.so (deleted)", false));
         assert_eq!(area.flags.perms(), "r-xp");
     }
 

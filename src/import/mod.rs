@@ -14,7 +14,7 @@
 //! | [`zoneinfo`] [`buddyinfo`] [`pagetypeinfo`] [`iomem`] | files of /proc |
 //! | [`dmesg`] | the boot log |
 //! | [`sysfs`] [`sysctl`] | small files of /sys and /proc/sys |
-//! | [`maps`] [`strace`] [`replay`] [`process`] | what a process had mapped, what it called |
+//! | [`maps`] [`pmap`] [`strace`] [`replay`] [`process`] | what a process had mapped, what it called |
 //! | [`bare`] [`folder`] [`free_lists`] | captures, as a machine |
 //! | [`report`] | memory reports of a kernel log, as a machine and a cause |
 //! | [`nodes`] [`profile`] [`layout`] | what captures leave open |
@@ -40,6 +40,7 @@ pub mod maps;
 pub mod nodes;
 pub mod numbers;
 pub mod pagetypeinfo;
+pub mod pmap;
 pub mod process;
 pub mod profile;
 pub mod replay;

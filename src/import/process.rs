@@ -1,7 +1,7 @@
 //! Evidence of a process: its areas as /proc tells them, or its calls as strace wrote them, laid out on a machine.
 //!
 //! ```text
-//!   maps, smaps            areas  ──►  a task with these areas; smaps also says what was in memory
+//!   maps, smaps, pmap      areas  ──►  a task with these areas; smaps and pmap -x also say what was in memory
 //!   strace -f -y log       calls  ──►  the calls done again; with maps beside it, what execve laid out is known
 //! ```
 //!
@@ -9,10 +9,11 @@
 
 use crate::import::ImportError;
 use crate::import::maps::{self, Maps};
+use crate::import::pmap;
 use crate::import::replay::{self, Replay};
 use crate::import::strace::{self, Log};
 use crate::mm::Machine;
-use crate::mm::exec::recorded::RecordedArea;
+use crate::mm::exec::recorded::Resident;
 use crate::mm::task::Pid;
 
 /// What is known of a process.
@@ -37,8 +38,8 @@ pub enum Process {
 
 /// What came of it on a machine.
 pub enum LaidOut {
-    /// A task with the areas, and how many pages it was given.
-    Task(Pid, u64),
+    /// A task with the areas, and which pages it was given.
+    Task(Pid, Resident),
     /// What the calls came to.
     Replay(Replay),
 }
@@ -47,7 +48,7 @@ impl Process {
     /// What these texts tell of a process; `None` when they tell of a machine, or of nothing.
     ///
     /// # Errors
-    /// The line that is wrong; a listing of pmap, which leaves out what is needed.
+    /// The line that is wrong.
     pub fn of(texts: &[(String, String)]) -> Option<Result<Process, ImportError>> {
         match texts {
             [(file, text)] if maps::is_one(text) => {
@@ -59,13 +60,9 @@ impl Process {
                 (false, true) if maps::is_one(&one.1) => Some(calls(&two.0, &two.1, Some(one))),
                 _ => None,
             },
-            [(file, text)] if is_pmap(text) => Some(Err(ImportError::new(
-                file.clone(),
-                "this is a listing of pmap, which leaves out where the areas lie in their files",
-            )
-            .advise(
-                "Give /proc/PID/maps of the process, or /proc/PID/smaps, which also says what is in memory.",
-            ))),
+            [(file, text)] if pmap::is_one(text) => {
+                Some(pmap::parse(file, text).map(|maps| Process::Areas { file: file.clone(), maps }))
+            }
             _ => None,
         }
     }
@@ -76,7 +73,7 @@ impl Process {
             Process::Areas { maps, .. } => Some(maps),
             Process::Calls { maps, .. } => maps.as_ref(),
         };
-        maps.is_some_and(Maps::is_32bit)
+        maps.is_some_and(|maps| maps.narrow)
     }
 
     /// Lays it out on a machine.
@@ -86,12 +83,12 @@ impl Process {
     pub fn lay_out(&self, machine: &mut Machine) -> Result<LaidOut, ImportError> {
         match self {
             Process::Areas { file, maps } => {
-                let pid = machine.spawn_recorded(&comm(&maps.areas), &maps.areas).map_err(|errno| {
+                let pid = machine.spawn_recorded(&comm(maps), &maps.areas).map_err(|errno| {
                     ImportError::new(file.clone(), format!("the areas do not fit on the machine: {errno}"))
                         .advise("Choose another one: vmlab --machine x86_64-4G import FILE")
                 })?;
-                let touched = machine.touch_recorded(pid, &maps.areas);
-                Ok(LaidOut::Task(pid, touched))
+                let resident = machine.recall_recorded(pid, &maps.areas);
+                Ok(LaidOut::Task(pid, resident))
             }
             Process::Calls { file, log, maps } => {
                 replay::replay(machine, file, log, maps.as_ref()).map(LaidOut::Replay)
@@ -100,26 +97,17 @@ impl Process {
     }
 }
 
-/// True for a listing of pmap: the process's line, then areas by their first address.
-fn is_pmap(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('$'));
-    let pid = lines.next().and_then(|line| line.split_once(':'));
-    let named = pid.is_some_and(|(pid, _)| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()));
-    let mut rest = lines.filter(|line| !line.starts_with("Address"));
-    let first = rest.next().and_then(|line| line.split_whitespace().next());
-    named && first.is_some_and(|word| word.len() >= 8 && u64::from_str_radix(word, 16).is_ok())
-}
-
 fn calls(file: &str, text: &str, companion: Option<&(String, String)>) -> Result<Process, ImportError> {
     let maps = companion.map(|(file, text)| maps::parse(file, text)).transpose()?;
     Ok(Process::Calls { file: file.into(), log: strace::parse(file, text)?, maps })
 }
 
-/// What the task is called: as its program, the first file that is mapped.
-fn comm(areas: &[RecordedArea]) -> String {
-    let program = areas.iter().map(|area| &*area.name).find(|name| name.starts_with('/'));
-    let name = program.and_then(|path| path.rsplit('/').next()).unwrap_or("recorded");
-    name.chars().take(15).collect()
+/// What the task is called: as its command, if that is known, else as its program, the first file that is mapped.
+fn comm(maps: &Maps) -> String {
+    let told = maps.command.split_whitespace().next();
+    let program = || maps.areas.iter().map(|area| &*area.name).find(|name| name.starts_with('/'));
+    let name = told.or_else(program).and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty());
+    name.unwrap_or("recorded").chars().filter(|c| !c.is_control()).take(15).collect()
 }
 
 #[cfg(test)]
@@ -145,7 +133,9 @@ mod tests {
         assert!(matches!(of(&[CALLS]), Some(Ok(Process::Calls { maps: None, .. }))));
         assert!(matches!(of(&[MAPS, CALLS]), Some(Ok(Process::Calls { maps: Some(_), .. }))));
         let pmap = "12:   bash\n000055f85685f000    188K r---- bash\n";
-        assert!(of(&[pmap]).is_some_and(|made| made.is_err_and(|why| why.to_string().contains("pmap"))));
+        assert!(
+            matches!(of(&[pmap]), Some(Ok(Process::Areas { maps, .. })) if maps.source == maps::Source::Pmap)
+        );
         assert!(of(&["Dear Sir\n"]).is_none() && of(&["mem: 64M\n"]).is_none());
     }
 

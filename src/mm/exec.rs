@@ -161,9 +161,14 @@ impl Machine {
         name: VmaName,
         file: Option<u64>,
     ) -> Result<(), Errno> {
-        let pages = (range.end - range.start) >> PAGE_SHIFT;
         let pgoff = file.unwrap_or(range.start >> PAGE_SHIFT);
-        let made = self.vm_area_alloc(Vma { name, ..Vma::new(mm, range, flags, pgoff) });
+        self.add_vma(Vma { name, ..Vma::new(mm, range, flags, pgoff) })
+    }
+
+    /// The same, of an area as it shall be.
+    pub(crate) fn add_vma(&mut self, vma: Vma) -> Result<(), Errno> {
+        let (mm, flags, pages) = (vma.mm, vma.flags, vma.pages());
+        let made = self.vm_area_alloc(vma);
         // It was charged before.
         made.inspect_err(|_| self.committed_as -= if flags.has(VmFlags::ACCOUNT) { pages } else { 0 })?;
         self.vm_stat_account(mm, flags, pages as i64);

@@ -53,6 +53,17 @@ pub struct MappedFile {
     pub inode: u64,
 }
 
+/// Where an area lies in its file, as /proc/PID/maps shows it; all 0 without one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShownFile {
+    /// Offset into the file, in bytes.
+    pub offset: u64,
+    /// Major and minor number of the file's device.
+    pub device: (u32, u32),
+    /// The file's inode number.
+    pub inode: u64,
+}
+
 /// An area of virtual addresses (`struct vm_area_struct`).
 #[derive(Clone, Debug)]
 pub struct Vma {
@@ -197,7 +208,7 @@ impl Machine {
     /// What /proc/PID/maps calls an area: a path, words in brackets, or nothing (`show_map_vma`).
     pub fn vma_name(&self, vma: &Vma) -> Cow<'_, str> {
         let mm = &self.mms[vma.mm];
-        if let Some(file) = vma.file {
+        if let (Some(file), None) = (vma.file, self.named_file(vma)) {
             return self.files[file].shown_name().into();
         }
         let name = match vma.name {
@@ -209,6 +220,16 @@ impl Machine {
             VmaName::None => "",
         };
         name.into()
+    }
+
+    /// Where /proc/PID/maps says that an area lies: a recording's word goes before the file that stands for it here.
+    pub fn shown_file(&self, vma: &Vma) -> ShownFile {
+        let of_file = |file: FileId| (self.fs.device(self.files[file].mount), self.files[file].ino);
+        let named = self.named_file(vma).map(|named| (named.device, named.inode));
+        match named.or(vma.file.map(of_file)) {
+            Some((device, inode)) => ShownFile { offset: vma.pgoff << PAGE_SHIFT, device, inode },
+            None => ShownFile::default(),
+        }
     }
 
     /// The file that an area has by name.

@@ -172,7 +172,7 @@ fn walk(desk: &Desk, arguments: &[Dynamic]) -> ScriptResult<Table> {
         [task, addr] => (list::who(desk, "draw", task)?, addr),
         _ => return usage("walk"),
     };
-    let addr = args::addr("draw walk", addr)?;
+    let addr = args::addr("draw walk: the address", addr)?;
     match vtop::half(machine, addr) {
         Half::User => match mm_of(machine, &task) {
             Some(mm) => Ok(walk::walk(machine, task.header(), walk::Whose::Task(mm), addr)),

@@ -35,7 +35,8 @@ pub mod functions {
     /// > kunmap(page); kunmap(page);
     /// > kunmap(page)
     /// kernel BUG at mm/highmem.c!
-    ///   BUG_ON(pkmap_count[nr] < 2): page pfn=0x38000 has no user left: it was kunmapped more often than kmapped
+    ///   BUG_ON(pkmap_count[nr] < 2): page pfn=0x38000 has no user left: it was kunmapped more often than
+    ///     kmapped
     /// ```
     ///
     /// Kernel: `kmap_high`, `mm/highmem.c`. Gorman: 9.2.
@@ -92,7 +93,8 @@ pub mod functions {
     /// 0xfffba000
     /// > alloc_page(GFP_KERNEL)
     /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
-    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and between kmap_atomic and kunmap_atomic nobody must: preemption is off
+    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and between kmap_atomic and kunmap_atomic nobody
+    ///     must: preemption is off
     ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
     /// ```
     ///
@@ -110,7 +112,8 @@ pub mod functions {
     /// > kunmap_atomic(a)
     /// > kunmap_atomic(a)
     /// kernel BUG at mm/highmem.c!
-    ///   BUG_ON(current->kmap_ctrl.idx < 0): nothing is mapped on CPU 0: 0xfffba000 was given back before, or on another CPU
+    ///   BUG_ON(current->kmap_ctrl.idx < 0): nothing is mapped on CPU 0: 0xfffba000 was given back before,
+    ///     or on another CPU
     /// ```
     ///
     /// Kernel: `kunmap_atomic`, `include/linux/highmem-internal.h`. Gorman: 9.4.
@@ -128,7 +131,8 @@ pub mod functions {
     /// > kunmap_local(a)
     /// WARNING: mm/highmem.c kunmap_local_indexed
     ///   addr != __fix_to_virt(FIX_KMAP_BEGIN + idx): short mappings nest, the last one goes first
-    ///   the last on CPU 0 is 0xfffb9000 (page pfn=0x38001): kunmap_local(0xfffb9000) comes before kunmap_local(0xfffba000)
+    ///   the last on CPU 0 is 0xfffb9000 (page pfn=0x38001): kunmap_local(0xfffb9000) comes before
+    ///     kunmap_local(0xfffba000)
     /// ```
     ///
     /// Kernel: `kmap_local_page`, `include/linux/highmem-internal.h`. Gorman: 9.4.

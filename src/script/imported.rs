@@ -1,13 +1,13 @@
 //! The report on an imported machine: what was read, what it makes, why it failed, where it differs from what is computed.
 
 use crate::import::evidence::Evidence;
-use crate::import::maps::Maps;
+use crate::import::maps::{Maps, Source};
 use crate::import::process::{LaidOut, Process};
 use crate::import::report::cause::{account as told, tell};
 use crate::import::report::{Kind, Report};
 use crate::mm::Machine;
 use crate::mm::addr::PAGE_SHIFT;
-use crate::mm::exec::recorded::RecordedArea;
+use crate::mm::exec::recorded::{RecordedArea, Resident};
 use crate::mm::mmzone::Wmark;
 use crate::mm::task::Pid;
 use crate::mm::vma::VmFlags;
@@ -77,9 +77,7 @@ pub fn report(evidence: &Evidence, machine: Result<&Machine, &str>) -> Table {
 /// The report on a process that was imported: what it has, and what came of it here. Its rows are the areas by kind.
 pub fn process(process: &Process, laid_out: &LaidOut, machine: &Machine) -> Table {
     match (process, laid_out) {
-        (Process::Areas { file, maps }, LaidOut::Task(pid, touched)) => {
-            areas(file, maps, *pid, *touched, machine)
-        }
+        (Process::Areas { file, maps }, LaidOut::Task(pid, here)) => areas(file, maps, *pid, *here, machine),
         (Process::Calls { file, .. }, LaidOut::Replay(done)) => {
             let head = Table::new()
                 .head(format!("read: {file}, a log of strace, done again on {}", machine.config.name));
@@ -98,19 +96,23 @@ pub fn process(process: &Process, laid_out: &LaidOut, machine: &Machine) -> Tabl
     }
 }
 
-fn areas(file: &str, maps: &Maps, pid: Pid, touched: u64, machine: &Machine) -> Table {
+fn areas(file: &str, maps: &Maps, pid: Pid, here: Resident, machine: &Machine) -> Table {
     let pages = |area: &RecordedArea| (area.end - area.start) >> PAGE_SHIFT;
     let kind = |area: &RecordedArea| match &*area.name {
-        name if name.starts_with('/') && area.inode > 0 => "files",
+        name if name.starts_with('/') => "files",
         "[heap]" => "heap",
         name if name.starts_with("[stack") => "stack",
         "" => "anonymous",
         _ => "other",
     };
-    let what = if maps.smaps { "smaps" } else { "maps" };
+    let what = match maps.source {
+        Source::Maps => "a maps",
+        Source::Smaps => "an smaps",
+        Source::Pmap => "a pmap",
+    };
     let total: u64 = maps.areas.iter().map(pages).sum();
     let mut table = Table::new()
-        .head(format!("read: {file}, a {what} of a process: {} areas, {} KiB", maps.areas.len(), total * 4))
+        .head(format!("read: {file}, {what} of a process: {} areas, {} KiB", maps.areas.len(), total * 4))
         .line("");
     let columns = vec![
         Column::left("KIND", 0),
@@ -137,15 +139,23 @@ fn areas(file: &str, maps: &Maps, pid: Pid, touched: u64, machine: &Machine) -> 
         "It is task {pid} ({comm}) on {} here: cat /proc/{pid}/maps, vm {pid}, pmap -x {pid}, draw vma {pid}",
         machine.config.name
     ));
-    table = match (maps.smaps, maps.anonymous_pages()) {
-        (false, _) => table
-            .sentence("A maps does not say what was in memory: the task has touched nothing. An smaps does."),
-        (true, wanted) => table.sentence(format!(
-            "Of its memory without a file {} KiB were in memory or in swap; it has touched {} KiB here.",
-            wanted * 4,
-            touched * 4
-        )),
-    };
+    if !maps.placed {
+        table = table.sentence(
+            "The listing does not say where the areas lie in their files: offsets are counted from the first area of a file.",
+        );
+    }
+    let wanted = maps.pages();
+    table = table.sentence(if maps.resident {
+        format!(
+            "In memory were {} KiB that had been written, some maybe in swap, and {} KiB of files; here are {} and {} KiB.",
+            wanted.written * 4,
+            wanted.read * 4,
+            here.written * 4,
+            here.read * 4
+        )
+    } else {
+        "It was not said what was in memory: the task has touched nothing. An smaps or pmap -x says it.".into()
+    });
     table.with_records(kinds.records().to_vec())
 }
 

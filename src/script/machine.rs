@@ -166,7 +166,8 @@ pub mod functions {
     /// page pfn=0x400 order=0 zone=DMA node=0
     /// > in_interrupt(|| alloc_page(GFP_KERNEL))
     /// BUG: sleeping function called from invalid context at include/linux/sched/mm.h:274
-    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake it
+    ///   GFP_KERNEL may sleep (__GFP_DIRECT_RECLAIM), and an interrupt handler must not: nobody could wake
+    ///     it
     ///   GFP_ATOMIC may be used here, and GFP_NOWAIT by those who can do without
     /// ```
     ///

@@ -36,7 +36,8 @@ pub mod functions {
     /// ENOMEM (Cannot allocate memory)
     /// > alloc_pages(__GFP_DMA | __GFP_HIGHMEM, 0)
     /// kernel BUG at include/linux/gfp.h!
-    ///   VM_BUG_ON((GFP_ZONE_BAD >> bit) & 1): GFP_DMA|__GFP_HIGHMEM names more than one zone; ask for one of them
+    ///   VM_BUG_ON((GFP_ZONE_BAD >> bit) & 1): GFP_DMA|__GFP_HIGHMEM names more than one zone;
+    ///     ask for one of them
     ///   a kernel without CONFIG_DEBUG_VM would take its lowest zone, DMA
     /// ```
     ///
@@ -178,7 +179,8 @@ pub mod functions {
     /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 3 given, allocated with 2
-    ///   a kernel does not remember the order of such a block: it would free pages behind the block that belong to others
+    ///   a kernel does not remember the order of such a block: it would free pages behind the block that
+    ///     belong to others
     /// > __free_pages(p, 2)
     /// > __free_pages(p, 2)
     /// BUG: Bad page state in process script  pfn:00400

@@ -71,7 +71,8 @@ pub mod functions {
     /// > free_percpu(p);
     /// > free_percpu(p)
     /// BUG: unable to handle page fault for address: ffffe8ffffc00000
-    ///   free_percpu(0x607fffa00000): no variable begins there: freed before, or never allocated; pass what alloc_percpu answered, once
+    ///   free_percpu(0x607fffa00000): no variable begins there: freed before, or never allocated;
+    ///     pass what alloc_percpu answered, once
     /// ```
     ///
     /// Kernel: `free_percpu`, `mm/percpu.c`.

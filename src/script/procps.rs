@@ -4,7 +4,7 @@
 
 mod free;
 mod page_types;
-mod pmap;
+pub mod pmap;
 
 use crate::script::advice;
 use crate::script::answer::{OrErrno, ScriptResult};
@@ -48,7 +48,10 @@ pub mod functions {
         advice::free_memory(&ctx, &p, &addr)
     }
 
-    /// The areas of a task with their size; with `-x`, what of them is in memory and dirty.
+    /// The areas of a task with their size, and with options more of each.
+    ///
+    /// `-x` shows what of them is in memory and dirty, `-d` where they lie in their files, `-X` and `-XX` most or all of
+    /// what smaps says, in columns; `-p` shows whole paths.
     ///
     /// ```vmlab
     /// > let p = spawn("app");
@@ -71,6 +74,10 @@ pub mod functions {
     /// total kB             220       4       4
     /// > execve(p, "/bin/bash"); pmap("-x", p).rows[1].mapping
     /// bash
+    /// > pmap("-d", p).rows[1].offset
+    /// 0x2f000
+    /// > pmap("-X -p", p).rows[1].mapping
+    /// /usr/bin/bash
     /// ```
     ///
     /// Kernel: /proc/PID/smaps, `fs/proc/task_mmu.c`.

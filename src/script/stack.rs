@@ -52,7 +52,8 @@ pub mod functions {
     ///   |
     /// 1 | for n in 0..3 { kstack_push(p, 4000); }
     ///   |                 ^^^^^^^^^^^
-    ///   the stack of task 3 holds 16384 bytes, 1616 too few; the page below is not mapped, so the first word that did not fit is a fault
+    ///   the stack of task 3 holds 16384 bytes, 1616 too few;
+    ///     the page below is not mapped, so the first word that did not fit is a fault
     /// ```
     ///
     /// Kernel: `handle_stack_overflow`, `arch/x86/kernel/traps.c`. Gorman: 4.2.

@@ -134,7 +134,8 @@ pub mod functions {
     /// BUG: Bad page state in process script  pfn:00400
     ///   page dumped because: nonzero _refcount
     ///   order 1 given, allocated with 0
-    ///   a kernel does not remember the order of such a block: it would free pages behind the block that belong to others
+    ///   a kernel does not remember the order of such a block: it would free pages behind the block that
+    ///     belong to others
     /// > log()
     /// [    0.000000] Zone ranges:
     /// [    0.000000]   DMA      [mem 0x0000000000001000-0x0000000000ffffff]

@@ -35,7 +35,8 @@ pub mod functions {
     /// ENOMEM (Cannot allocate memory)
     /// > in_interrupt(|| vmalloc(4096))
     /// kernel BUG at mm/vmalloc.c!
-    ///   BUG_ON(in_interrupt()): vmalloc may sleep: it allocates page tables and pages with GFP_KERNEL, and waits when none is free
+    ///   BUG_ON(in_interrupt()): vmalloc may sleep: it allocates page tables and pages with GFP_KERNEL,
+    ///     and waits when none is free
     ///   in an interrupt, take kmalloc(size, GFP_ATOMIC), or memory that was set aside before
     /// ```
     ///

@@ -2,7 +2,7 @@
 
 use crate::script::complaint::{Complaint, Kind, Place};
 use crate::script::draw::strip::{Strip, Tone};
-use crate::script::table::{Align, Grid, Part, Style, Table};
+use crate::script::table::{Align, Grid, Part, Style, Table, WIDTH, wrap};
 use crate::shell::theme::Theme;
 use comfy_table::{CellAlignment, presets};
 
@@ -141,12 +141,13 @@ pub fn complaint(complaint: &Complaint, theme: Theme) -> String {
         lines.extend(snippet(place, theme));
     }
     lines.extend(complaint.calls.iter().map(|call| format!("  {}", theme.faint(call))));
-    // The long form of a broken rule is a sentence of its own.
-    let broken = complaint.kind == Kind::Oops;
-    let help = |line: &String| {
-        if broken { format!("  {line}") } else { format!("  {} {line}", theme.hint("help:")) }
-    };
-    lines.extend(complaint.help.iter().map(help));
+    for help in &complaint.help {
+        match complaint.kind {
+            // The long form of a broken rule is sentences of its own.
+            Kind::Oops => lines.extend(format!("  {help}").lines().flat_map(|line| wrap(line, WIDTH))),
+            _ => lines.push(format!("  {} {help}", theme.hint("help:"))),
+        }
+    }
     lines.join("\n")
 }
 

@@ -1,13 +1,18 @@
 //! An address space as somebody recorded it: areas that were not made by calls here.
 //!
-//! Fidelity: faithful — /proc/PID/maps of it reads as the recording. Simplified — files are names without contents.
+//! Fidelity: faithful — /proc/PID/maps of it reads as the recording. Simplified — a file none of whose pages was in
+//! memory is a name without contents.
+
+mod resident;
+
+pub use resident::Resident;
 
 use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::fs::{FileId, MAX_BYTES};
 use crate::mm::machine::Machine;
-use crate::mm::memory::Access;
 use crate::mm::task::{MmId, Pid};
-use crate::mm::vma::{VmFlags, VmaName};
+use crate::mm::vma::{VmFlags, Vma, VmaName};
 
 /// An area of a recorded address space.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,8 +31,10 @@ pub struct RecordedArea {
     pub inode: u64,
     /// The path, or the words in brackets; empty for none.
     pub name: String,
-    /// Pages of it without a file that were in memory or in swap.
-    pub anonymous: u64,
+    /// Pages of it that had been written: its own, in memory or in swap; of a shared area pages of the file.
+    pub written: u64,
+    /// Pages of its file that were in memory, as they are on the disk.
+    pub read: u64,
 }
 
 impl Machine {
@@ -80,18 +87,17 @@ impl Machine {
     /// The areas of an address space, as a recording would have them.
     pub fn recorded(&self, mm: MmId) -> Vec<RecordedArea> {
         let areas = self.areas(mm).map(|(_, vma)| {
-            let (file, named) = (vma.file.map(|file| &self.files[file]), self.named_file(vma));
-            let device = file.map(|f| self.fs.device(f.mount)).or(named.map(|f| f.device));
-            let inode = file.map(|f| f.ino).or(named.map(|f| f.inode));
+            let shown = self.shown_file(vma);
             RecordedArea {
                 start: vma.start,
                 end: vma.end,
                 flags: vma.flags,
-                offset: if inode.is_some() { vma.pgoff << PAGE_SHIFT } else { 0 },
-                device: device.unwrap_or((0, 0)),
-                inode: inode.unwrap_or(0),
+                offset: shown.offset,
+                device: shown.device,
+                inode: shown.inode,
                 name: self.vma_name(vma).into(),
-                anonymous: 0,
+                written: 0,
+                read: 0,
             }
         });
         areas.collect()
@@ -105,11 +111,6 @@ impl Machine {
         if private && !area.name.starts_with("[v") {
             flags = flags.with(VmFlags::ACCOUNT);
         }
-        if flags.has(VmFlags::ACCOUNT) {
-            let pages = (area.end - area.start) >> PAGE_SHIFT;
-            self.vm_enough_memory(pages)?;
-            self.committed_as += pages;
-        }
         let plain = area.inode == 0 && area.device == (0, 0) && area.offset == 0;
         let name = match area.name.as_str() {
             "" if plain => VmaName::None,
@@ -121,8 +122,37 @@ impl Machine {
         if area.name == "[stack]" {
             flags = flags.with(VmFlags::GROWSDOWN);
         }
-        let file = matches!(name, VmaName::File(_)).then_some(area.offset >> PAGE_SHIFT);
-        self.add_area(mm, area.start..area.end, flags, name, file)
+        let pgoff = if matches!(name, VmaName::File(_)) { area.offset } else { area.start } >> PAGE_SHIFT;
+        let vma = Vma { name, ..Vma::new(mm, area.start..area.end, flags, pgoff) };
+        match self.file_of_recorded(area) {
+            None => self.add_charged(vma),
+            Some(file) => self.with_file(file, |m| {
+                let writenotify = m.files[file].can_writeback();
+                m.add_charged(Vma { file: Some(file), writenotify, ..vma })
+            }),
+        }
+    }
+
+    /// Adds an area after what it may need has been promised.
+    fn add_charged(&mut self, vma: Vma) -> Result<(), Errno> {
+        if vma.flags.has(VmFlags::ACCOUNT) {
+            self.vm_enough_memory(vma.pages())?;
+            self.committed_as += vma.pages();
+        }
+        self.add_vma(vma)
+    }
+
+    /// The file behind an area of which pages of a file were in memory; it is made if nobody made it yet.
+    fn file_of_recorded(&mut self, area: &RecordedArea) -> Option<FileId> {
+        let wanted = area.read > 0 || (area.written > 0 && area.flags.has(VmFlags::SHARED));
+        let end = area.offset.checked_add(area.end - area.start).filter(|end| *end <= MAX_BYTES)?;
+        if !wanted || !area.name.starts_with('/') || area.name.ends_with(" (deleted)") {
+            return None;
+        }
+        let file = self.lookup_file(&area.name).or_else(|_| self.create_file(&area.name, end)).ok()?;
+        // Nobody says how long it is: as long as what is mapped of it.
+        self.files[file].size = self.files[file].size.max(end);
+        Some(file)
     }
 
     /// Where the heap, the stack and the area of mmap lie, as the names of areas tell.
@@ -132,8 +162,9 @@ impl Machine {
         if let (Some(first), Some(last)) = (areas.iter().find(is_heap), areas.iter().rfind(is_heap)) {
             (space.start_brk, space.brk) = (first.start, last.end);
         } else {
-            // Above everything: no area is taken for a heap.
-            (space.start_brk, space.brk) = (self.layout.task_size, self.layout.task_size);
+            // Above everything, also above a stack at the very end: no area is taken for a heap.
+            let above = self.layout.task_size + PAGE_SIZE;
+            (space.start_brk, space.brk) = (above, above);
         }
         let stack = areas.iter().rfind(|a| a.name == "[stack]");
         space.start_stack = stack.map_or(0, |s| s.end - 8);
@@ -172,21 +203,5 @@ impl Machine {
         let end = (pgoff << PAGE_SHIFT).saturating_add(len);
         self.files[id].size = self.files[id].size.max(end);
         self.mmap_file(pid, addr, len, prot, flags, (id, pgoff))
-    }
-
-    /// Lets a recorded task touch the memory without a file that it had; how many pages it got.
-    pub fn touch_recorded(&mut self, pid: Pid, areas: &[RecordedArea]) -> u64 {
-        let mut touched = 0;
-        let end = self.layout.task_size;
-        for area in areas.iter().filter(|a| a.anonymous > 0 && a.flags.has(VmFlags::WRITE) && a.end <= end) {
-            let len = area.anonymous.saturating_mul(PAGE_SIZE).min(area.end - area.start);
-            // As much as there is room for: nobody is killed for a recording.
-            let room = self.nr_free_pages().saturating_sub(self.totalreserve_pages * 2) * PAGE_SIZE;
-            match self.touch(pid, VirtAddr(area.start), len.min(room), Access::Write) {
-                Ok(done) => touched += done.pages,
-                Err(_) => break,
-            }
-        }
-        touched
     }
 }

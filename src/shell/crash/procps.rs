@@ -132,6 +132,15 @@ pub struct Pmap {
     /// With what of them is in memory, and dirty
     #[arg(short = 'x')]
     long: bool,
+    /// With offset and device of their files
+    #[arg(short = 'd', conflicts_with = "long")]
+    device: bool,
+    /// With the columns of smaps that say most; twice: with all of them
+    #[arg(short = 'X', action = clap::ArgAction::Count, conflicts_with_all = ["long", "device"])]
+    smaps: u8,
+    /// Whole paths
+    #[arg(short = 'p')]
+    paths: bool,
     /// A pid
     #[arg(value_name = "PID", required = true)]
     tasks: Vec<String>,
@@ -143,9 +152,12 @@ impl Spelling for Pmap {
     const PLAIN: bool = true;
 
     fn script(&self) -> Result<String, String> {
-        let option = if self.long { "\"-x\", " } else { "" };
+        let smaps = if self.smaps == 1 { "-X" } else { "-XX" };
+        let options = [(self.long, "-x"), (self.device, "-d"), (self.smaps > 0, smaps), (self.paths, "-p")];
+        let options: Vec<&str> = options.iter().filter(|(given, _)| *given).map(|(_, word)| *word).collect();
+        let options = if options.is_empty() { String::new() } else { format!("{:?}, ", options.join(" ")) };
         let calls: Vec<String> =
-            self.tasks.iter().map(|word| format!("pmap({option}{})", task(word))).collect();
+            self.tasks.iter().map(|word| format!("pmap({options}{})", task(word))).collect();
         Ok(super::together(&calls))
     }
 }

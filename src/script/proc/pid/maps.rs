@@ -7,9 +7,8 @@
 //! Kernel: `fs/proc/task_mmu.c`, `show_map_vma`.
 
 use crate::mm::Machine;
-use crate::mm::addr::PAGE_SHIFT;
 use crate::mm::task::Pid;
-use crate::mm::vma::Vma;
+use crate::mm::vma::{ShownFile, Vma};
 use crate::script::table::{Cell, Table};
 
 /// The whole file.
@@ -33,11 +32,7 @@ pub fn maps(machine: &Machine, pid: Pid) -> Table {
 /// The line of an area; its end stays blank when the area has no name.
 pub fn line(machine: &Machine, vma: &Vma, name: &str) -> String {
     let (start, end, perms) = (vma.start, vma.end, vma.flags.perms());
-    let (offset, device, inode) = match (vma.file.map(|file| &machine.files[file]), machine.named_file(vma)) {
-        (Some(file), _) => (vma.pgoff << PAGE_SHIFT, machine.fs.device(file.mount), file.ino),
-        (None, Some(file)) => (vma.pgoff << PAGE_SHIFT, file.device, file.inode),
-        (None, None) => (0, (0, 0), 0),
-    };
+    let ShownFile { offset, device, inode } = machine.shown_file(vma);
     let (major, minor) = device;
     padded(
         machine,

@@ -149,6 +149,12 @@ fn kb(mut table: Table, record: &mut Record, lines: &[(&str, u64)]) -> Table {
     table
 }
 
+/// What smaps says of an area, in its order; all but the last are numbers.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    let sums = Sums::default().lines(false).into_iter().map(|(key, _)| key);
+    ["Size", "KernelPageSize", "MMUPageSize"].into_iter().chain(sums).chain(["THPeligible", "VmFlags"])
+}
+
 /// The whole of smaps.
 pub fn smaps(machine: &Machine, pid: Pid) -> Table {
     let mut table = Table::new();

@@ -428,10 +428,33 @@ fn a_process_is_imported_too() {
     let log = file("process.strace", calls);
     let output = run(&[&machine[..], &[log.to_str().unwrap()]].concat());
     assert!(text(&output.stdout).contains("1 calls of 1 tasks were done again"), "{}", text(&output.stdout));
-    let pmap = file("process.pmap", "12:   bash\n000055f85685f000    188K r---- bash\n");
+    const PMAP: &str = "\
+7:   /bin/bash -i
+Address           Kbytes     RSS   Dirty Mode  Mapping
+000055f85685f000     188     120       0 r---- bash
+00007f5aa715d000      12       8       8 rw---   [ anon ]
+---------------- ------- ------- -------
+total kB             200     128       8
+";
+    let pmap = file("process.pmap", PMAP);
+    let output = run(&[&machine[..], &[pmap.to_str().unwrap(), "-e", "pmap -x 3"]].concat());
+    let said = text(&output.stdout);
+    assert!(said.contains("a pmap of a process: 2 areas, 200 KiB"), "{said}");
+    assert!(
+        said.contains("8 KiB that had been written") && said.contains("here are 8 and 120 KiB"),
+        "{said}"
+    );
+    let rows: Vec<&str> = PMAP.lines().skip(1).map(str::trim_end).collect();
+    let printed: Vec<&str> = said.lines().map(str::trim_end).collect();
+    assert!(printed.ends_with(&rows), "{said}");
+    let pmap = file("cut.pmap", "12:   bash\n000055f85685f000    187K r---- bash\n");
     let output = run(&["import", pmap.to_str().unwrap()]);
     assert_eq!(status(&output), 2);
-    assert!(text(&output.stderr).contains("Give /proc/PID/maps"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("cut.pmap:2: 187K from 0x55f85685f000"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

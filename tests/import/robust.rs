@@ -2,13 +2,10 @@
 //!
 //! `VMLAB_EVIDENCE=DIR` names a folder with captures of real machines in `zoneinfo/ buddyinfo/ pagetypeinfo/ …`.
 
-#[path = "support/truth.rs"]
-mod truth;
-
+use crate::truth::{recordings, shipped_truth};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use truth::{recordings, shipped_truth};
 use vmlab::import::folder::{self, Captures};
 use vmlab::import::{self, ImportError, buddyinfo, dmesg, iomem, pagetypeinfo, shipped, sysfs};
 use vmlab::mm::config::Config;
@@ -179,6 +176,43 @@ fn a_report_of_a_kernel_log_cut_or_damaged_is_survived() {
     assert!(count[0] > 300, "{count:?}");
 }
 
+/// A listing of pmap of any form, cut or damaged: a task, or an error that is clear.
+#[test]
+fn a_listing_of_pmap_cut_or_damaged_is_survived() {
+    use vmlab::import::process::{LaidOut, Process};
+    let mut dice = Dice::new(10);
+    let mut count = [0, 0];
+    let folder = shipped_truth().join("pmap");
+    for name in recordings(&folder) {
+        let text = fs::read_to_string(folder.join(&name)).unwrap();
+        let cuts = (0..text.lines().count()).map(|n| cut(&text, n));
+        let damaged: Vec<String> = (0..120)
+            .map(|_| (0..1 + dice.below(4)).fold(text.clone(), |text, _| damage(&text, &mut dice)))
+            .collect();
+        let mut machine = Machine::boot(shipped::get("tiny").unwrap()).unwrap();
+        for text in cuts.chain(damaged) {
+            match Process::of(&[("pmap".into(), text)]) {
+                Some(Err(error)) => {
+                    count[1] += 1;
+                    clear(&error);
+                }
+                Some(Ok(process)) => {
+                    count[0] += 1;
+                    // There may be no room for it: that is an error, too.
+                    match process.lay_out(&mut machine) {
+                        Ok(LaidOut::Task(pid, _)) => machine.kill_task(pid).unwrap(),
+                        Ok(LaidOut::Replay(_)) => panic!("a listing is no log of calls"),
+                        Err(error) => clear(&error),
+                    }
+                }
+                None => {}
+            }
+        }
+        machine.check().unwrap_or_else(|broken| panic!("{name}: {broken:?}"));
+    }
+    assert!(count[0] > 100 && count[1] > 100, "{count:?}");
+}
+
 /// What cannot be is refused when the machine is made, with the number that decided and an advice.
 #[test]
 fn machines_that_cannot_be_are_refused() {
@@ -304,6 +338,7 @@ fn evidence_of_real_machines_is_read_or_refused_clearly() {
         "numactl",
         "slabinfo",
         "maps",
+        "pmap",
         "crash",
     ] {
         for (name, text) in evidence(kind) {

@@ -1,14 +1,18 @@
-//! Recorded address spaces come back as they were: maps and smaps of real processes, and logs of strace.
+//! Recorded address spaces come back as they were: maps and smaps of real processes, listings of pmap, and logs of strace.
 //!
-//! Our own captures are read always. `VMLAB_EVIDENCE=DIR` names a folder with `maps/`, `smaps/` and `strace/` of other
+//! Our own captures are read always. `VMLAB_EVIDENCE=DIR` names a folder with `maps/`, `smaps/`, `pmap/` and `strace/` of other
 //! machines: what cannot be met is said with its reason, never skipped silently.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use vmlab::import::process::{LaidOut, Process};
 use vmlab::import::replay::{Replay, replay};
 use vmlab::import::{maps, shipped, strace};
 use vmlab::mm::Machine;
 use vmlab::mm::exec::recorded::RecordedArea;
+use vmlab::mm::task::Pid;
 use vmlab::script::proc::pid;
+use vmlab::script::{procps, ps};
 use vmlab::shell::render::plain;
 
 fn machine(name: &str) -> Machine {
@@ -43,7 +47,7 @@ fn without_guard_pages(mut lines: Vec<String>) -> Vec<String> {
 fn round_trip(machine: &mut Machine, file: &str, text: &str) -> Result<usize, String> {
     let read = maps::parse(file, text).map_err(|why| why.to_string())?;
     let pid = machine.spawn_recorded("recorded", &read.areas).map_err(|e| e.to_string())?;
-    let printed = if read.smaps {
+    let printed = if read.source == maps::Source::Smaps {
         plain(&pid::smaps::smaps(machine, pid))
     } else {
         plain(&pid::maps::maps(machine, pid))
@@ -92,14 +96,20 @@ fn our_own_captures_come_back_as_they_were() {
     assert!(areas > 300, "{areas} areas");
 }
 
-/// Files below a folder of evidence, in order; companions have two dots.
+/// Files below a folder of evidence, in order.
 fn evidence(kind: &str) -> Vec<PathBuf> {
     let Ok(dir) = std::env::var("VMLAB_EVIDENCE") else {
         println!("VMLAB_EVIDENCE is not set: no other evidence for {kind} was read");
         return Vec::new();
     };
-    let Ok(files) = std::fs::read_dir(Path::new(&dir).join(kind)) else {
-        println!("{dir}/{kind} is not there");
+    recorded(Path::new(&dir).join(kind))
+}
+
+/// The texts of a folder, in order; companions have two dots.
+fn recorded(dir: impl AsRef<Path>) -> Vec<PathBuf> {
+    let dir = dir.as_ref();
+    let Ok(files) = std::fs::read_dir(dir) else {
+        println!("{} is not there", dir.display());
         return Vec::new();
     };
     let plain = |path: &PathBuf| {
@@ -125,7 +135,7 @@ fn evidence_of_others_comes_back_as_it_was() {
         for path in evidence(kind) {
             let shown = path.display().to_string();
             let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-            let wide = maps::parse(&shown, &text).is_ok_and(|read| !read.is_32bit());
+            let wide = maps::parse(&shown, &text).is_ok_and(|read| !read.narrow);
             let mut machine = machine(if wide { "x86_64-1G" } else { "i386-2G" });
             match (
                 round_trip(&mut machine, &shown, &text),
@@ -140,6 +150,167 @@ fn evidence_of_others_comes_back_as_it_was() {
             }
         }
         println!("{kind}: {same} came back as they were, {told} not compared");
+    }
+}
+
+/// What pmap was called with, as its columns tell.
+fn options_of(listing: &str) -> String {
+    let head = listing.lines().find(|line| line.trim_start().starts_with("Address")).unwrap_or_default();
+    let form = [("VmFlags", "-XX"), ("Perm", "-X"), ("RSS", "-x"), ("Offset", "-d")];
+    let form = form.iter().find(|(column, _)| head.contains(column)).map_or("", |(_, option)| option);
+    let paths = if listing.lines().skip(2).any(|line| line.contains(" /")) { " -p" } else { "" };
+    format!("{form}{paths}")
+}
+
+fn listing(machine: &Machine, pid: Pid, options: &str) -> String {
+    plain(&procps::pmap::pmap(machine, &ps::list::one(machine, pid).unwrap(), options).unwrap())
+}
+
+/// The areas of a listing by column, and its last line.
+fn rows(listing: &str) -> (Vec<BTreeMap<&str, String>>, String) {
+    let mut columns = vec!["Address", "Kbytes", "Mode", "Mapping"];
+    let mut flags_end = None;
+    let mut rows = Vec::new();
+    for line in listing.lines().skip_while(|line| !line.starts_with(|c: char| c.is_ascii_digit())).skip(1) {
+        if line.trim_start().starts_with("Address") {
+            columns = line.split_whitespace().collect();
+            flags_end = line.find(" VmFlags ").map(|at| at + " VmFlags".len());
+            continue;
+        }
+        if line.trim_start().starts_with(['-', '=', 't', 'm']) {
+            break;
+        }
+        let (front, behind) = flags_end.map_or((line, None), |end| (&line[..end], Some(&line[end..])));
+        let mut words = front.split_whitespace();
+        let mut row = BTreeMap::new();
+        for column in &columns {
+            let rest = |words: std::str::SplitWhitespace| words.collect::<Vec<_>>().join(" ");
+            row.insert(
+                *column,
+                match (*column, behind) {
+                    ("Mapping", Some(behind)) => behind.trim().into(),
+                    ("Mapping", None) | ("VmFlags", _) => rest(words.clone()),
+                    _ => words.next().unwrap_or_default().into(),
+                },
+            );
+        }
+        rows.push(row);
+    }
+    (rows, listing.lines().last().unwrap_or_default().trim_end().into())
+}
+
+/// Why a column cannot come back as it was, if it cannot.
+fn reason(
+    column: &str,
+    theirs: &BTreeMap<&str, String>,
+    ours: &BTreeMap<&str, String>,
+) -> Option<&'static str> {
+    let is = |column: &str, text: &str| theirs.get(column).is_some_and(|cell| cell == text);
+    let lent = is("Mapping", "[ anon ]") || is("Mapping", "[vdso]");
+    let lent = lent && (is("Mode", "r-x--") || is("Perm", "r-xp"));
+    match column {
+        "KSM" => Some("6.1 has no line for it in smaps"),
+        "Pss" | "Pss_Dirty" | "Shared_Clean" | "Shared_Dirty" | "Private_Clean" | "Private_Dirty" => {
+            Some("other processes had the same pages mapped")
+        }
+        "RSS" | "Rss" | "Referenced" if lent && ours[column] == "0" => {
+            Some("the code that the kernel lends to every process is no page here")
+        }
+        _ => None,
+    }
+}
+
+/// Lays a listing out and prints it again: the lines that are the same, and what differs with its reason.
+fn pmap_again(file: &str, text: &str) -> (usize, BTreeMap<String, usize>) {
+    let process = Process::of(&[(file.into(), text.into())]).unwrap().unwrap_or_else(|why| panic!("{why}"));
+    let mut machine = machine(if process.is_32bit() { "i386-2G" } else { "x86_64-1G" });
+    let LaidOut::Task(pid, _) = process.lay_out(&mut machine).unwrap() else { panic!("{file}: areas") };
+    machine.check().unwrap_or_else(|broken| panic!("{file}: {broken}"));
+    let printed = listing(&machine, pid, &options_of(text));
+    let ((theirs, their_sum), (ours, our_sum)) = (rows(text), rows(&printed));
+    assert_eq!(theirs.len(), ours.len(), "{file}: areas");
+    let (mut same, mut told) = (0, BTreeMap::new());
+    for (a, b) in theirs.iter().zip(&ours) {
+        let mut whole = true;
+        for (column, cell) in a.iter().filter(|(column, cell)| b.get(*column) != Some(cell)) {
+            let why = reason(column, a, b).unwrap_or_else(|| {
+                panic!("{file}: {} {column}: {cell}, here {:?}", a["Address"], b.get(column))
+            });
+            *told.entry(format!("{column}: {why}")).or_insert(0) += 1;
+            whole &= *column == "KSM";
+        }
+        same += usize::from(whole);
+    }
+    // A sum differs only where one of its parts does.
+    assert!(their_sum == our_sum || !told.is_empty(), "{file}: {their_sum:?}, here {our_sum:?}");
+    machine.kill_task(pid).unwrap();
+    machine.check().unwrap_or_else(|broken| panic!("{file}: {broken}"));
+    (same, told)
+}
+
+fn say(file: &str, (same, told): &(usize, BTreeMap<String, usize>)) {
+    println!("{file}: {same} areas came back as they were; pid and arguments are of there");
+    told.iter().for_each(|(what, count)| println!("    {count} differ in {what}"));
+}
+
+#[test]
+fn our_own_listings_of_pmap_come_back_as_they_were() {
+    for path in recorded("tests/truth/pmap") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let again = pmap_again(file, &text);
+        say(file, &again);
+        let (least, most) = match file {
+            "short.txt" | "paths.txt" | "device.txt" => (29, 0),
+            "extended.txt" => (28, 1),
+            _ => (0, 6),
+        };
+        assert!(again.0 >= least && again.1.len() <= most, "{file}: {again:?}");
+    }
+}
+
+/// What the simulator prints it takes back, to the last blank.
+#[test]
+fn a_listing_of_the_simulator_comes_back_whole() {
+    use vmlab::mm::addr::VirtAddr;
+    use vmlab::mm::memory::Access;
+    use vmlab::mm::mmap::{map, prot};
+    let mut there = machine("x86_64-256M");
+    let file = there.create_file("/data/book", 40 << 12).unwrap();
+    let pid = there.spawn("demo").unwrap();
+    let rw = prot::READ | prot::WRITE;
+    for (len, flags, of) in [
+        (40 << 12, map::SHARED, Some((file, 0))),
+        (24 << 12, map::PRIVATE, Some((file, 16))),
+        (1 << 20, map::PRIVATE | map::ANONYMOUS, None),
+    ] {
+        let addr = match of {
+            Some(file) => there.mmap_file(pid, VirtAddr(0), len, rw, flags, file).unwrap(),
+            None => there.mmap(pid, VirtAddr(0), len, rw, flags).unwrap(),
+        };
+        there.touch(pid, addr, len / 4, Access::Write).unwrap();
+        there.touch(pid, VirtAddr(addr.0 + len / 4), 2 << 12, Access::Read).unwrap();
+    }
+    for options in ["", "-p", "-x", "-x -p", "-d", "-d -p", "-X -p", "-XX -p"] {
+        let first = listing(&there, pid, options);
+        let process = Process::of(&[("pmap".into(), first.clone())]).unwrap().unwrap();
+        let mut here = machine("x86_64-1G");
+        let LaidOut::Task(pid, _) = process.lay_out(&mut here).unwrap() else { panic!("areas") };
+        here.check().unwrap();
+        let told = pmap_again("pmap", &first).1;
+        println!("{options}: {told:?}");
+        if !options.contains('X') {
+            assert_eq!(listing(&here, pid, options), first);
+        }
+    }
+}
+
+#[test]
+fn listings_of_others_come_back_as_they_were() {
+    for path in evidence("pmap") {
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+        let file = path.display().to_string();
+        say(&file, &pmap_again(&file, &text));
     }
 }
 
