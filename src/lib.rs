@@ -9,7 +9,7 @@
 //!   0 mm/      the simulator                                            std only
 //! ```
 //!
-//! Arrows point down only; `tests/floors.rs` holds these invariants:
+//! Arrows point down only; `tests/house/floors.rs` holds these invariants:
 //!
 //! * **`mm` knows only `std`.** No Rhai, no terminal, no YAML, no files, no clock, no environment, and no
 //!   randomness except `Machine::dice`, seeded by `Config`.

@@ -1,6 +1,6 @@
 //! The machines that come with the laboratory.
 //!
-//! Fidelity: imported — each captured machine is generated from its capture by `tests/machines.rs`; `tiny`, `classic`,
+//! Fidelity: imported — each captured machine is generated from its capture by `tests/import/machines.rs`; `tiny`, `classic`,
 //! `phone` and `x86_64-1T-numa8` are plain machines for lessons.
 
 use crate::import::{ImportError, nearest, spec};

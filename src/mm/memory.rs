@@ -207,7 +207,7 @@ impl Machine {
                 self.end_fault(pid, vma, addr, access, kind);
             }
             Err(VmFault::Oom) => {
-                self.last_fault = FaultRecord::new(self.clock, pid, addr, access, FaultKind::NoMemory);
+                self.last_fault = self.fault_record(pid, vma, addr, access, FaultKind::NoMemory);
                 dying = self.pagefault_out_of_memory(pid);
             }
             Err(VmFault::SigBus) => return Err(self.sigbus(pid, vma, addr, access)),
@@ -255,12 +255,24 @@ impl Machine {
     }
 
     #[inline]
-    fn end_fault(&mut self, pid: Pid, vma: VmaId, addr: VirtAddr, access: Access, kind: FaultKind) {
+    fn fault_record(
+        &self,
+        pid: Pid,
+        vma: VmaId,
+        addr: VirtAddr,
+        access: Access,
+        kind: FaultKind,
+    ) -> FaultRecord {
         let mut record = FaultRecord::new(self.clock, pid, addr, access, kind);
         if let Some(vma) = self.vmas.get(vma) {
             (record.start, record.end, record.flags) = (vma.start, vma.end, vma.flags);
         }
-        self.last_fault = record;
+        record
+    }
+
+    #[inline]
+    fn end_fault(&mut self, pid: Pid, vma: VmaId, addr: VirtAddr, access: Access, kind: FaultKind) {
+        self.last_fault = self.fault_record(pid, vma, addr, access, kind);
         if self.trace.hot {
             self.emit(Event::PageFault { addr, access, kind });
         }
@@ -299,10 +311,13 @@ impl Machine {
             return self.do_swap_page(mm, vma, leaf, addr, pte, write);
         }
         if write && !pte.has(Pte::RW) {
-            if self.tables.get(leaf).huge && self.do_huge_pmd_wp_page(mm, leaf, addr) {
-                return Ok(FaultKind::Reuse { pfn: pte.pfn() });
+            if self.tables.get(leaf).huge {
+                if self.do_huge_pmd_wp_page(mm, leaf, addr) {
+                    return Ok(FaultKind::ReuseHuge { pfn: pte.pfn() });
+                }
+                let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
+                return self.do_wp_page(mm, vma, leaf, addr, pte).map(FaultKind::after_split);
             }
-            let pte = Pte(self.tables.get(leaf).entries[index(addr, 0)]);
             return self.do_wp_page(mm, vma, leaf, addr, pte);
         }
         // Somebody else was faster, or the TLB was stale.

@@ -17,7 +17,7 @@ pub mod model;
 mod soft;
 
 use crate::mm::addr::{Cpu, PAGE_SHIFT, PAGE_SIZE, VirtAddr};
-use crate::mm::machine::Machine;
+use crate::mm::machine::{Comm, Current, Machine};
 use crate::mm::task::{MmId, Pid};
 use crate::mm::trace::Event;
 use model::Model;
@@ -361,13 +361,23 @@ impl Machine {
         }
     }
 
-    /// A flush in the stream of events, as it is seen on a CPU; `None` is everything.
+    /// A flush in the stream of events, as it is seen on a CPU: by the task that runs there; `None` is everything.
     fn trace_tlb_flush(&mut self, cpu: u16, reason: FlushReason, pages: Option<u64>) {
-        if self.trace.hot {
-            let here = std::mem::replace(&mut self.cpu, Cpu(cpu));
-            self.emit(Event::TlbFlush { pages, reason });
-            self.cpu = here;
+        if !self.trace.hot {
+            return;
         }
+        let event = Event::TlbFlush { pages, reason };
+        if cpu == self.cpu.0 {
+            return self.emit(event);
+        }
+        let pid = self.running_on(cpu).unwrap_or(0);
+        let here = std::mem::replace(&mut self.cpu, Cpu(cpu));
+        let comm = self.tasks.get(&pid).map_or(Comm::new("<idle>"), |task| task.comm);
+        let in_interrupt = reason == FlushReason::RemoteShootdown;
+        let there = Current { pid, comm, in_interrupt, ..Current::default() };
+        let outer = std::mem::replace(&mut self.current, there);
+        self.emit(event);
+        (self.cpu, self.current) = (here, outer);
     }
 }
 

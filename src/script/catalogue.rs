@@ -1,7 +1,7 @@
 //! Everything written about everything: the documentation of the language, read back from its declarations.
 //!
 //! ```text
-//!   doc comment ──►  help · completion · book/src/reference.md · tests/examples.rs · hints in errors
+//!   doc comment ──►  help · completion · book/src/reference.md · tests/house/examples.rs · hints in errors
 //!   + signature
 //! ```
 //!

@@ -126,7 +126,7 @@ fn access(
     let pid = args::who(&desk, p)?;
     let addr = VirtAddr(args::addr("addr", addr)?);
     let result = f(&mut desk.machine, pid, addr);
-    desk.told = if result.is_ok() { Told::Pages } else { Told::Fault };
+    desk.told = if result.is_ok() { Told::Access } else { Told::Fault };
     super::task::alive(&desk)?;
     Ok(result.unwrap_or_else(stopped))
 }
@@ -151,7 +151,7 @@ fn touch_range(
         let piece = u64::try_from(end - u128::from(at)).unwrap_or(u64::MAX).min(PIECE);
         let mut desk = bench.borrow_mut();
         let result = desk.machine.touch(pid, VirtAddr(at), piece, access);
-        desk.told = if matches!(result, Err(Stop::Signal(_))) { Told::Fault } else { Told::Pages };
+        desk.told = if matches!(result, Err(Stop::Signal(_))) { Told::Fault } else { Told::Access };
         super::task::alive(&desk)?;
         match result {
             Ok(touched) => {

@@ -1,10 +1,12 @@
 //! `explain("fault")`: the last fault, function by function, and the walk that the processor does now.
 //!
 //! ```text
-//!   asm_exc_page_fault ─► handle_mm_fault ─► handle_pte_fault ─┬─ empty entry, no file ─► do_anonymous_page
-//!                                                              ├─ empty entry, a file ──► do_fault
-//!                                                              ├─ in swap ──────────────► do_swap_page
-//!                                                              └─ write-protected ──────► do_wp_page
+//!   asm_exc_page_fault ─┬─ a kernel's address ─► do_kern_addr_fault
+//!                       └─ handle_mm_fault ─┬─ a huge page ────► do_huge_pmd_anonymous_page, do_huge_pmd_wp_page
+//!                                           └─ handle_pte_fault ─┬─ empty entry, no file ─► do_anonymous_page
+//!                                                                ├─ empty entry, a file ──► do_fault
+//!                                                                ├─ in swap ──────────────► do_swap_page
+//!                                                                └─ write-protected ──────► do_wp_page
 //! ```
 
 use crate::mm::Machine;
@@ -36,11 +38,21 @@ fn path(record: &FaultRecord) -> Vec<Step> {
         Access::Exec => "an instruction fetch",
     };
     let step = |function, what: &str| (function, what.to_string());
+    let processor = format!("the processor: {verb} of {}", record.addr);
+    if record.kind == FaultKind::GeneralProtection {
+        return vec![
+            step("asm_exc_general_protection", &processor),
+            step("gp_user_force_sig_segv", "the address is none: SIGSEGV, and no area is asked"),
+        ];
+    }
+    let mut steps = vec![step("asm_exc_page_fault", &processor)];
+    if record.kind == FaultKind::KernelAddress {
+        steps.push(step("do_kern_addr_fault", "the address is a kernel's: no area is asked"));
+        steps.push(step("bad_area_nosemaphore", "SIGSEGV, SEGV_MAPERR"));
+        return steps;
+    }
+    steps.push(step("do_user_addr_fault", "the address is a user's: the task's areas decide"));
     let area = format!("{:x}-{:x} {}", record.start, record.end, record.flags.perms());
-    let mut steps = vec![
-        step("asm_exc_page_fault", &format!("the processor: {verb} of {}", record.addr)),
-        step("do_user_addr_fault", "the address is a user's: the task's areas decide"),
-    ];
     match record.kind {
         FaultKind::Segv { accerr: false } => {
             steps.push(step("find_vma", "no area holds it, and no stack may grow down to it"));
@@ -57,17 +69,68 @@ fn path(record: &FaultRecord) -> Vec<Step> {
     }
     steps.push(step("find_vma", &format!("area {area} holds it and allows it")));
     steps.push(step("handle_mm_fault", "counts pgfault"));
-    steps.push(step("__handle_mm_fault", "PGD, PUD, PMD: missing tables are allocated"));
+    if let Some(huge) = huge_branch(record.kind) {
+        steps.extend(huge);
+        if !record.kind.was_split() {
+            return steps;
+        }
+    } else {
+        steps.push(step("__handle_mm_fault", "PGD, PUD, PMD: missing tables are allocated"));
+    }
     steps.push(step("handle_pte_fault", entry_was(record.kind)));
     steps.extend(branch(record.kind));
     steps
+}
+
+/// The part of the way that one entry for 2 MiB takes; `None` when no such entry was in question.
+fn huge_branch(kind: FaultKind) -> Option<Vec<Step>> {
+    let step = |function, what: &str| (function, what.to_string());
+    let empty = step("__handle_mm_fault", "the PMD entry is empty, and the area may have huge pages");
+    let protected = step("__handle_mm_fault", "the PMD entry maps 2 MiB and forbids the write");
+    let create = step("create_huge_pmd", "2 MiB that nobody touched");
+    let write = step("wp_huge_pmd", "a write to a huge page");
+    Some(match kind {
+        FaultKind::HugePage { pfn } => vec![
+            empty,
+            create,
+            step("do_huge_pmd_anonymous_page", "the area holds all of the 2 MiB; it gets an anon_vma"),
+            ("vma_alloc_folio", format!("pfn {pfn} and the 511 after it: order 9")),
+            step("clear_huge_page", "512 pages of zeros"),
+            step("pgtable_trans_huge_deposit", "a PTE table is put aside, should the entry be split"),
+            step("set_pmd_at", "one entry maps all of it; thp_fault_alloc"),
+        ],
+        FaultKind::HugeZeroPage => vec![
+            empty,
+            create,
+            step("do_huge_pmd_anonymous_page", "a read: nothing is allocated for the task but a table"),
+            step("mm_get_huge_zero_page", "the huge page of zeros, made when it is first wanted"),
+            step("set_huge_zero_page", "one entry shows 2 MiB of zeros"),
+        ],
+        FaultKind::ReuseHuge { pfn } => vec![
+            protected,
+            write,
+            (
+                "do_huge_pmd_wp_page",
+                format!("the huge page of pfn {pfn} has no other user: the entry becomes writable"),
+            ),
+        ],
+        kind if kind.was_split() => vec![
+            protected,
+            write,
+            step("do_huge_pmd_wp_page", "2 MiB are never copied: one small page will be"),
+            step("__split_huge_pmd", "the table put aside takes over, with 512 entries; thp_split_pmd"),
+        ],
+        _ => return None,
+    })
 }
 
 /// What `handle_pte_fault` found in the entry.
 fn entry_was(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::SwapIn { .. } => "the entry names a slot of swap",
-        FaultKind::Reuse { .. } | FaultKind::Copy { .. } => "the entry is there but write-protected",
+        FaultKind::Reuse { .. } | FaultKind::Copy { .. } | FaultKind::Mkwrite { .. } => {
+            "the entry is there but write-protected"
+        }
         FaultKind::Spurious => "the entry allows it already",
         _ => "the entry is empty",
     }
@@ -88,11 +151,11 @@ fn branch(kind: FaultKind) -> Vec<Step> {
             step("page_add_new_anon_rmap", "mapped once, by this process alone".into()),
             step("lru_cache_add", "joins the inactive anonymous list".into()),
         ],
-        FaultKind::Reuse { pfn } => vec![
+        FaultKind::Reuse { pfn, .. } => vec![
             step("do_wp_page", format!("pfn {pfn} has no other user")),
             step("wp_page_reuse", "the entry becomes writable; pgreuse".into()),
         ],
-        FaultKind::Copy { old, new, from_zero } => vec![
+        FaultKind::Copy { old, new, from_zero, .. } => vec![
             step(
                 "do_wp_page",
                 format!("pfn {old} is {}", if from_zero { "the frame of zeros" } else { "shared" }),
@@ -120,32 +183,50 @@ fn branch(kind: FaultKind) -> Vec<Step> {
 
 /// Faults on pages of files.
 fn file_branch(kind: FaultKind) -> Vec<Step> {
-    let cache = |major| {
-        let found =
-            if major { "reads the page from the disk; a major fault" } else { "finds it in the page cache" };
-        ("filemap_fault", found.to_string())
+    let step = |function, what: &str| (function, what.to_string());
+    let first = step("do_fault", "a file lies behind the area");
+    let bring = |major| {
+        let how = if major {
+            "the file's handler reads the page from the disk (filemap_fault); a major fault"
+        } else {
+            "the file's handler finds the page, or makes it (filemap_fault, shmem_fault)"
+        };
+        ("__do_fault", how.to_string())
     };
     match kind {
-        FaultKind::MapFile { pfn, around, major } => vec![
-            ("do_fault", "a file lies behind the area".into()),
+        FaultKind::MapFile { pfn, around: 0, major } => vec![
+            first,
+            step("do_read_fault", "a read"),
+            step("do_fault_around", "this page is not in memory, or not ready"),
+            bring(major),
+            ("finish_fault", format!("pfn {pfn} is mapped")),
+        ],
+        FaultKind::MapFile { pfn, around, .. } => vec![
+            first,
+            step("do_read_fault", "a read"),
+            step("do_fault_around", "the 16 pages around it, as far as area, file and table go"),
             (
-                "do_read_fault",
-                format!("a read: {around} pages of the cache are mapped at once, pfn {pfn} among them"),
+                "filemap_map_pages",
+                format!("{around} of them in memory are mapped at once, pfn {pfn} among them"),
             ),
-            cache(major),
         ],
         FaultKind::CopyFile { old, new, major } => vec![
+            first,
             ("do_cow_fault", format!("a private write: pfn {new} is allocated for the copy")),
-            cache(major),
+            bring(major),
             ("copy_user_highpage", format!("pfn {old}, the file's, stays as it is")),
+            step("finish_fault", "the copy is mapped, this process's alone"),
         ],
         FaultKind::SharedFile { pfn, major } => vec![
+            first,
             ("do_shared_fault", format!("a shared write: the file's own page, pfn {pfn}")),
-            cache(major),
-            ("do_page_mkwrite", "the file system hears of it; the page is dirty from now on".into()),
+            bring(major),
+            step("do_page_mkwrite", "a file system on a disk hears of it"),
+            step("finish_fault", "the file's page is mapped, writable"),
+            step("fault_dirty_shared_page", "the page is dirty from now on"),
         ],
         FaultKind::Mkwrite { pfn } => vec![
-            ("do_wp_page", format!("pfn {pfn} is shared and clean")),
+            ("do_wp_page", format!("pfn {pfn} is a file's, and the area is shared")),
             (
                 "wp_page_shared",
                 "the file system hears of the first write; the page is dirty from now on".into(),

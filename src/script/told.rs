@@ -26,6 +26,8 @@ pub enum Told {
     NoArea(u64),
     /// `kvmalloc` of so many bytes was served by vmalloc.
     Fallback(u64, VirtAddr),
+    /// A task reached for memory, and got what it wanted.
+    Access,
     /// An access ended in a signal.
     Fault,
     /// A system call of a task was refused.
@@ -36,6 +38,8 @@ pub enum Told {
 pub fn explain(machine: &Machine, told: &Told) -> Table {
     match told {
         Told::Pages => super::trace::page_account(machine),
+        Told::Access => super::trace::page_account(machine)
+            .sentence("This is the page allocation; explain(\"fault\") tells of the fault itself."),
         Told::Object => Table::prose(&super::slab::explain(machine)),
         Told::NoObject(bytes) if *bytes > KMALLOC_MAX_SIZE => Table::prose(&format!(
             "kmalloc of {bytes} bytes was refused: it gives at most KMALLOC_MAX_SIZE, {KMALLOC_MAX_SIZE} bytes, the largest block.\n\

@@ -18,7 +18,9 @@ use rhai::plugin::*;
 pub mod functions {
     /// Explains the last allocation: the mask decoded, every zone tried with its arithmetic, every step of the slow path.
     ///
-    /// After a call that was refused it tells what refused it; after an access that ended in a signal, the fault.
+    /// After a call that was refused it tells what refused it; after an access that ended in a signal, the fault; after
+    /// any other access the page allocation that came last.
+    ///
     /// `explain("fault")` goes through the last page fault, `explain("compaction")` tells what compaction did last,
     /// `explain("contig")` what became of the last range, `explain("report")` why the request failed in the report that
     /// the machine was made of.

@@ -82,7 +82,8 @@ fn account(machine: &Machine, pid: Pid) -> String {
         }
         State::Zombie(Exit::Signal(signal)) | State::Dead(Exit::Signal(signal)) => {
             let mut text = format!("{name} was killed at {at:.1} ms: {signal}.\n");
-            let line = machine.log().rev().find(|l| l.text.contains(&format!("[{pid}]: segfault")));
+            let lines = [format!("[{pid}]: segfault"), format!("[{pid}] general protection fault")];
+            let line = machine.log().rev().find(|l| lines.iter().any(|words| l.text.contains(words)));
             if let Some(line) = line {
                 text += &format!("  The kernel logged: {}\n", line.text);
             }

@@ -114,7 +114,7 @@ impl Machine {
             self.tables.set(leaf, addr, pte.with(Pte::RW | Pte::DIRTY | Pte::ACCESSED | Pte::SOFT_DIRTY));
             self.flush_tlb_page(mm, addr);
             self.vmstat.count(VmEvent::Pgreuse, 1);
-            return Ok(FaultKind::Reuse { pfn });
+            return Ok(FaultKind::Reuse { pfn, split: false });
         }
         self.wp_page_copy(mm, vma, leaf, addr, pte)
     }
@@ -200,6 +200,6 @@ impl Machine {
             self.put_lru_page(old);
             self.free_page_and_swap_cache(old);
         }
-        Ok(FaultKind::Copy { old, new, from_zero })
+        Ok(FaultKind::Copy { old, new, from_zero, split: false })
     }
 }

@@ -68,7 +68,7 @@ impl Machine {
         }
         let (pfn, major) = self.fault_page(fault)?;
         self.finish_fault(fault, pfn, false)?;
-        Ok(FaultKind::MapFile { pfn, around: 1, major })
+        Ok(FaultKind::MapFile { pfn, around: 0, major })
     }
 
     /// Maps pages near the fault that are in memory (`do_fault_around`); how many.

@@ -103,6 +103,20 @@ impl Machine {
             {
                 return broken("a CPU's slab knows its CPU", format!("{} cpu {cpu}", name()));
             }
+            let copied = match c.slab.some() {
+                Some(nr) => {
+                    let size = u64::from(self.caches.all[id].size);
+                    let slab = self.slab(nr);
+                    (c.base, c.span) == (self.object_address(nr, 0).0, u64::from(slab.objects) * size)
+                        && (c.of, c.size, c.node) == (id.generation(), size, slab.node)
+                        && slab.links.is_empty()
+                        && self.caches.slub.slabs.owner(nr) == Some(id.index() as usize)
+                }
+                None => c.span == 0 && c.links.is_empty(),
+            };
+            if !copied {
+                return broken("a CPU has its slab's place and links", format!("{} cpu {cpu}", name()));
+            }
             let list: Vec<SlabNr> =
                 self.cpu_partial_slabs(id, cpu).take(self.caches.slub.slabs.len() + 1).collect();
             if list.iter().any(|nr| self.slab(*nr).place != Place::CpuPartial(cpu as u16))

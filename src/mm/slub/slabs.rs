@@ -80,7 +80,7 @@ pub struct Slab {
     /// Its block's order.
     pub order: u8,
     /// Its free objects, unless a CPU has taken them along.
-    links: Links,
+    pub(super) links: Links,
 }
 
 impl Slab {
@@ -156,6 +156,11 @@ impl Links {
         listed.iter().for_each(|index| kept[usize::from(*index)] = true);
         self.0.iter_mut().zip(kept).filter(|(_, kept)| !kept).for_each(|(link, _)| *link = TAKEN);
         listed.len() as u16
+    }
+
+    /// True without links: they are elsewhere, or every object is in use.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Free objects, each looked at.

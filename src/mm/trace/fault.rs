@@ -24,6 +24,13 @@ pub enum FaultKind {
     Reuse {
         /// The page.
         pfn: Pfn,
+        /// One entry of the table above mapped it with 511 others: it was split first.
+        split: bool,
+    },
+    /// The same with 2 MiB that one entry of the table above maps.
+    ReuseHuge {
+        /// Its page at the address.
+        pfn: Pfn,
     },
     /// Copy on write: the writer got a page of its own.
     Copy {
@@ -33,6 +40,8 @@ pub enum FaultKind {
         new: Pfn,
         /// The shared page was the page of zeros.
         from_zero: bool,
+        /// One entry of the table above mapped 2 MiB at once: it was split first.
+        split: bool,
     },
     /// The page came back from swap; major when it had to be read.
     SwapIn {
@@ -43,7 +52,7 @@ pub enum FaultKind {
     MapFile {
         /// The page.
         pfn: Pfn,
-        /// Pages mapped in all.
+        /// Pages that were in memory and were mapped at once; 0 when this one had to be brought.
         around: u8,
         /// It was read from the disk.
         major: bool,
@@ -85,6 +94,10 @@ pub enum FaultKind {
         /// An area is there but forbids the access.
         accerr: bool,
     },
+    /// The task was told SIGSEGV: the address is the kernel's.
+    KernelAddress,
+    /// The task was told SIGSEGV: the processor takes it for no address.
+    GeneralProtection,
     /// No page could be had.
     NoMemory,
 }
@@ -101,6 +114,20 @@ impl FaultKind {
                 | FaultKind::SharedFile { major: true, .. }
         )
     }
+
+    /// What came of a write after the entry of a huge page had been split for it.
+    #[cold]
+    pub(crate) fn after_split(mut self) -> FaultKind {
+        if let FaultKind::Reuse { split, .. } | FaultKind::Copy { split, .. } = &mut self {
+            *split = true;
+        }
+        self
+    }
+
+    /// The entry of a huge page had to be split first.
+    pub fn was_split(self) -> bool {
+        matches!(self, FaultKind::Reuse { split: true, .. } | FaultKind::Copy { split: true, .. })
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -109,7 +136,10 @@ impl fmt::Display for FaultKind {
             FaultKind::None => write!(f, "no fault"),
             FaultKind::ZeroPage => write!(f, "minor: the zero page"),
             FaultKind::NewPage { pfn } => write!(f, "minor: new page pfn {pfn}"),
-            FaultKind::Reuse { pfn } => write!(f, "minor: page pfn {pfn} reused, nobody else uses it"),
+            FaultKind::Reuse { pfn, .. } => write!(f, "minor: page pfn {pfn} reused, nobody else uses it"),
+            FaultKind::ReuseHuge { pfn } => {
+                write!(f, "minor: huge page of pfn {pfn} reused, nobody else uses it")
+            }
             FaultKind::Copy { new, from_zero: true, .. } => {
                 write!(f, "minor: zero page -> new page pfn {new}")
             }
@@ -117,7 +147,7 @@ impl fmt::Display for FaultKind {
             FaultKind::SwapIn { major: true } => write!(f, "major: read from swap"),
             FaultKind::SwapIn { major: false } => write!(f, "minor: found in the swap cache"),
             FaultKind::MapFile { pfn, major: true, .. } => write!(f, "major: file page read into pfn {pfn}"),
-            FaultKind::MapFile { pfn, around: 1, .. } => write!(f, "minor: file page pfn {pfn}"),
+            FaultKind::MapFile { pfn, around: 0 | 1, .. } => write!(f, "minor: file page pfn {pfn}"),
             FaultKind::MapFile { pfn, around, .. } => {
                 write!(f, "minor: file page pfn {pfn}, {around} pages mapped around it")
             }
@@ -135,6 +165,8 @@ impl fmt::Display for FaultKind {
             FaultKind::Spurious => write!(f, "minor: nothing to do"),
             FaultKind::Segv { accerr: false } => write!(f, "SIGSEGV, no area"),
             FaultKind::Segv { accerr: true } => write!(f, "SIGSEGV, access forbidden"),
+            FaultKind::KernelAddress => write!(f, "SIGSEGV, a kernel's address"),
+            FaultKind::GeneralProtection => write!(f, "SIGSEGV, no address at all"),
             FaultKind::NoMemory => write!(f, "no memory"),
         }
     }
@@ -197,8 +229,18 @@ impl FaultRecord {
                 "  No area holds the address, and none lies below it.\n".into()
             }
             FaultKind::Segv { accerr: true } => format!("  The area {area} does not allow it.\n"),
+            FaultKind::KernelAddress => {
+                "  The address lies above all that a task may have: its areas are not asked.\n".into()
+            }
+            FaultKind::GeneralProtection => {
+                "  The high bits of the address are not all alike: the processor looks at no table for it.\n"
+                    .into()
+            }
             _ => format!("  The area {area} allows it.\n"),
         };
+        if self.kind.was_split() {
+            text += "  One entry of the table above mapped 2 MiB at once: it was split into 512.\n";
+        }
         text += match self.kind {
             FaultKind::ZeroPage => {
                 "  The entry was empty and the access a read: every such page shares one frame of zeros, and rss stays as it was.\n"
@@ -208,6 +250,9 @@ impl FaultRecord {
             }
             FaultKind::Reuse { .. } => {
                 "  The entry was write-protected, but the page has no other user: the entry became writable, nothing was copied.\n"
+            }
+            FaultKind::ReuseHuge { .. } => {
+                "  One entry of the table above maps 2 MiB and was write-protected, but the huge page has no other user: the entry became writable, nothing was copied.\n"
             }
             FaultKind::Copy { from_zero: true, .. } => {
                 "  The entry showed the page of zeros: the writer got a page of its own.\n"
@@ -223,6 +268,9 @@ impl FaultRecord {
             }
             FaultKind::MapFile { major: true, .. } => {
                 "  The entry was empty and the page was not in the page cache: it was read, and mapped.\n"
+            }
+            FaultKind::MapFile { around: 0, .. } => {
+                "  The entry was empty and no page could be mapped at once: the file was asked for it, and nothing had to be read.\n"
             }
             FaultKind::MapFile { .. } => {
                 "  The entry was empty and the access a read: pages of the file that are in memory, up to 16 around the address, were mapped at once.\n"
@@ -247,6 +295,11 @@ impl FaultRecord {
             }
             _ => "",
         };
-        text + "Kernel: do_user_addr_fault, handle_mm_fault. Next: vtop(p, addr), vm(pid, \"-p\")\n"
+        let kernel = match self.kind {
+            FaultKind::KernelAddress => "do_kern_addr_fault, bad_area_nosemaphore",
+            FaultKind::GeneralProtection => "exc_general_protection",
+            _ => "do_user_addr_fault, handle_mm_fault",
+        };
+        text + "Kernel: " + kernel + ". Next: vtop(p, addr), vm(pid, \"-p\")\n"
     }
 }

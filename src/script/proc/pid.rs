@@ -10,6 +10,7 @@
 //! Kernel: `fs/proc/base.c`, `fs/proc/task_mmu.c`, `fs/proc/array.c`.
 
 pub mod maps;
+pub mod numa_maps;
 pub mod pagemap;
 pub mod smaps;
 mod status;
@@ -29,6 +30,7 @@ const FILES: &[(&str, Reader)] = &[
     ("comm", comm),
     ("limits", limits::file),
     ("maps", maps::maps),
+    ("numa_maps", numa_maps::numa_maps),
     ("oom_score", oom_score),
     ("oom_score_adj", oom_score_adj),
     ("smaps", smaps::smaps),
@@ -36,6 +38,12 @@ const FILES: &[(&str, Reader)] = &[
     ("statm", statm),
     ("status", status::status),
 ];
+
+/// Files of this machine's kernel: without `CONFIG_NUMA` there is nothing to say of nodes.
+fn files(machine: &Machine) -> impl Iterator<Item = &'static (&'static str, Reader)> + Clone {
+    let numa = machine.config.arch.has_numa();
+    FILES.iter().filter(move |(name, _)| numa || *name != "numa_maps")
+}
 
 /// Those that can be written; the first cannot be read.
 const WRITABLE: [&str; 2] = ["clear_refs", "oom_score_adj"];
@@ -51,7 +59,7 @@ pub fn split<'a>(machine: &Machine, path: &'a str) -> Option<(Pid, &'a str)> {
 pub fn paths(machine: &Machine) -> Vec<String> {
     let pids = machine.tasks.values().filter(|t| t.is_alive()).map(|t| t.pid.to_string());
     let folders = pids.chain(["self".to_string()]);
-    folders.flat_map(|pid| FILES.iter().map(move |(file, _)| format!("/proc/{pid}/{file}"))).collect()
+    folders.flat_map(|pid| files(machine).map(move |(file, _)| format!("/proc/{pid}/{file}"))).collect()
 }
 
 /// Those of them that can be written.
@@ -62,7 +70,7 @@ pub fn writable_paths(machine: &Machine) -> impl Iterator<Item = String> + '_ {
 
 /// Reads a task's file; `None` when there is no such file.
 pub fn read(machine: &Machine, pid: Pid, file: &str) -> Option<Table> {
-    let (_, reader) = FILES.iter().find(|(name, _)| *name == file)?;
+    let (_, reader) = files(machine).find(|(name, _)| *name == file)?;
     list::one(machine, pid).map(|_| reader(machine, pid))
 }
 

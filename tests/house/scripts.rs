@@ -1,7 +1,8 @@
 //! Every demonstration under `scripts/` runs, twice with the same bytes, and says what `NAME.out` beside it says.
 //!
-//! `UPDATE=1 cargo test --test scripts` writes the output: read the difference.
+//! `UPDATE=1 cargo test --test house scripts` writes the output: read the difference.
 
+use crate::updating;
 use std::fs;
 use std::path::{Path, PathBuf};
 use vmlab::import;
@@ -30,7 +31,7 @@ fn run(script: &Path) -> (Outcome, String) {
 
 #[test]
 fn every_script_says_what_it_said() {
-    let update = std::env::var_os("UPDATE").is_some();
+    let update = updating();
     let mut wrong = Vec::new();
     for script in scripts() {
         let kept = script.with_extension("out");
@@ -42,7 +43,7 @@ fn every_script_says_what_it_said() {
         if run(&script).1 != output {
             wrong.push(format!("{}: a second run says something else", script.display()));
         }
-        if update {
+        if update.is_some() {
             fs::write(&kept, output).unwrap();
             continue;
         }
@@ -93,6 +94,7 @@ fn no_output_is_left_over() {
 #[test]
 fn the_readme_shows_real_output() {
     const OPEN: &str = "<!-- scripts/";
+    let update = updating();
     let readme = fs::read_to_string("README.md").unwrap();
     let mut parts = readme.split(OPEN);
     let mut fresh = parts.next().unwrap_or_default().to_string();
@@ -105,10 +107,7 @@ fn the_readme_shows_real_output() {
             excerpt(cut).unwrap_or_else(|| panic!("README.md: cannot read the comment {OPEN}{cut} -->"));
         fresh += &format!("{OPEN}{cut} -->\n```text\n{shown}```\n{rest}");
         blocks += 1;
-        assert!(
-            old == shown || std::env::var_os("UPDATE").is_some(),
-            "README.md shows\n{old}\nbut it is\n{shown}"
-        );
+        assert!(old == shown || update.is_some(), "README.md shows\n{old}\nbut it is\n{shown}");
     }
     assert!(blocks > 0, "README.md shows no output");
     if fresh != readme {

@@ -1,13 +1,9 @@
-//! The shipped machines are what the importer makes of the captures; `UPDATE=1 cargo test --test machines` writes them.
+//! The shipped machines are what the importer makes of the captures; `UPDATE=1 cargo test --test import machines` writes them.
 
-#[path = "support/recording.rs"]
-mod recording;
-#[path = "support/truth.rs"]
-mod truth;
-
+use crate::recording;
+use crate::truth::{self, recordings, shipped_truth};
 use std::fs;
 use std::path::{Path, PathBuf};
-use truth::{recordings, shipped_truth};
 use vmlab::import::{folder, shipped, spec};
 use vmlab::mm::config::Config;
 use vmlab::mm::machine::Machine;
@@ -19,7 +15,7 @@ fn machines() -> PathBuf {
 /// Compares the spec with the file, or writes it.
 fn keep(name: &str, comment: &str, config: &Config) -> Option<String> {
     let path = machines().join(format!("{name}.yaml"));
-    let want = format!("# {comment}\n# Kept by tests/machines.rs.\n{}", spec::to_yaml(config));
+    let want = format!("# {comment}\n# Kept by tests/import/machines.rs.\n{}", spec::to_yaml(config));
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, &want).unwrap();
     }

@@ -2,13 +2,10 @@
 //!
 //! `VMLAB_EVIDENCE=DIR` names a folder with captures of real machines in `zoneinfo/ buddyinfo/ pagetypeinfo/ …`.
 
-#[path = "support/truth.rs"]
-mod truth;
-
+use crate::truth::{recordings, shipped_truth};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use truth::{recordings, shipped_truth};
 use vmlab::import::folder::{self, Captures};
 use vmlab::import::{self, ImportError, buddyinfo, dmesg, iomem, pagetypeinfo, shipped, sysfs};
 use vmlab::mm::config::Config;

@@ -149,7 +149,7 @@ const PROMISED: &[&str] = &[
     "page_types(); page_types(\"-r\"); page_types(\"-l\", spawn(\"a\"))",
     "pmap(\"-x\", 1)",
     "draw(\"vma\", 1)",
-    "cat(\"/proc/1/maps\"); cat(\"/proc/1/smaps\"); cat(\"/proc/1/status\"); cat(\"/proc/self/statm\")",
+    "cat(\"/proc/1/maps\"); cat(\"/proc/1/smaps\"); cat(\"/proc/1/status\"); cat(\"/proc/self/statm\"); cat(\"/proc/1/numa_maps\")",
     // I.5 kernel memory: objects
     "kfree(kmalloc(100, GFP_KERNEL))",
     "kfree(kzalloc(100, GFP_KERNEL))",

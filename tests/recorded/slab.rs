@@ -1,10 +1,7 @@
 //! Slab caches of the captured machines: /proc/slabinfo after boot, and what /sys/kernel/slab says of each cache.
 
-#[path = "support/truth.rs"]
-mod truth;
-
+use crate::truth::{self, recordings, truth};
 use std::fs;
-use truth::{recordings, truth};
 use vmlab::import::folder;
 use vmlab::mm::machine::Machine;
 use vmlab::script::proc::slabinfo;

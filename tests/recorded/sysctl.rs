@@ -4,12 +4,9 @@
 //! boot than the captured one, with an initrd of another size: the first rows, which still depend on it, are replayed on
 //! a variant of the machine whose initrd stands in [`VARIANTS`]; all others on the captured machine as it is.
 
-#[path = "support/truth.rs"]
-mod truth;
-
+use crate::truth::{self, recordings, truth};
 use std::collections::BTreeMap;
 use std::fs;
-use truth::{recordings, truth};
 use vmlab::import::folder;
 use vmlab::mm::config::{Config, ThpMode};
 use vmlab::mm::machine::Machine;

@@ -2,13 +2,8 @@
 //!
 //! The recorded workloads are replayed, so that the reports have as many tasks and come as often.
 
-#[path = "support/layout.rs"]
-mod layout;
-#[path = "support/truth.rs"]
-mod truth;
-
-use layout::{columns, difference, masked, untimed};
-use truth::{recordings, truth};
+use crate::layout::{columns, difference, masked, untimed};
+use crate::truth::{self, recordings, truth};
 use vmlab::import::folder;
 use vmlab::mm::Machine;
 use vmlab::mm::addr::VirtAddr;

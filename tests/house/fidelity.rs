@@ -1,7 +1,8 @@
 //! What is simulated, and how faithfully: the heads of the modules say it once, the book shows it.
 //!
-//! `UPDATE=1 cargo test --test fidelity` writes the book's page and the lists in its chapters.
+//! `UPDATE=1 cargo test --test house fidelity` writes the book's page and the lists in its chapters.
 
+use crate::updating;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -110,12 +111,12 @@ fn shown(clause: &Clause) -> String {
 }
 
 /// Compares a page with what it should be, or writes it.
-fn keep(path: &str, fresh: &str) -> Option<String> {
+fn keep(path: &str, fresh: &str, update: bool) -> Option<String> {
     let kept = fs::read_to_string(path).unwrap_or_default();
     if kept == fresh {
         return None;
     }
-    if std::env::var_os("UPDATE").is_some() {
+    if update {
         fs::write(path, fresh).unwrap();
         return None;
     }
@@ -139,7 +140,7 @@ fn the_page_says_what_the_heads_say() {
         page += "\n";
         head.clauses.iter().for_each(|clause| page += &shown(clause));
     }
-    let wrong = keep(PAGE, &page);
+    let wrong = keep(PAGE, &page, updating().is_some());
     assert!(
         wrong.is_none(),
         "{}\nUPDATE=1 cargo test writes it: read the difference",
@@ -150,7 +151,7 @@ fn the_page_says_what_the_heads_say() {
 /// Between `<!-- fidelity: mmzone page_alloc/pcp -->` and `<!-- end -->` a chapter lists what is not faithful there.
 #[test]
 fn chapters_say_what_the_heads_say() {
-    let heads = heads();
+    let (heads, update) = (heads(), updating());
     let mut wrong = Vec::new();
     let mut pages: Vec<PathBuf> =
         fs::read_dir("book/src").unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -164,7 +165,7 @@ fn chapters_say_what_the_heads_say() {
             let (_, rest) = rest.split_once("<!-- end -->").expect("<!-- end --> closes a list");
             fresh += &format!("<!-- fidelity: {names} -->\n{}\n<!-- end -->{rest}", list(&heads, names));
         }
-        wrong.extend(keep(&page.display().to_string(), &fresh));
+        wrong.extend(keep(&page.display().to_string(), &fresh, update.is_some()));
     }
     assert!(wrong.is_empty(), "\n{}\nUPDATE=1 cargo test writes it: read the difference", wrong.join("\n"));
 }

@@ -44,6 +44,8 @@ fn explain_is_about_the_last_call() {
             "vm.max_map_count 65530",
         ),
         ("mprotect(p, 1, 4096, PROT_READ)", "mprotect of task 3 (app) was refused: EINVAL"),
+        ("write(p, p.vmas[2].start, 1)", "explain(\"fault\") tells of the fault itself"),
+        ("touch(p, p.vmas[2].start, 1)", "explain(\"fault\") tells of the fault itself"),
         ("write(p, 0, 1)", "SIGSEGV"),
     ] {
         session.reply(line);

@@ -1,5 +1,6 @@
 //! Every example in a doc comment is a session that really runs; `UPDATE=1` writes the real answers back.
 
+use crate::updating;
 use std::path::{Path, PathBuf};
 use vmlab::script::catalogue::{Kind, everything};
 use vmlab::shell::transcript::refresh;
@@ -23,12 +24,12 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
 
 /// Replays every block of the files; differences are written back or reported.
 fn hold(files: &[PathBuf]) {
-    let update = std::env::var_os("UPDATE").is_some();
+    let update = updating();
     let mut wrong = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(file).unwrap();
         let (fresh, mismatches) = refresh(&text);
-        if update && fresh != text {
+        if update.is_some() && fresh != text {
             std::fs::write(file, fresh).unwrap();
             continue;
         }

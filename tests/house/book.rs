@@ -1,7 +1,8 @@
 //! The book is true: every session in it is replayed, every link leads somewhere, every chapter is listed.
 //!
-//! `UPDATE=1 cargo test --test book` writes the real answers into the pages: read the difference.
+//! `UPDATE=1 cargo test --test house book` writes the real answers into the pages: read the difference.
 
+use crate::updating;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,19 +22,19 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The reference holds the examples of the doc comments: `tests/examples.rs` replays those.
+/// The reference holds the examples of the doc comments: `tests/house/examples.rs` replays those.
 fn is_generated(page: &Path) -> bool {
     page.ends_with("reference.md")
 }
 
 #[test]
 fn every_session_is_true() {
-    let update = std::env::var_os("UPDATE").is_some();
+    let update = updating();
     let mut wrong = Vec::new();
     for page in pages().iter().filter(|page| !is_generated(page)) {
         let text = fs::read_to_string(page).unwrap();
         let (fresh, mismatches) = refresh(&text);
-        if update && fresh != text {
+        if update.is_some() && fresh != text {
             fs::write(page, fresh).unwrap();
             continue;
         }
@@ -54,7 +55,7 @@ fn every_session_is_true() {
 #[test]
 fn every_picture_is_drawn_from_the_machine() {
     let folder = Path::new(BOOK).join("img");
-    let update = std::env::var_os("UPDATE").is_some();
+    let update = updating();
     let (mut wrong, mut drawn) = (Vec::new(), BTreeSet::new());
     for page in pages().iter().filter(|page| !is_generated(page)) {
         let text = fs::read_to_string(page).unwrap();
@@ -71,7 +72,7 @@ fn every_picture_is_drawn_from_the_machine() {
             } else if !text.contains(&format!("](img/{}.svg)", picture.name)) {
                 wrong.push(format!("{place}: the page does not show it"));
             } else if fs::read_to_string(&file).unwrap_or_default() != picture.text {
-                if update {
+                if update.is_some() {
                     fs::create_dir_all(&folder).unwrap();
                     fs::write(&file, &picture.text).unwrap();
                 } else {

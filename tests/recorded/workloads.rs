@@ -1,7 +1,7 @@
 //! Workloads recorded on a real kernel, replayed and printed beside the recording.
 //!
 //! The numbers depend on timing, so they are shown, not judged; what is asserted is that the replay ends as the recording
-//! did and that nothing is lost. See them with `cargo test --test truth_workloads -- --nocapture`.
+//! did and that nothing is lost. See them with `cargo test --test recorded workloads -- --nocapture`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

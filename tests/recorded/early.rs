@@ -2,11 +2,8 @@
 //!
 //! Twice: in the log of a machine booted at once, and of one stopped at memblock that hands its memory over itself.
 
-#[path = "support/truth.rs"]
-mod truth;
-
+use crate::truth::{self, recordings, truth};
 use std::path::Path;
-use truth::{recordings, truth};
 use vmlab::import::folder;
 use vmlab::mm::config::{Config, Stop};
 use vmlab::mm::machine::Machine;
