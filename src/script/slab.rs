@@ -162,6 +162,7 @@ pub mod functions {
     /// > kmem_cache_alloc(c, GFP_KERNEL) == a
     /// false
     /// > log | tail -23
+    /// [    0.000000] -----------------------------------------------------------------------------
     /// [    0.000000]
     /// [    0.000000] 0xffff888000401010-0xffff888000401017 @offset=16. First byte 0x42 instead of 0x6b
     /// [    0.000000] Allocated in script age=0 cpu=0 pid=24

@@ -121,3 +121,28 @@ fn ksize_asks_the_slab_not_the_object() {
     machine.kfree(freed).unwrap();
     assert_eq!((machine.ksize(freed).unwrap(), machine.ksize(kept).unwrap()), (128, 128));
 }
+
+#[test]
+fn slabs_of_slab_are_counted_and_a_note_is_told_once() {
+    let boot = |slab: &str| format!("boot(#{{ mem: \"64M\", slab: {slab:?} }})");
+    let cache = "let c = kmem_cache_create(\"foo\", 100, 0, 0);";
+    let (mut session, _) = after(&[&boot("slab"), cache, "kmem_cache_alloc(c, GFP_KERNEL)"]);
+    let told = session.reply("slabinfo foo");
+    assert!(told.contains("Total  :       1"), "{told}");
+    assert!(session.reply("slabinfo").contains("\nfoo "));
+    let (mut session, _) = after(&[&boot("slob"), cache]);
+    let told = session.reply("kmem -S foo");
+    assert_eq!(told.matches("note:").count(), 1, "{told}");
+}
+
+#[test]
+fn a_dead_task_keeps_the_address_it_had() {
+    let (mut session, bench) = after(&["boot(#{ mem: \"64M\" })", "let p = spawn(\"x\");"]);
+    let before = session.reply("ps(p).rows[0].task");
+    assert!(session.reply(&format!("whatis({})", before.trim())).contains("[ALLOCATED]"));
+    session.reply("exit(p)");
+    let pid = last_task(&bench.borrow().machine);
+    assert_eq!(session.reply(&format!("ps({pid}).rows[0].task")), before);
+    let told = session.reply(&format!("whatis({})", before.trim()));
+    assert!(!told.contains("task_struct of task"), "{told}");
+}
