@@ -45,7 +45,8 @@ pub fn pc(gib: u64, cpus: u16) -> Config {
 pub fn numa(nodes: u8, gib: u64) -> Config {
     let mut config = pc(gib, 8);
     config.name = format!("numa-{nodes}x{gib}G");
-    let distances = |here: u8| (0..nodes).map(|there| if here == there { 10 } else { 20 }).collect::<Vec<u8>>();
+    let distances =
+        |here: u8| (0..nodes).map(|there| if here == there { 10 } else { 20 }).collect::<Vec<u8>>();
     config.nodes[0].distances = distances(0);
     for nid in 1..nodes {
         let start = (gib + 1 + gib * (u64::from(nid) - 1)) * GIB;

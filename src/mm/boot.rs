@@ -255,6 +255,7 @@ impl Machine {
             lazyfree: Vec::new(),
             isolated: Vec::new(),
             ooms: Vec::new(),
+            refused: None,
             tainted: 0,
             panicked: None,
             memblock: Memblock::new(config.arch),

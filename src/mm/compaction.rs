@@ -260,7 +260,8 @@ impl Machine {
     pub fn compact_node(&mut self, node: usize) -> u64 {
         let mut moved = 0;
         for zone in self.nodes[node].zones.clone() {
-            if self.zones[zone.index()].is_populated() {
+            // Before the hand-over of memblock there is nothing to move, and a large zone is long to look through.
+            if self.zones[zone.index()].managed_pages > 0 {
                 self.drain_all_pages(Some(zone));
                 let mut run = Compaction::whole(zone);
                 self.compact_zone(&mut run);

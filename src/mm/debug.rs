@@ -134,6 +134,31 @@ impl Machine {
         Oops::new(line, format!("page dumped because: {reason}\n  {advice}"))
     }
 
+    /// May a caller give back a reference that it says is its own?
+    ///
+    /// The kernel believes it, and finds out when the page is freed while entries still map it.
+    ///
+    /// # Errors
+    /// When every reference is that of a page-table entry or of a cache.
+    pub fn own_reference(&mut self, pfn: Pfn) -> Result<(), Oops> {
+        let head = self.compound_head(pfn);
+        let (held, page) = (self.references_held(head), self.mem_map.page(head));
+        // The last reference is looked at when the page is freed.
+        if page.refcount <= 1 || page.refcount > held {
+            return Ok(());
+        }
+        let (mapped, reason) = match page.mapcount() {
+            0 => (0, "non-NULL mapping"),
+            n => (n, "nonzero mapcount"),
+        };
+        let advice = format!(
+            "its {} references are those of {mapped} page-table entries and of {} caches: none is the caller's to give back; get_page takes one",
+            page.refcount,
+            held - mapped
+        );
+        Err(self.bad_page(head, reason, &advice))
+    }
+
     /// A rule that a kernel with `CONFIG_DEBUG_VM` stops at (`VM_BUG_ON_PAGE`).
     pub(crate) fn vm_bug_on_page(&mut self, pfn: Pfn, condition: &str, advice: &str) -> Oops {
         let reason = format!("VM_BUG_ON_PAGE({condition})");

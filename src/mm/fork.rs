@@ -309,7 +309,7 @@ impl Machine {
             let pages = vma.pages();
             let mut copy = vma.clone();
             // Locks are not inherited.
-            copy.flags = copy.flags.without(VmFlags(VmFlags::LOCKED.0 | VmFlags::LOCKONFAULT.0));
+            copy.flags = copy.flags.without(VmFlags::LOCKED_MASK);
             (copy.mm, copy.anon_vma, copy.chain, copy.swap_ra) = (new, None, Vec::new(), SwapRa::default());
             let flags = copy.flags;
             let charged = if flags.has(VmFlags::ACCOUNT) { self.vm_enough_memory(pages) } else { Ok(()) };

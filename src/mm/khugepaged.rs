@@ -13,7 +13,6 @@ use crate::mm::config::Arch;
 use crate::mm::errno::Errno;
 use crate::mm::gfp::Gfp;
 use crate::mm::huge_memory::{HPAGE_ORDER, HPAGE_SIZE};
-use crate::mm::lru::AnonRun;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{PTRS_PER_TABLE, Pte, TableId};
@@ -189,8 +188,6 @@ impl Machine {
         let bytes = self.contents.share(old.pfn());
         self.contents.put(new, bytes);
         self.charge(self.config.costs.copy_page);
-        let mut run = AnonRun::default();
-        self.zap_page(old, false, &mut run);
-        self.end_anon_run(run);
+        self.zap_page(old, false);
     }
 }

@@ -10,8 +10,9 @@
 //! Fidelity: faithful — five lists a node, activation on second use, rotation after writeback, deferred activation.
 //! Simplified — pages join at once; the kernel collects up to 15 on each CPU first.
 
-use crate::mm::addr::{Pfn, ZoneId};
+use crate::mm::addr::Pfn;
 use crate::mm::machine::Machine;
+use crate::mm::mmzone::Node;
 use crate::mm::page::{List, Page, PageFlags};
 use crate::mm::vmstat::{NodeStat, VmEvent, ZoneStat};
 
@@ -106,19 +107,6 @@ impl Lruvec {
     }
 }
 
-/// Anonymous pages of one zone and list that go one after the other: they are counted together.
-pub(crate) struct AnonRun {
-    zone: ZoneId,
-    lru: Lru,
-    pages: i64,
-}
-
-impl Default for AnonRun {
-    fn default() -> AnonRun {
-        AnonRun { zone: ZoneId::default(), lru: Lru::InactiveAnon, pages: 0 }
-    }
-}
-
 impl Machine {
     /// Puts a page on the list its flags name (`lru_cache_add`).
     #[inline]
@@ -144,33 +132,19 @@ impl Machine {
     #[inline]
     pub(crate) fn lru_unlink(&mut self, pfn: Pfn) {
         let page = self.mem_map.page(pfn);
-        let lru = Lru::of(&page);
+        self.lru_unlink_page(pfn, &page);
+    }
+
+    /// Takes a page out of its list that was just looked at; the node it belongs to.
+    #[inline(always)]
+    pub(crate) fn lru_unlink_page(&mut self, pfn: Pfn, page: &Page) -> &mut Node {
+        let lru = Lru::of(page);
         let zone = &mut self.zones[page.zone().index()];
         zone.mod_stat(lru.zone_stat(), -1);
         let node = &mut self.nodes[zone.pgdat];
         node.mod_stat(lru.node_stat(), -1);
         node.lruvec.lists[lru as usize].unlink(&mut self.mem_map, pfn, page.prev, page.next);
-    }
-
-    /// Takes an anonymous page that nobody maps any more out of its list; it is counted when its run ends.
-    #[inline(always)]
-    pub(crate) fn lru_unlink_anon(&mut self, run: &mut AnonRun, pfn: Pfn, page: &Page) {
-        let (zone, lru) = (page.zone(), Lru::of(page));
-        if (zone, lru) != (run.zone, run.lru) {
-            self.end_anon_run(std::mem::replace(run, AnonRun { zone, lru, pages: 0 }));
-        }
-        run.pages += 1;
-        let pgdat = self.zones[zone.index()].pgdat;
-        self.nodes[pgdat].lruvec.lists[lru as usize].unlink(&mut self.mem_map, pfn, page.prev, page.next);
-    }
-
-    /// Counts the pages of a run.
-    pub(crate) fn end_anon_run(&mut self, run: AnonRun) {
-        let zone = &mut self.zones[run.zone.index()];
-        zone.mod_stat(run.lru.zone_stat(), -run.pages);
-        let node = &mut self.nodes[zone.pgdat];
-        node.mod_stat(run.lru.node_stat(), -run.pages);
-        node.mod_stat(NodeStat::AnonPages, -run.pages);
+        node
     }
 
     /// Moves a page to the active list (`folio_activate`).

@@ -3,12 +3,20 @@
 //! Kernel: `init/main.c`, `kernel/printk/printk.c`.
 //! Fidelity: simplified — one clock, one foreground; kernel threads run at known points. No state lives elsewhere.
 
-use crate::mm::addr::{Cpu, Nid, Order, PAGE_SIZE, Pfn};
+mod contents;
+mod current;
+mod dice;
+mod fail_nth;
+
+pub use contents::{Contents, Serials};
+pub use current::{Comm, Current, SCRIPT_PID};
+pub use dice::Dice;
+
+use crate::mm::addr::{Cpu, Nid, Pfn};
 use crate::mm::bounce::Bounce;
 use crate::mm::config::{Config, ThpMode, ZoneType};
 use crate::mm::dcache::Dcache;
 use crate::mm::fs::{File, Fs};
-use crate::mm::gfp::Gfp;
 use crate::mm::highmem::Highmem;
 use crate::mm::kernel_caches::{KernelCache, KernelObjects};
 use crate::mm::memblock::Memblock;
@@ -23,6 +31,7 @@ use crate::mm::percpu::Percpu;
 use crate::mm::pgtable::{Tables, UpperId};
 use crate::mm::pid::PidTable;
 use crate::mm::printk::Ratelimits;
+use crate::mm::refused::Refused;
 use crate::mm::rmap::AnonVma;
 use crate::mm::shm::Shm;
 use crate::mm::slab_common::CacheId;
@@ -39,195 +48,11 @@ use crate::mm::vma::{MappedFile, Vma};
 use crate::mm::vmalloc::{VmallocFault, VmapAreas};
 use crate::mm::vmscan::shrink_slab::Shrinker;
 use crate::mm::vmstat::{NodeStat, VmEvent, Vmstat, ZoneEvent};
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Lines the kernel log keeps.
 const LOG_LINES: usize = 1 << 16;
-
-/// A task's name: at most 15 bytes, as in the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Comm {
-    bytes: [u8; 15],
-    len: u8,
-}
-
-impl Comm {
-    /// The first 15 bytes of a name, cut at a character.
-    pub fn new(name: &str) -> Comm {
-        let mut len = name.len().min(15);
-        while !name.is_char_boundary(len) {
-            len -= 1;
-        }
-        let mut bytes = [0; 15];
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
-        Comm { bytes, len: len as u8 }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or("?")
-    }
-}
-
-impl fmt::Display for Comm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for Comm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
-    }
-}
-
-/// Who runs now: the kernel thread `script`, or a task it acts for.
-#[derive(Clone, Debug)]
-pub struct Current {
-    /// The task's pid.
-    pub pid: u32,
-    /// Its name.
-    pub comm: Comm,
-    /// `PF_MEMALLOC`: it frees memory, so it may use the reserves.
-    pub memalloc: bool,
-    /// The OOM killer chose it.
-    pub oom_victim: bool,
-    /// In an interrupt: it may not sleep.
-    pub in_interrupt: bool,
-    /// Flags that `PF_MEMALLOC_NOIO` and `PF_MEMALLOC_NOFS` leave of a mask; who narrows them closes the lane.
-    pub gfp_allowed: Gfp,
-}
-
-/// The pid of the kernel thread in whose name scripts call: one that no thread of a real boot keeps.
-pub const SCRIPT_PID: u32 = 24;
-
-impl Default for Current {
-    fn default() -> Current {
-        Current {
-            pid: SCRIPT_PID,
-            comm: Comm::new("script"),
-            memalloc: false,
-            oom_victim: false,
-            in_interrupt: false,
-            gfp_allowed: Gfp(u32::MAX),
-        }
-    }
-}
-
-/// The machine's only source of randomness: splitmix64 from the spec's seed.
-#[derive(Clone, Debug)]
-pub struct Dice {
-    state: u64,
-}
-
-impl Dice {
-    /// Dice that always fall the same way for the same seed.
-    pub fn new(seed: u64) -> Dice {
-        Dice { state: seed }
-    }
-
-    /// The next 64 random bits.
-    pub fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`; 0 when `n` is 0.
-    pub fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next_u64()) * u128::from(n)) >> 64) as u64
-    }
-}
-
-/// Bytes of pages that somebody wrote; a page that is not here reads as zeros.
-#[derive(Clone, Debug, Default)]
-pub struct Contents {
-    pages: BTreeMap<u32, Rc<[u8; PAGE_SIZE as usize]>>,
-}
-
-impl Contents {
-    /// True when no page carries bytes.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
-    }
-
-    /// How many pages carry bytes.
-    pub fn len(&self) -> usize {
-        self.pages.len()
-    }
-
-    /// The bytes of a page, if somebody wrote it.
-    pub fn get(&self, pfn: Pfn) -> Option<&[u8; PAGE_SIZE as usize]> {
-        self.pages.get(&pfn.0).map(|page| &**page)
-    }
-
-    /// The bytes of a page, to be written.
-    pub fn get_mut(&mut self, pfn: Pfn) -> &mut [u8; PAGE_SIZE as usize] {
-        Rc::make_mut(self.pages.entry(pfn.0).or_insert_with(|| Rc::new([0; PAGE_SIZE as usize])))
-    }
-
-    /// Takes a page's bytes along: to swap, to a copy.
-    pub fn share(&self, pfn: Pfn) -> Option<Rc<[u8; PAGE_SIZE as usize]>> {
-        self.pages.get(&pfn.0).cloned()
-    }
-
-    /// Gives a page bytes that came from elsewhere; `None` reads as zeros.
-    pub fn put(&mut self, pfn: Pfn, bytes: Option<Rc<[u8; PAGE_SIZE as usize]>>) {
-        match bytes {
-            Some(bytes) => self.pages.insert(pfn.0, bytes),
-            None => self.pages.remove(&pfn.0),
-        };
-    }
-
-    /// Forgets the bytes of a block that is freed.
-    pub fn forget(&mut self, pfn: Pfn, order: Order) {
-        for n in 0..order.pages() {
-            self.pages.remove(&(pfn.0 + n));
-        }
-    }
-
-    /// The pages that carry bytes, ascending.
-    pub fn pfns(&self) -> impl Iterator<Item = Pfn> + '_ {
-        self.pages.keys().map(|pfn| Pfn(*pfn))
-    }
-}
-
-/// Serial numbers of pages whose handle a script holds: a stale handle is told from a live one.
-#[derive(Clone, Debug, Default)]
-pub struct Serials {
-    live: BTreeMap<u32, u32>,
-    next: u32,
-}
-
-impl Serials {
-    /// The frame was freed: handles of it are stale from now on.
-    pub fn bump(&mut self, pfn: Pfn) {
-        self.live.remove(&pfn.0);
-    }
-
-    /// All frames changed: every handle is stale from now on.
-    pub(crate) fn bump_all(&mut self) {
-        self.live.clear();
-    }
-
-    fn watch(&mut self, pfn: Pfn) -> u32 {
-        let next = &mut self.next;
-        *self.live.entry(pfn.0).or_insert_with(|| {
-            *next += 1;
-            *next
-        })
-    }
-
-    /// True when the handle's page is still the one it was made for.
-    pub fn is_live(&self, pfn: Pfn, serial: u32) -> bool {
-        self.live.get(&pfn.0) == Some(&serial)
-    }
-}
 
 /// A line of the kernel log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -339,6 +164,8 @@ pub struct Machine {
     pub last_fault: FaultRecord,
     /// Every run of the OOM killer.
     pub ooms: Vec<OomRecord>,
+    /// What the last refused call about an address space was refused for, until somebody asks.
+    pub refused: Option<Refused>,
     /// Reasons to doubt what the kernel says, a bit each (`tainted_mask`); /proc/sys/kernel/tainted.
     pub tainted: u64,
     /// The kernel's last words, after a panic.
@@ -487,40 +314,10 @@ impl Machine {
         self.serials.watch(pfn)
     }
 
-    /// Counts a failure that `fail_nth` asked for.
-    #[inline]
-    pub(crate) fn fail_nth(&mut self) -> bool {
-        let Some(left) = &mut self.fail_in else { return false };
-        *left -= 1;
-        let now = *left == 0;
-        if now {
-            self.fail_times -= 1;
-            self.fail_in = (self.fail_times > 0).then_some(1);
-        }
-        now
-    }
-
-    /// Makes the n-th page allocation from now on fail; 0 switches it off.
-    pub fn set_fail_nth(&mut self, n: u64) {
-        self.set_fail_nth_times(n, 1);
-    }
-
-    /// Makes so many page allocations in a row fail, the n-th from now on first: a slab that finds no large block asks
-    /// for a small one, and must not get that either (`times` of the kernel's fault injection).
-    pub fn set_fail_nth_times(&mut self, n: u64, times: u64) {
-        (self.fail_in, self.fail_times) = ((n > 0 && times > 0).then_some(n), times);
-        self.close_lane();
-    }
-
     /// Records events of the hot paths too, or no longer.
     pub fn record_hot_events(&mut self, on: bool) {
         self.trace.hot = on;
         self.close_lane();
-    }
-
-    /// Page allocations until the one that is made to fail; `None` when none is.
-    pub fn fail_nth_left(&self) -> Option<u64> {
-        self.fail_in
     }
 
     /// A copy that shares every section of memory until one side writes.

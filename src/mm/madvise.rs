@@ -14,6 +14,7 @@ mod reclaim;
 use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
+use crate::mm::refused::Refused;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaId, page_align};
 
@@ -111,18 +112,22 @@ impl Machine {
         end: u64,
         mut visit: impl FnMut(&mut Machine, VmaId, u64, u64) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let (mut at, mut holes) = (start, false);
+        let (mut at, mut hole) = (start, None);
         while at < end {
-            let Some(id) = self.find_vma(mm, VirtAddr(at)) else { return Err(Errno::ENOMEM) };
+            let Some(id) = self.find_vma(mm, VirtAddr(at)) else {
+                return Err(self.refuse(Refused::Hole { at: hole.unwrap_or(at) }));
+            };
             let (first, last) = (self.vmas[id].start.max(at), self.vmas[id].end.min(end));
-            holes |= first > at;
+            if first > at {
+                hole = hole.or(Some(at));
+            }
             if first >= end {
                 break;
             }
             visit(self, id, first, last)?;
             at = last;
         }
-        if holes { Err(Errno::ENOMEM) } else { Ok(()) }
+        hole.map_or(Ok(()), |at| Err(self.refuse(Refused::Hole { at })))
     }
 
     /// Does what an advice means in one area (`madvise_vma_behavior`).
@@ -201,7 +206,7 @@ impl Machine {
     fn populate_in_order(&mut self, mm: MmId, start: u64, end: u64, advice: u64) -> Result<(), Errno> {
         let mut at = start;
         while at < end {
-            let id = self.vma_lookup(mm, at).ok_or(Errno::ENOMEM)?;
+            let id = self.vma_lookup(mm, at).ok_or_else(|| self.refuse(Refused::Hole { at }))?;
             let stop = self.vmas[id].end.min(end);
             self.madvise_vma(id, at, stop, advice)?;
             at = stop;

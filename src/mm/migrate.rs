@@ -21,14 +21,20 @@ impl Machine {
     pub(crate) fn is_migratable(&self, pfn: Pfn) -> bool {
         let page = self.mem_map.page(pfn);
         let busy = PageFlags::LOCKED | PageFlags::WRITEBACK | PageFlags::MLOCKED;
-        let file = self.file_of(pfn).is_some();
-        let cached = u32::from(page.is(PageFlags::SWAPCACHE) || file);
+        let held = self.references_held(pfn);
         page.is(PageFlags::LRU)
-            && (file || page.is(PageFlags::SWAPBACKED))
+            && (page.is(PageFlags::SWAPBACKED) || self.file_of(pfn).is_some())
             && !page.is_any(busy)
             && !page.is_thp()
-            && page.mapcount() + cached > 0
-            && page.refcount == page.mapcount() + cached
+            && held > 0
+            && page.refcount == held
+    }
+
+    /// References of a page that its entries and its cache hold (`folio_expected_refs`).
+    pub(crate) fn references_held(&self, pfn: Pfn) -> u32 {
+        let page = self.mem_map.page(pfn);
+        let cached = page.is(PageFlags::SWAPCACHE) || self.file_of(pfn).is_some();
+        page.mapcount() + u32::from(cached)
     }
 
     /// Moves a page into a frame that the caller has taken from the allocator (`migrate_folio_move`).

@@ -16,6 +16,7 @@ use crate::mm::lru::Lru;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, index};
+use crate::mm::refused::Refused;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaId, page_align};
 use crate::mm::vmstat::{VmEvent, ZoneStat};
@@ -29,9 +30,6 @@ pub mod mcl {
     /// Of mlock2: `MLOCK_ONFAULT`.
     pub const MLOCK_ONFAULT: u64 = 1;
 }
-
-/// Both marks of a locked area.
-const LOCKS: VmFlags = VmFlags(VmFlags::LOCKED.0 | VmFlags::LOCKONFAULT.0);
 
 impl Machine {
     /// Keeps a range in memory (`mlock`).
@@ -53,7 +51,7 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         let on_fault = flags & mcl::MLOCK_ONFAULT != 0;
-        let locks = if on_fault { LOCKS } else { VmFlags::LOCKED };
+        let locks = if on_fault { VmFlags::LOCKED_MASK } else { VmFlags::LOCKED };
         let result = self.as_task(pid, |m| m.do_mlock(pid, mm, addr, len, locks));
         self.die_if_killed(pid);
         result
@@ -78,7 +76,9 @@ impl Machine {
             locked -= self.locked_pages(mm, start, start.saturating_add(len));
         }
         if locked > limit && !self.capable(pid) {
-            return Err(Errno::ENOMEM);
+            let has = self.mms[mm].locked_vm;
+            let why = Refused::Limit { name: "RLIMIT_MEMLOCK", has, asked: locked - has.min(locked), limit };
+            return Err(self.refuse(why));
         }
         self.apply_vma_lock_flags(mm, start, len, locks)?;
         self.mm_populate(mm, start, len, false).map_err(|errno| match errno {
@@ -114,7 +114,9 @@ impl Machine {
         let limit = self.tasks[&pid].rlimits.memlock >> PAGE_SHIFT;
         let current = flags & mcl::CURRENT != 0;
         if current && self.mms[mm].total_vm > limit && !self.capable(pid) {
-            return Err(Errno::ENOMEM);
+            let (has, all) = (self.mms[mm].locked_vm, self.mms[mm].total_vm);
+            let why = Refused::Limit { name: "RLIMIT_MEMLOCK", has, asked: all.saturating_sub(has), limit };
+            return Err(self.refuse(why));
         }
         self.as_task(pid, |m| {
             m.apply_mlockall_flags(mm, flags);
@@ -139,9 +141,9 @@ impl Machine {
 
     fn apply_mlockall_flags(&mut self, mm: MmId, flags: u64) {
         let on_fault = flags & mcl::ONFAULT != 0;
-        let locks = if on_fault { LOCKS } else { VmFlags::LOCKED };
+        let locks = if on_fault { VmFlags::LOCKED_MASK } else { VmFlags::LOCKED };
         let future = flags & mcl::FUTURE != 0;
-        let defaults = self.mms[mm].def_flags.without(LOCKS);
+        let defaults = self.mms[mm].def_flags.without(VmFlags::LOCKED_MASK);
         self.mms[mm].def_flags = if future { defaults.with(locks) } else { defaults };
         let current = flags & mcl::CURRENT != 0;
         if future && !current {
@@ -151,7 +153,8 @@ impl Machine {
         for id in self.areas_in(mm, 0, u64::MAX) {
             // A neighbour may have swallowed it meanwhile.
             let Some(vma) = self.vmas.get(id) else { continue };
-            let (start, end, new) = (vma.start, vma.end, vma.flags.without(LOCKS).with(to_add));
+            let (start, end, new) =
+                (vma.start, vma.end, vma.flags.without(VmFlags::LOCKED_MASK).with(to_add));
             let _ = self.mlock_fixup(id, start, end, new);
         }
     }
@@ -196,9 +199,9 @@ impl Machine {
         let mut at = start;
         while at < end {
             let found = self.find_vma(mm, VirtAddr(at)).filter(|id| self.vmas[*id].start <= at);
-            let id = found.ok_or(Errno::ENOMEM)?;
+            let id = found.ok_or_else(|| self.refuse(Refused::Hole { at }))?;
             let stop = self.vmas[id].end.min(end);
-            let flags = self.vmas[id].flags.without(LOCKS).with(locks);
+            let flags = self.vmas[id].flags.without(VmFlags::LOCKED_MASK).with(locks);
             self.mlock_fixup(id, at, stop, flags)?;
             at = stop;
         }

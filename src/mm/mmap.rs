@@ -15,6 +15,7 @@ use crate::mm::augmented::Area;
 use crate::mm::errno::Errno;
 use crate::mm::fs::{MAX_BYTES, MapFile};
 use crate::mm::machine::Machine;
+use crate::mm::refused::Refused;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{NewArea, VmFlags, Vma, VmaId, page_align};
 use crate::mm::vmstat::ZoneStat;
@@ -98,16 +99,15 @@ impl Machine {
         file: Option<MapFile>,
     ) -> Result<VirtAddr, Errno> {
         let mm = self.mm_of(pid)?;
+        if flags & map::ANONYMOUS == 0 && file.is_none() {
+            return Err(Errno::EBADF);
+        }
         if len == 0 {
             return Err(Errno::EINVAL);
         }
         if flags & map::HUGETLB != 0 {
             // There is no pool of persistent huge pages to take them from, and no file of hugetlbfs.
-            return Err(match file {
-                Some(_) => Errno::EINVAL,
-                None if flags & map::ANONYMOUS != 0 => Errno::ENOMEM,
-                None => Errno::EBADF,
-            });
+            return Err(if file.is_some() { Errno::EINVAL } else { Errno::ENOMEM });
         }
         let mut flags = flags;
         if flags & map::FIXED_NOREPLACE != 0 {
@@ -126,9 +126,13 @@ impl Machine {
             return Err(Errno::EOVERFLOW);
         }
         if self.mms[mm].vmas.len() as u64 > self.sysctl.max_map_count {
-            return Err(Errno::ENOMEM);
+            let (needed, most) = (self.mms[mm].vmas.len() as u64 + 1, self.sysctl.max_map_count);
+            return Err(self.refuse(Refused::Areas { needed, most }));
         }
-        let start = self.get_unmapped_area(pid, mm, hint, len, flags)?;
+        let start = match self.get_unmapped_area(pid, mm, hint, len, flags) {
+            Err(Errno::ENOMEM) => return Err(self.refuse(Refused::Room { asked: len >> PAGE_SHIFT })),
+            found => found?,
+        };
         if flags & map::FIXED_NOREPLACE != 0 && self.find_vma_intersection(mm, start, start + len).is_some() {
             return Err(Errno::EEXIST);
         }
@@ -153,15 +157,16 @@ impl Machine {
     /// The area's flags from `prot`, `flags` and what the descriptor allows.
     fn mmap_flags(&self, mm: MmId, prot: u64, flags: u64, file: Option<MapFile>) -> Result<VmFlags, Errno> {
         let mut vm = VmFlags(prot & 7).with(VmFlags::MAY_ALL).with(self.mms[mm].def_flags);
-        if flags & map::ANONYMOUS == 0 && file.is_none() {
-            return Err(Errno::EBADF);
-        }
         let shared = match flags & map::TYPE {
             map::SHARED => true,
             map::PRIVATE => false,
             map::SHARED_VALIDATE if file.is_some() => true,
             _ => return Err(Errno::EINVAL),
         };
+        // Only private memory without a file is a stack.
+        if flags & map::GROWSDOWN != 0 && shared && file.is_none() {
+            return Err(Errno::EINVAL);
+        }
         if shared {
             vm = vm.with(VmFlags::SHARED).with(VmFlags::MAYSHARE);
         }
@@ -207,8 +212,9 @@ impl Machine {
         if !self.may_expand_vm(pid, mm, flags, pages) {
             // What is mapped there already goes first.
             let replaced = self.mapped_pages(mm, start, end);
-            if !self.may_expand_vm(pid, mm, flags, pages - replaced.min(pages)) {
-                return Err(Errno::ENOMEM);
+            let more = pages - replaced.min(pages);
+            if !self.may_expand_vm(pid, mm, flags, more) {
+                return Err(self.refuse_growth(pid, mm, flags, more));
             }
         }
         let mut neighbours = self.mms[mm].vmas.around(start);

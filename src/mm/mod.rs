@@ -139,6 +139,7 @@ pub mod percpu;
 pub mod pgtable;
 pub mod pid;
 pub mod printk;
+pub mod refused;
 pub mod rmap;
 pub mod sched;
 pub mod segment;

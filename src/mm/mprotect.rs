@@ -10,6 +10,7 @@ use crate::mm::machine::Machine;
 use crate::mm::mmap::prot;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, TableId, index};
+use crate::mm::refused::Refused;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, VmaId, page_align};
 
@@ -44,20 +45,21 @@ impl Machine {
         if access & !(ACCESS | prot::SEM) != 0 {
             return Err(Errno::EINVAL);
         }
-        let mut id = self.find_vma(mm, addr).ok_or(Errno::ENOMEM)?;
+        let hole = |m: &mut Machine, at: u64| m.refuse(Refused::Hole { at });
+        let mut id = self.find_vma(mm, addr).ok_or_else(|| hole(self, addr.0))?;
         let mut vma = &self.vmas[id];
         let mut at = addr.0;
         if grows == prot::GROWSDOWN {
             // The whole stack from its present end: the caller need not know how far it has grown.
             if vma.start >= end {
-                return Err(Errno::ENOMEM);
+                return Err(hole(self, addr.0));
             }
             if !vma.flags.has(VmFlags::GROWSDOWN) {
                 return Err(Errno::EINVAL);
             }
             at = vma.start;
         } else if vma.start > at {
-            return Err(Errno::ENOMEM);
+            return Err(hole(self, at));
         } else if grows == prot::GROWSUP {
             // No area grows upwards on this architecture.
             return Err(Errno::EINVAL);
@@ -76,10 +78,10 @@ impl Machine {
                 return Ok(());
             }
             at = stop;
-            id = self.find_vma(mm, VirtAddr(at)).ok_or(Errno::ENOMEM)?;
+            id = self.find_vma(mm, VirtAddr(at)).ok_or_else(|| hole(self, at))?;
             vma = &self.vmas[id];
             if vma.start > at {
-                return Err(Errno::ENOMEM);
+                return Err(hole(self, at));
             }
         }
     }
@@ -109,7 +111,7 @@ impl Machine {
         if flags.has(VmFlags::WRITE) {
             // An area that becomes data must fit the limit of data.
             if !self.may_expand_vm(pid, mm, flags, pages) && self.may_expand_vm(pid, mm, old, pages) {
-                return Err(Errno::ENOMEM);
+                return Err(self.refuse_growth(pid, mm, flags, pages));
             }
             // A private mapping that becomes writable is charged from now on.
             if !old.any(UNCHARGED) {

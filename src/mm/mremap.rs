@@ -18,6 +18,7 @@ use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::mmap::map;
+use crate::mm::refused::Refused;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{NewArea, VmFlags, VmaId, page_align};
 
@@ -28,8 +29,6 @@ pub mod remap {
     pub const FIXED: u64 = 2;
     pub const DONTUNMAP: u64 = 4;
 }
-
-const LOCKS: VmFlags = VmFlags(VmFlags::LOCKED.0 | VmFlags::LOCKONFAULT.0);
 
 /// What is to be moved, and how.
 #[derive(Clone, Copy)]
@@ -102,7 +101,8 @@ impl Machine {
             return Ok(addr);
         }
         if flags & remap::MAYMOVE == 0 {
-            return Err(Errno::ENOMEM);
+            let asked = new_len.saturating_sub(old_len) >> PAGE_SHIFT;
+            return Err(self.refuse(Refused::NotHere { asked }));
         }
         let new_addr = self.get_unmapped_area(to.pid, mm, 0, new_len, 0)?;
         self.move_vma(vma, to, new_addr)
@@ -123,7 +123,8 @@ impl Machine {
         }
         // Both ends may have to be split, and the move itself needs room for three.
         if self.mms[mm].vmas.len() as u64 + 2 >= self.sysctl.max_map_count.saturating_sub(3) {
-            return Err(Errno::ENOMEM);
+            let (needed, most) = (self.mms[mm].vmas.len() as u64 + 6, self.sysctl.max_map_count);
+            return Err(self.refuse(Refused::Areas { needed, most }));
         }
         if flags & remap::FIXED != 0 {
             self.do_munmap(mm, new_addr, new_len)?;
@@ -135,7 +136,7 @@ impl Machine {
         let vma = self.vma_to_resize(to)?;
         let area = self.vmas[vma].flags;
         if flags & remap::DONTUNMAP != 0 && !self.may_expand_vm(to.pid, mm, area, to.old_len >> PAGE_SHIFT) {
-            return Err(Errno::ENOMEM);
+            return Err(self.refuse_growth(to.pid, mm, area, to.old_len >> PAGE_SHIFT));
         }
         let fixed = if flags & remap::FIXED != 0 { map::FIXED } else { 0 };
         let new_addr = self.get_unmapped_area(to.pid, mm, new_addr, new_len, fixed)?;
@@ -143,7 +144,7 @@ impl Machine {
     }
 
     /// The area, if it may be resized so (`vma_to_resize`).
-    fn vma_to_resize(&self, to: Move) -> Result<VmaId, Errno> {
+    fn vma_to_resize(&mut self, to: Move) -> Result<VmaId, Errno> {
         let Move { pid, mm, addr, old_len, new_len, flags } = to;
         let id = self.vma_lookup(mm, addr).ok_or(Errno::EFAULT)?;
         let vma = &self.vmas[id];
@@ -168,8 +169,9 @@ impl Machine {
             return Err(Errno::EFAULT);
         }
         self.mlock_future_check(pid, mm, vma.flags, new_len - old_len)?;
-        if !self.may_expand_vm(pid, mm, vma.flags, (new_len - old_len) >> PAGE_SHIFT) {
-            return Err(Errno::ENOMEM);
+        let (flags, more) = (vma.flags, (new_len - old_len) >> PAGE_SHIFT);
+        if !self.may_expand_vm(pid, mm, flags, more) {
+            return Err(self.refuse_growth(pid, mm, flags, more));
         }
         Ok(id)
     }
@@ -217,7 +219,8 @@ impl Machine {
         let Move { mm, addr, old_len, new_len, flags, .. } = to;
         let keep = flags & remap::DONTUNMAP != 0;
         if self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count.saturating_sub(3) {
-            return Err(Errno::ENOMEM);
+            let (needed, most) = (self.mms[mm].vmas.len() as u64 + 4, self.sysctl.max_map_count);
+            return Err(self.refuse(Refused::Areas { needed, most }));
         }
         let area = self.vmas[id].flags;
         let charge = if keep { new_len } else { new_len - old_len } >> PAGE_SHIFT;
@@ -254,7 +257,7 @@ impl Machine {
     /// The old area stays, without locks and without the anonymous pages that went (`MREMAP_DONTUNMAP`).
     fn keep_old(&mut self, id: VmaId, addr: u64, len: u64, area: VmFlags) {
         let vma = &mut self.vmas[id];
-        vma.flags = vma.flags.without(LOCKS);
+        vma.flags = vma.flags.without(VmFlags::LOCKED_MASK);
         let (mm, pages, whole) = (vma.mm, vma.pages(), vma.start == addr && vma.end == addr + len);
         if area.has(VmFlags::LOCKED) {
             self.mms[mm].locked_vm -= pages;

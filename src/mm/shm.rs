@@ -85,7 +85,8 @@ impl Machine {
     ///
     /// # Errors
     /// `EINVAL` for a size of 0, or one larger than the segment there is; `ENOENT` without `IPC_CREAT`; `EEXIST` with
-    /// `IPC_EXCL`; `ENOSPC` when there are too many; `ENOMEM` when that much may not be committed.
+    /// `IPC_EXCL`; `ENOSPC` when there are too many; `ENOMEM` when that much may not be committed, or is more than a file
+    /// of the simulator can have.
     pub fn shmget(&mut self, key: i32, size: u64, flags: u64) -> Result<i32, Errno> {
         let there = self.shm.segments.iter().find(|(_, s)| key != IPC_PRIVATE && s.key == key);
         if let Some((id, segment)) = there {
@@ -102,10 +103,12 @@ impl Machine {
         if size == 0 || size > SHMMAX {
             return Err(Errno::EINVAL);
         }
-        let bytes =
-            page_align(size).filter(|bytes| *bytes <= crate::mm::fs::MAX_BYTES).ok_or(Errno::ENOSPC)?;
+        let bytes = page_align(size).filter(|bytes| *bytes <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
         if self.shm.segments.len() >= SHMMNI {
             return Err(Errno::ENOSPC);
+        }
+        if bytes > crate::mm::fs::MAX_BYTES {
+            return Err(Errno::ENOMEM);
         }
         let reserve = flags & SHM_NORESERVE == 0;
         let file = self.shmem_file_setup(&format!("/SYSV{key:08x}"), bytes, reserve)?;
@@ -114,6 +117,8 @@ impl Machine {
         if let Backing::Shmem(shmem) = &mut self.files[file].backing {
             shmem.segment = Some(id);
         }
+        // /proc/PID/maps shows a segment's number where a file's inode number stands.
+        self.files[file].ino = id as u64;
         self.get_file(file);
         self.shm.segments.insert(id, Segment { key, file, size, mode: (flags & 0o777) as u32 });
         Ok(id)

@@ -7,6 +7,7 @@ use crate::mm::config::ZoneType;
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::mmzone::{Wmark, Zone};
+use crate::mm::refused::Refused;
 use crate::mm::vmstat::NodeStat;
 
 impl Machine {
@@ -31,9 +32,14 @@ impl Machine {
             1 => Ok(()),
             0 => {
                 // The heuristic refuses only what could never be: more than RAM and swap together.
-                if pages > self.totalram_pages() + self.swap_pages().0 { Err(Errno::ENOMEM) } else { Ok(()) }
+                let most = self.totalram_pages() + self.swap_pages().0;
+                if pages <= most {
+                    return Ok(());
+                }
+                let promised = self.committed_as;
+                Err(self.refuse(Refused::Promise { mode: 0, promised, asked: pages, most }))
             }
-            _ => {
+            mode => {
                 let mut allowed = self.vm_commit_limit(self.swap_pages().0);
                 if !self.capable(self.current.pid) {
                     allowed = allowed.saturating_sub(self.sysctl.admin_reserve_kbytes >> 2);
@@ -43,7 +49,11 @@ impl Machine {
                     let total = mm.map_or(0, |mm| self.mms[mm].total_vm);
                     allowed = allowed.saturating_sub((total / 32).min(self.sysctl.user_reserve_kbytes >> 2));
                 }
-                if self.committed_as + pages < allowed { Ok(()) } else { Err(Errno::ENOMEM) }
+                let promised = self.committed_as;
+                if promised + pages < allowed {
+                    return Ok(());
+                }
+                Err(self.refuse(Refused::Promise { mode, promised, asked: pages, most: allowed }))
             }
         }
     }

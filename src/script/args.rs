@@ -60,6 +60,10 @@ pub fn size(what: &str, value: &Dynamic) -> ScriptResult<u64> {
             Err(_) => misuse(format!("{what} is {bytes}, but a size cannot be negative")),
         };
     }
+    // A length of 2^63 and more is no int: an address says it.
+    if let Some(addr) = value.read_lock::<Address>() {
+        return Ok(addr.0);
+    }
     match value.read_lock::<ImmutableString>() {
         Some(text) => match parse_size(&text) {
             Some(bytes) => Ok(bytes),
@@ -201,7 +205,11 @@ pub fn describe(value: &Dynamic) -> String {
         "f64" => format!("the float {value}; ints have no decimal point"),
         "array" => "an array".into(),
         "map" => "a map".into(),
-        other => format!("a {}", crate::script::catalogue::type_name(other)),
+        other => {
+            let name = crate::script::catalogue::type_name(other);
+            let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+            format!("{article} {name}")
+        }
     }
 }
 

@@ -140,6 +140,7 @@ fn free(desk: &mut Desk, first: Pfn, nr: i64) -> ScriptResult<i64> {
     if nr > 0 {
         pfn(desk, i64::from(first.0) + i64::from(nr) - 1)?;
     }
+    (0..nr).try_for_each(|n| oops(desk.machine.own_reference(first.up(n))))?;
     oops(desk.machine.free_contig_range(first, nr)).map(i64::from)
 }
 

@@ -253,6 +253,7 @@ impl PageRef {
             return gone(format_args!("page pfn={}", self.pfn));
         }
         if self.is_live(desk) {
+            crate::script::answer::oops(desk.machine.own_reference(self.pfn))?;
             return Ok(self.pfn);
         }
         let page = desk.machine.mem_map.page(self.pfn);

@@ -216,8 +216,10 @@ pub(crate) fn call(
     let pid = args::who(&desk, p)?;
     let value = f(&mut desk, pid);
     super::task::alive(&desk)?;
+    // What a call that went well was refused on its way is not told of the next one.
+    let why = desk.machine.refused.take();
     if let Some(errno) = value.read_lock::<Errno>() {
-        desk.told = Told::Call(ctx.fn_name().into(), pid, *errno);
+        desk.told = Told::Call(ctx.fn_name().into(), pid, *errno, why);
     }
     Ok(value)
 }

@@ -50,6 +50,11 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         crate::script::memblock::late(&desk)?;
+        if comm.is_empty() || comm.chars().any(char::is_control) {
+            return misuse(format!(
+                "{comm:?} is no name for a task: one character at least, and none that breaks a line"
+            ));
+        }
         let pid = desk.machine.spawn(comm);
         super::alive(&desk)?;
         Ok(answer(pid.map(|pid| TaskRef::new(&desk, pid))))

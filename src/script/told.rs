@@ -1,11 +1,11 @@
 //! What `explain()` is about: the last call that had something to decide, or was refused.
 //!
-//! The kernel answers a refusal with a number and no reason. Here the numbers that it compared are still there: a refused
-//! call changes nothing.
+//! The kernel answers a refusal with a number and no reason. Here the numbers that it compared are kept.
 
 use crate::mm::Machine;
 use crate::mm::addr::{PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
+use crate::mm::refused::Refused;
 use crate::mm::slab_common::KMALLOC_MAX_SIZE;
 use crate::mm::task::Pid;
 use crate::mm::trace::Path;
@@ -31,7 +31,7 @@ pub enum Told {
     /// An access ended in a signal.
     Fault,
     /// A system call of a task was refused.
-    Call(String, Pid, Errno),
+    Call(String, Pid, Errno, Option<Refused>),
 }
 
 /// The account of it.
@@ -52,7 +52,7 @@ pub fn explain(machine: &Machine, told: &Told) -> Table {
         Told::NoArea(bytes) => no_area(machine, *bytes),
         Told::Fallback(bytes, addr) => Table::prose(&fallback(*bytes, *addr)),
         Told::Fault => super::fault_path::explain(machine),
-        Told::Call(name, pid, errno) => Table::prose(&refused(machine, name, *pid, *errno)),
+        Told::Call(name, pid, errno, why) => Table::prose(&refused(machine, name, *pid, *errno, *why)),
     }
 }
 
@@ -103,15 +103,34 @@ fn no_area(machine: &Machine, bytes: u64) -> Table {
 }
 
 /// A refused system call: what it is refused for, with the numbers of the task and of the machine.
-fn refused(machine: &Machine, name: &str, pid: Pid, errno: Errno) -> String {
+fn refused(machine: &Machine, name: &str, pid: Pid, errno: Errno, why: Option<Refused>) -> String {
     let comm = machine.tasks.get(&pid).map(|task| task.comm.to_string()).unwrap_or_default();
     let mut text = format!("{name} of task {pid} ({comm}) was refused: {errno}.\n");
-    if errno == Errno::ENOMEM {
-        limits(machine, pid, &mut text);
-    } else {
-        let _ = writeln!(text, "  {}", meaning(errno));
+    match why {
+        Some(why) if errno == Errno::ENOMEM => {
+            let _ = writeln!(text, "  {why}");
+            if !matches!(why, Refused::Hole { .. } | Refused::NotHere { .. }) {
+                text.push_str("Where it stands now:\n");
+                limits(machine, pid, &mut text);
+            }
+        }
+        None if errno == Errno::ENOMEM => {
+            text.push_str("  The kernel had no memory for what the call needs itself: log tells more.\n");
+            limits(machine, pid, &mut text);
+        }
+        _ => {
+            let _ = writeln!(text, "  {}", meaning(errno));
+        }
     }
-    let _ = writeln!(text, "Nothing was changed. Next: vm {pid}, cat /proc/{pid}/limits, help {name}");
+    match name {
+        "mmap" => text.push_str("What MAP_FIXED took away is gone; else nothing was changed.\n"),
+        "munmap" | "mprotect" | "mremap" | "madvise" | "process_madvise" | "mlock" | "mlock2"
+        | "mlockall" => {
+            text.push_str("It goes area by area: what it did before it was refused stays.\n");
+        }
+        _ => text.push_str("Nothing was changed.\n"),
+    }
+    let _ = writeln!(text, "Next: vm {pid}, cat /proc/{pid}/limits, help {name}");
     text
 }
 
@@ -136,7 +155,6 @@ fn limits(machine: &Machine, pid: Pid, text: &mut String) {
         ("locked", kb(mm.locked_vm), format!("RLIMIT_MEMLOCK, {}", bytes(task.rlimits.memlock))),
         ("promised to all tasks", kb(machine.committed_as), promise),
     ];
-    text.push_str("  ENOMEM has one of these reasons, or no gap between the areas was long enough, or an address was not mapped:\n");
     for (what, has, line) in rows {
         let _ = writeln!(text, "  {what:<22} {has:>14}   {line}");
     }

@@ -17,6 +17,7 @@ mod machines;
 mod memblock;
 mod names;
 mod objects;
+mod refused;
 mod slab;
 mod strips;
 mod taint;

@@ -23,70 +23,8 @@ pub(super) fn validate(config: &Config) -> Result<(), BootError> {
             "64 are the most that are simulated",
         ));
     }
-    let kinds = config.arch.zone_types();
-    let mut ranges: Vec<(u64, u64, String)> = Vec::new();
-    for (n, node) in config.nodes.iter().enumerate() {
-        let field = format!("nodes[{n}]");
-        if config.nodes[..n].iter().any(|other| other.nid >= node.nid) {
-            return Err(BootError::new(
-                field,
-                format!("number {} is not above the one before", node.nid),
-                "list nodes in ascending order",
-            ));
-        }
-        if node.distances.len() != config.nodes.len() {
-            let what = format!("{} distances for {} nodes", node.distances.len(), config.nodes.len());
-            return Err(BootError::new(
-                field,
-                what,
-                "give one distance for each node, 10 for the node itself",
-            ));
-        }
-        for (m, other) in config.nodes.iter().enumerate() {
-            if node.distances[m] != other.distances.get(n).copied().unwrap_or(0)
-                || (n == m && node.distances[m] != 10)
-            {
-                let what = format!("the distance to node {} is {}", other.nid, node.distances[m]);
-                return Err(BootError::new(
-                    field,
-                    what,
-                    "distances are 10 to the node itself and the same in both directions",
-                ));
-            }
-        }
-        if node.cpus.is_empty() && node.zones.iter().all(|z| z.present == 0) {
-            return Err(BootError::new(field, "neither memory nor a CPU", "leave such a node out"));
-        }
-        for cpu in &node.cpus {
-            if *cpu >= 4096 || config.nodes[..n].iter().any(|other| other.cpus.contains(cpu)) {
-                return Err(BootError::new(
-                    field,
-                    format!("CPU {cpu}"),
-                    "CPU numbers are below 4096 and belong to one node",
-                ));
-            }
-        }
-        if node.zones.iter().map(|z| z.kind).ne(kinds.iter().copied()) {
-            let have: Vec<&str> = node.zones.iter().map(|z| z.kind.name()).collect();
-            let want: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
-            let what = format!("zones {}", have.join(" "));
-            return Err(BootError::new(
-                field,
-                what,
-                format!("{} has the zones {}, empty ones too", config.arch.name(), want.join(" ")),
-            ));
-        }
-        for zone in &node.zones {
-            validate_zone(zone, &format!("{field}.zones[{}]", zone.kind), config)?;
-            if zone.spanned > 0 {
-                let mut at = zone.start_pfn;
-                for (hole, len) in &zone.holes {
-                    ranges.push((at, *hole, format!("{field}.zones[{}]", zone.kind)));
-                    at = hole + len;
-                }
-                ranges.push((at, zone.start_pfn + zone.spanned, format!("{field}.zones[{}]", zone.kind)));
-            }
-        }
+    for n in 0..config.nodes.len() {
+        validate_node(config, n)?;
     }
     if config.present_pages() == 0 {
         return Err(BootError::new(
@@ -94,6 +32,79 @@ pub(super) fn validate(config: &Config) -> Result<(), BootError> {
             "no zone has memory",
             "give a zone spanned, present and managed pages",
         ));
+    }
+    zones_share_no_frame(config)
+}
+
+/// A node has its number, its distances, CPUs of its own, and every zone of the architecture.
+fn validate_node(config: &Config, n: usize) -> Result<(), BootError> {
+    let node = &config.nodes[n];
+    let kinds = config.arch.zone_types();
+    let field = format!("nodes[{n}]");
+    if config.nodes[..n].iter().any(|other| other.nid >= node.nid) {
+        return Err(BootError::new(
+            field,
+            format!("number {} is not above the one before", node.nid),
+            "list nodes in ascending order",
+        ));
+    }
+    if node.distances.len() != config.nodes.len() {
+        let what = format!("{} distances for {} nodes", node.distances.len(), config.nodes.len());
+        return Err(BootError::new(field, what, "give one distance for each node, 10 for the node itself"));
+    }
+    for (m, other) in config.nodes.iter().enumerate() {
+        if node.distances[m] != other.distances.get(n).copied().unwrap_or(0)
+            || (n == m && node.distances[m] != 10)
+        {
+            let what = format!("the distance to node {} is {}", other.nid, node.distances[m]);
+            return Err(BootError::new(
+                field,
+                what,
+                "distances are 10 to the node itself and the same in both directions",
+            ));
+        }
+    }
+    if node.cpus.is_empty() && node.zones.iter().all(|z| z.present == 0) {
+        return Err(BootError::new(field, "neither memory nor a CPU", "leave such a node out"));
+    }
+    for cpu in &node.cpus {
+        if *cpu >= 4096 || config.nodes[..n].iter().any(|other| other.cpus.contains(cpu)) {
+            return Err(BootError::new(
+                field,
+                format!("CPU {cpu}"),
+                "CPU numbers are below 4096 and belong to one node",
+            ));
+        }
+    }
+    if node.zones.iter().map(|z| z.kind).ne(kinds.iter().copied()) {
+        let have: Vec<&str> = node.zones.iter().map(|z| z.kind.name()).collect();
+        let want: Vec<&str> = kinds.iter().map(|k| k.name()).collect();
+        let what = format!("zones {}", have.join(" "));
+        return Err(BootError::new(
+            field,
+            what,
+            format!("{} has the zones {}, empty ones too", config.arch.name(), want.join(" ")),
+        ));
+    }
+    for zone in &node.zones {
+        validate_zone(zone, &format!("{field}.zones[{}]", zone.kind), config)?;
+    }
+    Ok(())
+}
+
+/// No two zones have memory in one place; a zone may lie in another's hole.
+fn zones_share_no_frame(config: &Config) -> Result<(), BootError> {
+    let mut ranges: Vec<(u64, u64, String)> = Vec::new();
+    for (n, node) in config.nodes.iter().enumerate() {
+        for zone in node.zones.iter().filter(|zone| zone.spanned > 0) {
+            let field = format!("nodes[{n}].zones[{}]", zone.kind);
+            let mut at = zone.start_pfn;
+            for (hole, len) in &zone.holes {
+                ranges.push((at, *hole, field.clone()));
+                at = hole + len;
+            }
+            ranges.push((at, zone.start_pfn + zone.spanned, field));
+        }
     }
     ranges.sort();
     for pair in ranges.windows(2) {

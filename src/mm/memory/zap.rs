@@ -4,12 +4,12 @@
 //! Fidelity: faithful — what an entry knew of a page the page must know, counters, flushes.
 
 use crate::mm::addr::{Order, PAGE_SIZE, Pfn, VirtAddr};
-use crate::mm::lru::AnonRun;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::{Pte, TableId, index};
 use crate::mm::task::{MmId, Rss};
 use crate::mm::vma::{VmFlags, VmaId};
+use crate::mm::vmstat::NodeStat;
 
 impl Machine {
     /// Takes the pages of a range out of an area and lets go of them (`unmap_page_range`).
@@ -44,7 +44,6 @@ impl Machine {
         let last = first + ((end - start) / PAGE_SIZE) as usize;
         let mut gone = [0; 4];
         let mut present = false;
-        let mut run = AnonRun::default();
         let entries = self.tables.get(leaf).entries;
         if entries[first..last].iter().all(|entry| *entry == 0) {
             return false;
@@ -58,19 +57,18 @@ impl Machine {
             }
             present = true;
             if !pte.has(Pte::SPECIAL) {
-                gone[self.zap_page(pte, used, &mut run) as usize] += 1;
+                gone[self.zap_page(pte, used) as usize] += 1;
             }
         }
-        self.end_anon_run(run);
         for kind in [Rss::File, Rss::Anon, Rss::Swap, Rss::Shmem] {
             self.add_rss(mm, kind, -gone[kind as usize]);
         }
         present
     }
 
-    /// Lets go of a page of which an entry is gone; the kind it was counted as. The run is ended by the caller.
+    /// Lets go of a page of which an entry is gone; the kind it was counted as.
     #[inline(always)]
-    pub(crate) fn zap_page(&mut self, pte: Pte, used: bool, run: &mut AnonRun) -> Rss {
+    pub(crate) fn zap_page(&mut self, pte: Pte, used: bool) -> Rss {
         let pfn = pte.pfn();
         let page = self.mem_map.page_mut(pfn);
         // A page that is nothing but anonymous memory of this process is looked at once. Others are let go step by step.
@@ -79,7 +77,7 @@ impl Machine {
         }
         let was = *page;
         page.unmap_only();
-        self.lru_unlink_anon(run, pfn, &was);
+        self.lru_unlink_page(pfn, &was).mod_stat(NodeStat::AnonPages, -1);
         // The entry's reference was the last one: what is left is a plain page that is given back.
         let freed = self.free_pages(pfn, Order::ZERO);
         debug_assert!(freed.is_ok(), "{freed:?}");

@@ -12,6 +12,7 @@ use crate::mm::augmented::Area;
 use crate::mm::errno::Errno;
 use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::Machine;
+use crate::mm::refused::Refused;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmFlags, Vma, page_align};
 use std::ops::Range;
@@ -48,7 +49,8 @@ impl Machine {
         if area.start < start {
             // Cutting a hole makes one area more than there was.
             if end < area.end && self.mms[mm].vmas.len() as u64 >= self.sysctl.max_map_count {
-                return Err(Errno::ENOMEM);
+                let most = self.sysctl.max_map_count;
+                return Err(self.refuse(Refused::Areas { needed: most + 1, most }));
             }
             first = Area { start, end: area.end, id: self.cut_vma(area.id, start)? };
         }

@@ -42,6 +42,8 @@ impl VmFlags {
     pub const SPECIAL: VmFlags = VmFlags(0x4_4400);
     /// What an area of a new process gets: `VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC`.
     pub const MAY_ALL: VmFlags = VmFlags(0x70);
+    /// Both kinds of lock (`VM_LOCKED_MASK`).
+    pub const LOCKED_MASK: VmFlags = VmFlags(0x8_2000);
     /// The three access bits.
     pub const ACCESS: VmFlags = VmFlags(0x7);
 

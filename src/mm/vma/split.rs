@@ -8,6 +8,7 @@ use crate::mm::addr::{PAGE_SHIFT, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::kernel_caches::KernelCache;
 use crate::mm::machine::Machine;
+use crate::mm::refused::Refused;
 use crate::mm::task::MmId;
 use std::ops::Range;
 
@@ -54,9 +55,9 @@ impl Machine {
     }
 
     /// May the process have so many areas more? (`sysctl_max_map_count`)
-    fn may_have_areas(&self, mm: MmId, more: u64) -> Result<(), Errno> {
-        let areas = self.mms[mm].vmas.len() as u64 + more;
-        if areas > self.sysctl.max_map_count { Err(Errno::ENOMEM) } else { Ok(()) }
+    fn may_have_areas(&mut self, mm: MmId, more: u64) -> Result<(), Errno> {
+        let (needed, most) = (self.mms[mm].vmas.len() as u64 + more, self.sysctl.max_map_count);
+        if needed > most { Err(self.refuse(Refused::Areas { needed, most })) } else { Ok(()) }
     }
 
     fn cut_with(&mut self, id: VmaId, at: u64, object: VirtAddr) -> VmaId {
