@@ -134,15 +134,3 @@ fn slabs_of_slab_are_counted_and_a_note_is_told_once() {
     let told = session.reply("kmem -S foo");
     assert_eq!(told.matches("note:").count(), 1, "{told}");
 }
-
-#[test]
-fn a_dead_task_keeps_the_address_it_had() {
-    let (mut session, bench) = after(&["boot(#{ mem: \"64M\" })", "let p = spawn(\"x\");"]);
-    let before = session.reply("ps(p).rows[0].task");
-    assert!(session.reply(&format!("whatis({})", before.trim())).contains("[ALLOCATED]"));
-    session.reply("exit(p)");
-    let pid = last_task(&bench.borrow().machine);
-    assert_eq!(session.reply(&format!("ps({pid}).rows[0].task")), before);
-    let told = session.reply(&format!("whatis({})", before.trim()));
-    assert!(!told.contains("task_struct of task"), "{told}");
-}
