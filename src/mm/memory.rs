@@ -132,8 +132,16 @@ impl Machine {
             None => tlb.fill(tag, addr, write && pte.has(Pte::RW)),
             // The model wants to see every access: nothing is remembered beside it.
             Some(model) => {
-                let entry = Entry::new(tlb.asid, addr, pte.pfn(), write && pte.has(Pte::RW));
-                model.access(entry, write, self.tables.geometry.levels().into());
+                let (writable, levels) = (write && pte.has(Pte::RW), self.tables.geometry.levels().into());
+                let table = self.tables.get(leaf);
+                if table.huge {
+                    // To the processor one entry of the table above is the end of the walk.
+                    let first = Pte(table.entries[0]).pfn();
+                    let first = self.huge_zero.filter(|_| pte.has(Pte::SPECIAL)).unwrap_or(first);
+                    model.access(Entry::huge(tlb.asid, addr, first, writable), write, levels - 1);
+                } else {
+                    model.access(Entry::new(tlb.asid, addr, pte.pfn(), writable), write, levels);
+                }
             }
         }
         Some(pte.pfn())

@@ -14,7 +14,8 @@
 //!
 //! Kernel: `mm/percpu.c`, `mm/percpu-vm.c`, `include/linux/percpu.h`.
 //! Fidelity: faithful — units, groups of nodes, first fit from the fullest chunk that may fit, populating by page, the
-//! reserve of two empty populated pages, giving empty chunks back. Simplified — chunks carry no bookkeeping memory.
+//! reserve of two empty populated pages, giving empty chunks back. Simplified — chunks carry no bookkeeping memory;
+//! `__per_cpu_start` counts as 0, as it is on x86_64: elsewhere it lies in the image, and every offset is less by it.
 //! Absent — charging to cgroups.
 
 mod chunk;

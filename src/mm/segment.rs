@@ -9,11 +9,15 @@
 //!
 //! Gorman 3 (it is why the book can speak of linear addresses alone). Kernel: `arch/x86/include/asm/segment.h`,
 //! `arch/x86/kernel/cpu/common.c` (`gdt_page`).
-//! Fidelity: faithful — the entries every Linux task uses, checks of privilege and limit. Absent — TLS, LDT, TSS and the
-//! entries for BIOS calls.
+//! Fidelity: faithful — the entries every Linux task uses, checks of privilege and limit. Simplified — the base of
+//! `__KERNEL_PERCPU` is where the CPU's unit begins; the kernel's is less by `__per_cpu_start`, an address in its image
+//! that no capture has. Absent — TLS, LDT, TSS and the entries for BIOS calls.
 
 use crate::mm::config::Arch;
 use crate::mm::machine::Machine;
+
+/// The selector of `__KERNEL_PERCPU`.
+pub const KERNEL_PERCPU: u16 = 0xd8;
 
 /// An entry of the GDT (`struct desc_struct`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,7 +87,7 @@ const NARROW: [Descriptor; 6] = [
     entry("__USER_CS", 0x73, 0xc0fa),
     entry("__USER_DS", 0x7b, 0xc0f2),
     entry("__ESPFIX_SS", 0xd0, 0xc092),
-    entry("__KERNEL_PERCPU", 0xd8, 0xc092),
+    entry("__KERNEL_PERCPU", KERNEL_PERCPU, 0xc092),
 ];
 
 const WIDE: [Descriptor; 6] = [
@@ -101,10 +105,11 @@ impl Machine {
         match self.config.arch {
             Arch::X86_64 => WIDE.to_vec(),
             Arch::I386 | Arch::I386Pae => {
-                // The one segment that is not flat: %fs finds this CPU's data.
+                // The one segment that is not flat: %fs finds this CPU's data, here as if __per_cpu_start were 0.
                 let percpu = self.percpu.offset(self.cpu.0).unwrap_or(0) & 0xffff_ffff;
-                let based =
-                    |d: &Descriptor| if d.selector == 0xd8 { Descriptor { base: percpu, ..*d } } else { *d };
+                let based = |d: &Descriptor| {
+                    if d.selector == KERNEL_PERCPU { Descriptor { base: percpu, ..*d } } else { *d }
+                };
                 NARROW.iter().map(based).collect()
             }
             Arch::Arm64 | Arch::Arm | Arch::Uml => Vec::new(),

@@ -3,7 +3,7 @@
 //! Kernel: `arch/x86/include/asm/segment.h`, `mem_init`.
 
 use crate::mm::Machine;
-use crate::mm::segment::{Descriptor, Protection};
+use crate::mm::segment::{Descriptor, KERNEL_PERCPU, Protection};
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::args::{self, Addr, Who};
 use crate::script::bench::{Bench, Desk};
@@ -26,6 +26,7 @@ pub mod functions {
     ///    15      0x7b  __USER_DS               0  ffffffff     3  data
     ///    26      0xd0  __ESPFIX_SS             0  ffffffff     0  data
     ///    27      0xd8  __KERNEL_PERCPU  c32cc000  ffffffff     0  data
+    /// note: base of __KERNEL_PERCPU: this CPU's unit; the kernel's is less by __per_cpu_start, which is not known
     /// > boot("arm64-512M");
     /// > gdt()
     /// error: arm64 has no segments: its addresses are linear from the start; boot("i386-2G") has them
@@ -147,6 +148,10 @@ pub mod functions {
     }
 }
 
+/// What the number is that stands for the base of `%fs`.
+const PERCPU_NOTE: &str =
+    "base of __KERNEL_PERCPU: this CPU's unit; the kernel's is less by __per_cpu_start, which is not known";
+
 fn gdt(machine: &Machine) -> ScriptResult<Table> {
     let entries = machine.gdt();
     if entries.is_empty() {
@@ -177,7 +182,9 @@ fn gdt(machine: &Machine) -> ScriptResult<Table> {
             kind.into(),
         ]
     };
-    Ok(Table::grid(columns, entries.into_iter().map(row).collect()))
+    let based = entries.iter().any(|d| d.selector == KERNEL_PERCPU);
+    let table = Table::grid(columns, entries.into_iter().map(row).collect());
+    Ok(if based { table.note(PERCPU_NOTE) } else { table })
 }
 
 fn none<T>(machine: &Machine) -> ScriptResult<T> {
@@ -214,7 +221,7 @@ fn translate(desk: &Desk, who: Option<&Who>, selector: i64, offset: &Addr) -> Sc
         true => "in long mode base and limit are not looked at".to_string(),
         false => format!("base {:x}, limit {:x}", found.base, found.last()),
     };
-    Ok(Table::new()
+    let table = Table::new()
         .line(format!(
             "logical   {selector:x}:{offset:x}  entry {} of the GDT, {}, ring {}",
             found.index(),
@@ -224,7 +231,8 @@ fn translate(desk: &Desk, who: Option<&Who>, selector: i64, offset: &Addr) -> Sc
         .line(format!("linear    {linear:x}  {reach}"))
         .line("")
         .append(&vtop)
-        .with_records(vec![record]))
+        .with_records(vec![record]);
+    Ok(if found.selector == KERNEL_PERCPU { table.note(PERCPU_NOTE) } else { table })
 }
 
 /// The rule that an access broke.

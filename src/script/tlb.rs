@@ -54,7 +54,7 @@ pub mod functions {
         Ok(())
     }
 
-    /// The translations that a CPU's TLB remembers, while it is modelled.
+    /// The translations that a CPU's TLB remembers, while it is modelled; `PSE` is one for a huge page.
     ///
     /// ```vmlab
     /// > tlb("on");
@@ -166,9 +166,10 @@ fn entries(model: &Model) -> Table {
     let mut table = Table::new().head("LEVEL  PCID  VIRTUAL       PHYSICAL      FLAGS");
     let mut records = Vec::new();
     for (level, e) in model.entries() {
-        let (virt, phys) = (e.vpn << PAGE_SHIFT, u64::from(e.pfn) << PAGE_SHIFT);
-        let flags =
-            format!("{}{}", if e.writable { "RW" } else { "RO" }, if e.global { "|GLOBAL" } else { "" });
+        let (virt, phys) = (e.addr().0, u64::from(e.pfn) << PAGE_SHIFT);
+        let mut flags = if e.writable { "RW" } else { "RO" }.to_string();
+        flags += if e.global { "|GLOBAL" } else { "" };
+        flags += if e.is_huge() { "|PSE" } else { "" };
         table = table.line(format!("{level:>5}  {:>4}  {virt:<12x}  {phys:<12x}  {flags}", e.asid));
         records.push(vec![
             ("level".into(), i64::from(level).into()),
@@ -177,6 +178,7 @@ fn entries(model: &Model) -> Table {
             ("physical".into(), Cell::Addr(phys)),
             ("writable".into(), e.writable.into()),
             ("global".into(), e.global.into()),
+            ("huge".into(), e.is_huge().into()),
         ]);
     }
     table.with_records(records)

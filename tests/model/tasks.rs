@@ -4,9 +4,11 @@ use crate::machines::{boot, pc};
 use std::collections::BTreeMap;
 use vmlab::mm::Machine;
 use vmlab::mm::addr::VirtAddr;
+use vmlab::mm::config::ThpMode;
 use vmlab::mm::errno::Errno;
 use vmlab::mm::fork::clone_flags;
 use vmlab::mm::machine::Dice;
+use vmlab::mm::memory::Access;
 use vmlab::mm::mmap::{map, prot};
 use vmlab::mm::task::{Pid, State};
 
@@ -266,6 +268,30 @@ fn a_flush_interrupts_who_runs_and_spares_the_lazy() {
     machine.munmap(a, at, 8 << 12).unwrap();
     assert_eq!(machine.tlbs[1].loaded, None);
     machine.check().unwrap();
+}
+
+#[test]
+fn a_huge_page_is_one_entry_of_the_tlb() {
+    const MIB: u64 = 1 << 20;
+    let mut machine = boot(pc(1024, 6000, 1, 1));
+    machine.thp = ThpMode::Always;
+    machine.model_tlb(true);
+    let a = machine.spawn("a").unwrap();
+    let area = machine.mmap(a, VirtAddr(0), 6 * MIB, RW, ANON).unwrap();
+    let at = VirtAddr(area.0.next_multiple_of(2 * MIB));
+    let counts = |m: &mut Machine, at: VirtAddr, len: u64| {
+        let before = m.tlbs[0].model.as_ref().unwrap().count;
+        m.touch(a, at, len, Access::Write).unwrap();
+        let after = m.tlbs[0].model.as_ref().unwrap().count;
+        m.check().unwrap();
+        (after.walks - before.walks, after.steps - before.steps, after.total() - before.total())
+    };
+    assert_eq!(counts(&mut machine, at, 2 * MIB), (1, 3, 512), "one walk of three steps");
+    assert_eq!(counts(&mut machine, at, 2 * MIB), (0, 0, 512));
+    // A page of its own rights: the one entry is split, and 512 small ones take its place.
+    machine.mprotect(a, at, 4096, prot::READ).unwrap();
+    machine.mprotect(a, at, 4096, RW).unwrap();
+    assert_eq!(counts(&mut machine, at, 2 * MIB), (512, 4 * 512, 512));
 }
 
 #[test]

@@ -22,6 +22,8 @@ fn run(seed: u64, steps: u32) {
     if seed % 4 == 3 {
         machine.thp = ThpMode::Always;
     }
+    // What the TLBs remember is held against the tables, huge pages too.
+    machine.model_tlb(seed.is_multiple_of(3));
     let before = machine.check().unwrap_or_else(|e| panic!("seed {seed} boot: {e}"));
     let mut dice = Dice::new(seed);
     let mut tasks: BTreeMap<Pid, (u64, Memory)> = BTreeMap::new();

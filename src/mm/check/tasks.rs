@@ -133,8 +133,11 @@ impl Machine {
                 mm.context.ctx_id == slot.ctx_id && mm.context.tlb_gen == slot.tlb_gen
             };
             let Some((_, mm)) = self.mms.iter().find(|(_, mm)| current(mm)) else { continue };
-            let addr = crate::mm::addr::VirtAddr(entry.vpn << crate::mm::addr::PAGE_SHIFT);
-            let pte = self.tables.pte(mm.pgd, addr);
+            let addr = entry.addr();
+            let pte = match entry.is_huge() {
+                true => self.tables.huge(mm.pgd, addr).unwrap_or_default(),
+                false => self.tables.pte(mm.pgd, addr),
+            };
             if !pte.is_valid() || pte.pfn().0 != entry.pfn || (entry.writable && !pte.has(Pte::RW)) {
                 return wrong(format!("level {level} has {addr} as {entry:?}, the entry is {:#x}", pte.0));
             }

@@ -401,6 +401,13 @@ impl Tables {
         self.upper_mut(above).entries[index] = entry.0;
     }
 
+    /// The entry of the table above that maps all of an address's leaf as a huge page.
+    pub fn huge(&self, pgd: UpperId, addr: VirtAddr) -> Option<Pte> {
+        let leaf = self.leaf(pgd, addr)?;
+        let above = self.above_leaf(pgd, addr).filter(|_| self.get(leaf).huge)?;
+        Some(Pte(self.upper(above).entries[self.geometry.index(addr, 1)]))
+    }
+
     /// Changes an entry of a leaf.
     #[inline]
     pub fn set(&mut self, leaf: TableId, addr: VirtAddr, pte: Pte) {

@@ -5,10 +5,15 @@
 //! ```
 //!
 //! Gorman 3.8. Kernel: none, it is hardware; `arch/x86/mm/tlb.c` flushes it.
-//! Fidelity: simplified — one unit for data and instructions, least recently used goes first. Switched on when
-//! somebody looks: an access then does real work for it.
+//! Fidelity: simplified — one unit for data and instructions, least recently used goes first; an entry for a huge page of
+//! 2 MiB stands in the same two levels as one for 4 KiB, as on AMD's Zen, where Intel's first level keeps them apart.
+//! Switched on when somebody looks: an access then does real work for it.
 
-use crate::mm::addr::{Pfn, VirtAddr};
+use crate::mm::addr::{PAGE_SHIFT, Pfn, VirtAddr};
+use crate::mm::pgtable::LEAF_SHIFT;
+
+/// Marks the number of a huge page.
+const HUGE: u64 = 1 << 63;
 
 /// Sizes of a TLB: entries and ways of each level, and what an access costs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,9 +44,9 @@ impl Default for TlbSpec {
 /// A translation that the processor remembers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Entry {
-    /// Number of the virtual page.
-    pub vpn: u64,
-    /// The frame.
+    /// Number of the virtual page; of a huge one among huge ones, and marked.
+    vpn: u64,
+    /// The frame, the first one of a huge page.
     pub pfn: u32,
     /// The PCID it belongs to.
     pub asid: u8,
@@ -161,10 +166,13 @@ impl Model {
 
     /// Forgets one page of an address space.
     pub(crate) fn flush_page(&mut self, asid: usize, addr: VirtAddr) {
-        let of = |e: &Entry| e.vpn == addr.vpn() && (e.global || usize::from(e.asid) == asid);
-        for level in [&mut self.l1, &mut self.l2] {
-            if let Some(set) = level.set(addr.vpn()) {
-                set.iter_mut().filter(|e| of(e)).for_each(|e| e.valid = false);
+        // The one entry of a huge page goes with any of its pages.
+        for vpn in [addr.vpn(), huge_vpn(addr)] {
+            let of = |e: &Entry| e.vpn == vpn && (e.global || usize::from(e.asid) == asid);
+            for level in [&mut self.l1, &mut self.l2] {
+                if let Some(set) = level.set(vpn) {
+                    set.iter_mut().filter(|e| of(e)).for_each(|e| e.valid = false);
+                }
             }
         }
     }
@@ -196,4 +204,26 @@ impl Entry {
     pub(crate) fn new(asid: usize, addr: VirtAddr, pfn: Pfn, writable: bool) -> Entry {
         Entry { vpn: addr.vpn(), pfn: pfn.0, asid: asid as u8, writable, global: false, valid: true }
     }
+
+    /// The same of the huge page around an address; its first frame.
+    pub(crate) fn huge(asid: usize, addr: VirtAddr, pfn: Pfn, writable: bool) -> Entry {
+        Entry { vpn: huge_vpn(addr), ..Entry::new(asid, addr, pfn, writable) }
+    }
+
+    /// One entry for 2 MiB.
+    pub fn is_huge(&self) -> bool {
+        self.vpn & HUGE != 0
+    }
+
+    /// The first address that it translates.
+    pub fn addr(&self) -> VirtAddr {
+        VirtAddr(match self.is_huge() {
+            true => (self.vpn & !HUGE) << LEAF_SHIFT,
+            false => self.vpn << PAGE_SHIFT,
+        })
+    }
+}
+
+fn huge_vpn(addr: VirtAddr) -> u64 {
+    addr.0 >> LEAF_SHIFT | HUGE
 }
