@@ -108,6 +108,18 @@ impl Dcache {
 }
 
 impl Machine {
+    /// The path of the dentry whose object begins at an address.
+    pub(crate) fn dentry_at(&self, addr: VirtAddr) -> Option<String> {
+        let (id, _) = self.dcache.dentries.iter().find(|(_, dentry)| dentry.addr == addr)?;
+        Some(self.dcache.path(id)).map(|path| if path.is_empty() { "/".into() } else { path })
+    }
+
+    /// Whose name lies at an address, outside of its dentry.
+    pub(crate) fn external_name_at(&self, addr: VirtAddr) -> Option<String> {
+        let (id, _) = self.dcache.dentries.iter().find(|(_, dentry)| dentry.external_name == Some(addr))?;
+        Some(format!("the name of {}", self.dcache.path(id)))
+    }
+
     /// The dentry of a name that is in the cache, with one user more (`d_lookup`).
     pub(crate) fn d_lookup(&mut self, parent: DentryId, name: &str) -> Option<DentryId> {
         let Some(&found) = self.dcache.children.get(&(Some(parent), name.to_string())) else {

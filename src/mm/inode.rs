@@ -105,6 +105,11 @@ fn ino_of(path: &str) -> u64 {
 }
 
 impl Machine {
+    /// The number of the inode whose object begins at an address.
+    pub(crate) fn inode_at(&self, addr: VirtAddr) -> Option<u64> {
+        self.dcache.inodes.inodes.iter().find(|(_, inode)| inode.addr == addr).map(|(_, inode)| inode.ino)
+    }
+
     /// The inode of a path, from its disk if it is not in memory (`iget_locked`).
     pub(crate) fn iget(&mut self, path: &str, mount: usize) -> Result<InodeId, Errno> {
         let file = self.fs.names.get(path).copied();

@@ -59,6 +59,11 @@ impl Mempool {
     pub fn curr_nr(&self) -> u32 {
         self.elements.len() as u32
     }
+
+    /// Is this an element of the reserve?
+    pub fn keeps(&self, element: VirtAddr) -> bool {
+        self.elements.contains(&element)
+    }
 }
 
 impl Machine {
@@ -93,16 +98,28 @@ impl Machine {
         Ok(self.mempools.insert(pool))
     }
 
-    /// What nobody else holds goes back to kmalloc.
+    /// What nobody else holds goes back to kmalloc; the log tells of what was written where nobody may.
     fn kfree_own(&mut self, addr: VirtAddr) {
-        let freed = self.kfree(addr);
-        debug_assert!(freed.is_ok(), "{freed:?}");
+        let _ = self.kfree(addr);
+    }
+
+    /// The pool that keeps something at an address.
+    pub(crate) fn mempool_holding(&self, addr: VirtAddr) -> Option<String> {
+        self.mempools.iter().find_map(|(_, pool)| {
+            let part = if pool.keeps(addr) {
+                "an element in the reserve"
+            } else if pool.memory.contains(&addr) {
+                "the descriptor"
+            } else {
+                return None;
+            };
+            Some(format!("{part} of a mempool of {}", pool.min_nr))
+        })
     }
 
     fn empty_pool(&mut self, pool: Mempool) {
         for element in pool.elements {
-            let freed = self.source_free(pool.source, element);
-            debug_assert!(freed.is_ok(), "{freed:?}");
+            let _ = self.source_free(pool.source, element);
         }
         pool.memory.into_iter().for_each(|addr| self.kfree_own(addr));
     }
@@ -183,7 +200,7 @@ impl Machine {
             return Ok(());
         }
         let pool = &self.mempools[id];
-        if pool.elements.contains(&element) {
+        if pool.keeps(element) {
             let line = "BUG: mempool element poison mismatch".to_string();
             self.printk(line.clone());
             self.dump_stack(&["poison_error", "mempool_free"]);

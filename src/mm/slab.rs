@@ -223,6 +223,11 @@ impl State {
         self.slabs.at(mapping.checked_sub(1)?)
     }
 
+    /// The slab whose freelist is the object at an address.
+    pub(crate) fn freelist_at(&self, addr: VirtAddr) -> Option<&Slab> {
+        self.slabs.iter().map(|(_, slab)| slab).find(|slab| slab.off_slab == Some(addr))
+    }
+
     /// Every slab of a cache: list by list, in the order of the lists.
     pub fn slabs_of<'a>(&'a self, machine: &'a Machine, id: CacheId) -> Vec<&'a Slab> {
         let nodes = self.cache(id).map_or(&[][..], |cache| &cache.nodes);

@@ -186,7 +186,7 @@ impl Machine {
     }
 
     fn unmap_thread_stack(&mut self, stack: &ThreadStack) {
-        self.vunmap_area(stack.base.0);
+        self.give_up_area(stack.base.0);
     }
 
     /// No stack waits any more (`free_vm_stack_cache`).

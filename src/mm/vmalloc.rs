@@ -97,9 +97,12 @@ impl Machine {
         caller: &'static str,
     ) -> Result<VirtAddr, Errno> {
         let pages = size.div_ceil(PAGE_SIZE);
-        if pages == 0 || pages > self.totalram_pages() {
-            let why = if pages == 0 { "" } else { ", exceeds total pages" };
-            self.warn_alloc_vmalloc(gfp, format!("vmalloc error: size {size}{why}"));
+        if pages == 0 {
+            self.warn_on_no_size();
+            return Err(Errno::ENOMEM);
+        }
+        if pages > self.totalram_pages() {
+            self.warn_alloc_vmalloc(gfp, format!("vmalloc error: size {size}, exceeds total pages"));
             return Err(Errno::ENOMEM);
         }
         let start = self.get_vm_area(size, AreaFlags::ALLOC, align, caller)?;
@@ -109,7 +112,7 @@ impl Machine {
                 Ok(VirtAddr(start))
             }
             Err(errno) => {
-                self.vunmap_area(start);
+                self.give_up_area(start);
                 Err(errno)
             }
         }
@@ -182,8 +185,7 @@ impl Machine {
         } else if self.vmalloc.area(addr.0).is_none() {
             ("nonexistent vm area", self.vfree_advice(addr))
         } else {
-            self.vunmap_area(addr.0);
-            return Ok(());
+            return self.vunmap_area(addr.0);
         };
         let digits = self.config.arch.address_digits();
         let line = format!("Trying to vfree() {what} ({:0digits$x})", addr.0);
@@ -207,17 +209,27 @@ impl Machine {
     }
 
     /// Unmaps an area and frees its pages; its addresses come back with the next purge (`__vunmap`).
-    pub(crate) fn vunmap_area(&mut self, start: u64) {
-        let Some(area) = self.remove_vm_area(start) else { return };
+    ///
+    /// # Errors
+    /// The kernel's complaint about the first page that was the area's no more, or is in use otherwise; the area is
+    /// gone, and its other pages are free.
+    pub(crate) fn vunmap_area(&mut self, start: u64) -> Result<(), Oops> {
+        let Some(area) = self.remove_vm_area(start) else { return Ok(()) };
+        let mut freed = Ok(());
         if area.flags.has(AreaFlags::ALLOC) || area.flags.has(AreaFlags::MAP_PUT_PAGES) {
             for pfn in area.pages {
-                self.mem_map.page_mut(pfn).refcount -= 1;
-                self.free_unreferenced(pfn, Order::ZERO);
+                freed = freed.and(self.free_pages(pfn, Order::ZERO));
             }
         }
-        if let Some(array) = area.page_array {
-            self.vunmap_area(array);
+        match area.page_array {
+            Some(array) => freed.and(self.vunmap_area(array)),
+            None => freed,
         }
+    }
+
+    /// Takes back an area that the kernel made for itself; a page that somebody else freed is the log's matter.
+    pub(crate) fn give_up_area(&mut self, start: u64) {
+        let _ = self.vunmap_area(start);
     }
 
     /// Maps pages of the caller's next to each other (`vmap`).
@@ -236,7 +248,7 @@ impl Machine {
         for (n, pfn) in pages.iter().enumerate() {
             self.vmalloc.push_page(start, *pfn);
             if let Err(errno) = self.vmap_page(start + n as u64 * PAGE_SIZE, *pfn, self.kernel_prot()) {
-                self.vunmap_area(start);
+                self.give_up_area(start);
                 return Ok(Err(errno));
             }
         }
@@ -271,6 +283,21 @@ impl Machine {
         let line = "kernel BUG at mm/vmalloc.c!";
         self.kernel_bug(line);
         Oops::new(line, format!("BUG_ON({condition}): {advice}"))
+    }
+
+    /// An area of no bytes is a mistake of the caller's, told the first time only (`WARN_ON_ONCE(!size)`).
+    #[cold]
+    fn warn_on_no_size(&mut self) {
+        if std::mem::replace(&mut self.vmalloc.warned_no_size, true) {
+            return;
+        }
+        self.printk("------------[ cut here ]------------");
+        self.printk(format!(
+            "WARNING: CPU: {} PID: {} at mm/vmalloc.c __vmalloc_node_range",
+            self.cpu.0, self.current.pid
+        ));
+        self.dump_stack(&["__vmalloc_node_range", "vmalloc"]);
+        self.add_taint(Taint::Warn);
     }
 
     /// The kernel's report of a vmalloc that failed (`warn_alloc`).

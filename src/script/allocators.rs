@@ -249,8 +249,7 @@ pub fn slab_lists(mut table: Table, machine: &Machine, id: CacheId) -> Table {
     let digits = machine.config.arch.address_digits();
     let hex = |addr: u64| format!("{addr:0digits$x}");
     if machine.caches.allocator == Allocator::Slob {
-        return table
-            .note("note: SLOB keeps objects of all caches on the same pages; slob() shows its lists");
+        return table.note("SLOB keeps objects of all caches on the same pages; slob() shows its lists");
     }
     let slabs = machine.caches.slab.slabs_of(machine, id);
     for (node, at) in machine.nodes.iter().zip(0..) {

@@ -285,6 +285,21 @@ pub mod functions {
     ///
     /// page pfn=0x400, zone DMA of node 0: allocated: order 2, 1 reference
     ///   physical 400000, direct map ffff888000400000, pageblock Unmovable
+    /// > let p = spawn("made");
+    /// > whatis(ps("made").rows[0].task)
+    /// ffff888000408000: task_struct of task 3 (made)
+    /// CACHE             OBJSIZE  ALLOCATED     TOTAL  SLABS  SSIZE  NAME
+    /// ffff888000005600     6208          1         5      1    32k  task_struct
+    ///   SLAB              MEMORY            NODE  TOTAL  ALLOCATED  FREE
+    ///   ffffea0000010200  ffff888000408000     0      5          1     4
+    ///   FREE / [ALLOCATED]
+    ///   [ffff888000408000]
+    ///
+    ///       PAGE       PHYSICAL      MAPPING       INDEX CNT FLAGS
+    /// ffffea0000010200   408000 ffff888000005600        0  1 7ffffc0010200 slab,head
+    ///
+    /// page pfn=0x408, zone DMA of node 0: slab of task_struct: order 3
+    ///   physical 408000, direct map ffff888000408000, pageblock Unmovable
     /// > whatis(0x7f0000000000)
     /// error: cannot determine page for 7f0000000000: no direct map, page structure or physical memory there
     /// ```

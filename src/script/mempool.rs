@@ -2,6 +2,7 @@
 //!
 //! Kernel: `mm/mempool.c`.
 
+use crate::mm::addr::VirtAddr;
 use crate::mm::mempool::{MempoolId, Source};
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse, oops};
 use crate::script::args::{self, Addr, Address, GfpMask, describe};
@@ -138,7 +139,10 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let id = pool.id(&desk)?;
-        oops(desk.machine.mempool_free(crate::mm::addr::VirtAddr(element), id))
+        if !desk.machine.mempools[id].keeps(VirtAddr(element)) {
+            crate::script::slab::not_held(&desk.machine, "mempool_free", element)?;
+        }
+        oops(desk.machine.mempool_free(VirtAddr(element), id))
     }
 
     /// Gives up a pool and its reserve; elements that are out stay with their users.

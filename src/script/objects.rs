@@ -19,7 +19,7 @@
 //! What does not fit there lies above the end of memory, so that no two objects ever share a place.
 //!
 //! Kernel: `kernel/fork.c` (`task_struct_cachep`, `mm_cachep`, `vm_area_cachep`).
-//! Fidelity: made up — until the objects live in slabs, an address means the object and nothing else.
+//! Fidelity: made up — addresses of what was there at boot; such an address means the object and nothing else.
 
 use crate::mm::Machine;
 use crate::mm::addr::{Cpu, PAGE_SHIFT, Pfn, PhysAddr, VirtAddr};
@@ -173,7 +173,8 @@ fn last_cpu(machine: &Machine) -> u64 {
 
 /// The address of a task's `task_struct`.
 pub fn task(machine: &Machine, pid: Pid) -> u64 {
-    let own = machine.objects.task_struct(pid).map(|object| object.0);
+    let objects = &machine.objects;
+    let own = objects.task_struct(pid).or_else(|| objects.task_struct_gone(pid)).map(|object| object.0);
     own.unwrap_or_else(|| address(machine, 0, last_cpu(machine) + u64::from(pid)))
 }
 
@@ -245,8 +246,9 @@ pub fn find(machine: &Machine, addr: u64) -> Option<Object> {
             Some(pid) => {
                 let pid = pid as Pid;
                 let known = machine.tasks.contains_key(&pid) || machine.is_kthread_pid(pid);
-                // One that was made since the boot has a place of its own.
-                let made_up = machine.objects.task_struct(pid).is_none();
+                // One that was made since the boot has, or had, a place of its own.
+                let own = machine.objects.task_struct(pid).or_else(|| machine.objects.task_struct_gone(pid));
+                let made_up = own.is_none();
                 (known && made_up).then_some(Object::Task(pid))
             }
         },

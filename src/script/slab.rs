@@ -11,6 +11,7 @@ pub mod views;
 
 pub use explain::explain;
 
+use crate::mm::Machine;
 use crate::mm::addr::VirtAddr;
 use crate::mm::slab_common::{Allocator, CacheArgs, CacheId, SlabFlags};
 use crate::script::answer::{OrErrno, ScriptResult, answer, misuse, oops};
@@ -151,7 +152,7 @@ pub mod functions {
         super::take_object(&ctx, &cache, &gfp, Some(nid))
     }
 
-    /// Gives an object back to its cache.
+    /// Gives an object back to its cache; what the kernel itself holds stays.
     ///
     /// ```vmlab
     /// > let c = kmem_cache_create("poisoned", 32, 0, SLAB_POISON|SLAB_RED_ZONE|SLAB_STORE_USER);
@@ -160,7 +161,7 @@ pub mod functions {
     /// > kwrite(a + 8, 0x42);
     /// > kmem_cache_alloc(c, GFP_KERNEL) == a
     /// false
-    /// > log | tail -22
+    /// > log | tail -23
     /// [    0.000000] -----------------------------------------------------------------------------
     /// [    0.000000]
     /// [    0.000000] 0xffff888000401010-0xffff888000401017 @offset=16. First byte 0x42 instead of 0x6b
@@ -179,13 +180,18 @@ pub mod functions {
     /// [    0.000000]  <TASK>
     /// [    0.000000]  dump_stack_lvl
     /// [    0.000000]  print_trailer
-    /// [    0.000000]  object_err
+    /// [    0.000000]  check_bytes_and_report
+    /// [    0.000000]  check_object
     /// [    0.000000]  </TASK>
     /// [    0.000000] FIX poisoned: Restoring Poison 0xffff888000401010-0xffff888000401017=0x6b
     /// [    0.000000] FIX poisoned: Marking all objects used
     /// > kmem_cache_free(kmem_cache("kmalloc-8"), a)
     /// cache_from_obj: Wrong slab cache. kmalloc-8 but object is from poisoned
     ///   0xffff888000401008 goes back to poisoned: it stays in use
+    /// > let p = spawn("victim");
+    /// > kmem_cache_free(kmem_cache("task_struct"), ps(p).rows[0].task)
+    /// error: kmem_cache_free: 0xffff888000408000 is the task_struct of task 3, which the kernel itself uses: it stays
+    ///   a kernel would free it, and die of it later; free what kmalloc or kmem_cache_alloc gave you
     /// ```
     ///
     /// Kernel: `kmem_cache_free`, `mm/slub.c`. Gorman: 8.3.
@@ -195,6 +201,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         let id = cache.id(&desk)?;
+        super::not_held(&desk.machine, "kmem_cache_free", addr)?;
         oops(desk.machine.kmem_cache_free(id, VirtAddr(addr)))
     }
 
@@ -296,6 +303,17 @@ pub mod functions {
         let mut desk = bench.borrow_mut();
         let id = cache.id(&desk)?;
         Ok(desk.machine.validate_slab_cache(id).into())
+    }
+}
+
+/// A script may free what scripts took: never what the simulated kernel itself holds, and would go on using.
+pub fn not_held(machine: &Machine, call: &str, addr: u64) -> ScriptResult<()> {
+    match machine.holder_of_object(VirtAddr(addr)) {
+        None => Ok(()),
+        Some(holder) => misuse(format!(
+            "{call}: {} is {holder}, which the kernel itself uses: it stays\n  a kernel would free it, and die of it later; free what kmalloc or kmem_cache_alloc gave you",
+            VirtAddr(addr)
+        )),
     }
 }
 

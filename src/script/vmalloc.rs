@@ -120,7 +120,10 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn kvfree(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
         let addr = args::addr("the address", &addr)?;
-        oops(Bench::of(&ctx).borrow_mut().machine.kvfree(VirtAddr(addr)))
+        let bench = Bench::of(&ctx);
+        let machine = &mut bench.borrow_mut().machine;
+        crate::script::slab::not_held(machine, "kvfree", addr)?;
+        oops(machine.kvfree(VirtAddr(addr)))
     }
 
     /// The same as `vmalloc`, filled with zeros.

@@ -171,3 +171,37 @@ fn slob_takes_the_first_block_that_fits() {
     assert!(machine.kfree(VirtAddr(b.0 + 2)).is_err());
     machine.check().unwrap();
 }
+
+#[test]
+fn slab_lays_out_the_caches_of_the_boot_as_later_ones() {
+    let mut config = vmlab::import::shipped::get("x86_64-1G").unwrap();
+    config.slab = Allocator::Slab;
+    let mut machine = boot(config);
+    let shape =
+        |machine: &Machine, id: CacheId| (machine.caches.all[id].objects, machine.caches.all[id].order);
+    let mut seen = 0;
+    for id in machine.caches.order.clone() {
+        let cache = machine.caches.all[id].clone();
+        if !cache.flags.has(SlabFlags::TYPESAFE_BY_RCU) {
+            continue;
+        }
+        let name = format!("again-{}", cache.name());
+        let args = CacheArgs {
+            name: &name,
+            size: cache.object_size.into(),
+            align: cache.align.into(),
+            flags: cache.flags,
+            ctor: true,
+            usersize: false,
+        };
+        let again = machine.kmem_cache_create(&args).unwrap();
+        assert_eq!(shape(&machine, id), shape(&machine, again), "{}", cache.name());
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen} caches");
+    for (name, objects, pages) in [("RAW", 4, 1), ("fsverity_info", 16, 1)] {
+        let cache = &machine.caches.all[machine.caches.find(name).unwrap()];
+        assert_eq!((cache.objects, cache.order.pages()), (objects, pages), "{name}");
+    }
+    machine.check().unwrap();
+}

@@ -9,6 +9,7 @@ mod damage;
 mod failures;
 mod files;
 mod gfp;
+mod held;
 mod kernel_memory;
 mod lazyfree;
 mod levels;

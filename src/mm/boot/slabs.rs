@@ -31,6 +31,7 @@ impl Machine {
     /// Makes the caches of the spec, and those without which there is no kmalloc (`kmem_cache_init`).
     pub(super) fn kmem_cache_init(&mut self) {
         self.caches.direct_map = self.phys_to_virt(crate::mm::addr::PhysAddr(0)).0;
+        self.setup_kmalloc_cache_index_table();
         for cache in std::mem::take(&mut self.config.caches) {
             self.boot_cache(&cache);
             self.config.caches.push(cache);

@@ -138,17 +138,26 @@ pub fn kmalloc_name(kind: KmallocType, index: usize) -> String {
 }
 
 impl Machine {
-    /// Makes the caches of kmalloc that are not there yet (`create_kmalloc_caches`).
-    pub(crate) fn create_kmalloc_caches(&mut self) {
-        let arch = self.config.arch;
-        // SLOB has one heap, no classes; SLAB's smallest class is 32 (KMALLOC_SHIFT_LOW).
-        let least = match self.caches.allocator {
-            Allocator::Slub => arch.kmalloc_min_size(),
-            Allocator::Slab => arch.kmalloc_min_size().max(32),
-            Allocator::Slob => return,
-        };
+    /// The smallest class; SLOB has one heap, no classes, and SLAB's smallest is 32 (`KMALLOC_SHIFT_LOW`).
+    fn least_kmalloc_class(&self) -> Option<u32> {
+        let least = self.config.arch.kmalloc_min_size();
+        match self.caches.allocator {
+            Allocator::Slub => Some(least),
+            Allocator::Slab => Some(least.max(32)),
+            Allocator::Slob => None,
+        }
+    }
+
+    /// Which class small sizes belong to, before there are caches (`setup_kmalloc_cache_index_table`).
+    pub(crate) fn setup_kmalloc_cache_index_table(&mut self) {
+        let (arch, Some(least)) = (self.config.arch, self.least_kmalloc_class()) else { return };
         let class = |n: usize| kmalloc_index(arch, u64::from(least).max(8 * (n as u64 + 1))) as u8;
         self.caches.size_index = std::array::from_fn(class);
+    }
+
+    /// Makes the caches of kmalloc that are not there yet (`create_kmalloc_caches`).
+    pub(crate) fn create_kmalloc_caches(&mut self) {
+        let (arch, Some(least)) = (self.config.arch, self.least_kmalloc_class()) else { return };
         let low = least.trailing_zeros() as usize;
         for kind in KmallocType::ALL.into_iter().filter(|kind| kind.exists(arch)) {
             for index in low..CLASSES {
@@ -367,8 +376,10 @@ impl Machine {
 
     /// How many bytes may be used at an address (`ksize`); 0 for NULL and [`ZERO_SIZE_PTR`].
     ///
+    /// In a slab the page alone is asked: an object that is free already has the size of all others.
+    ///
     /// # Errors
-    /// The kernel's complaint when no object begins there.
+    /// The kernel's complaint when no slab and no large kmalloc lies there.
     pub fn ksize(&mut self, addr: VirtAddr) -> Result<u64, Oops> {
         if addr.0 <= ZERO_SIZE_PTR.0 {
             return Ok(0);
@@ -384,7 +395,7 @@ impl Machine {
         {
             return Ok(bytes);
         }
-        match self.find_object(addr).filter(|object| object.start == addr && object.allocated) {
+        match self.find_object(addr) {
             Some(object) => Ok(self.usable_bytes(object.cache)),
             None => Err(self.not_an_object("ksize", addr)),
         }
@@ -421,7 +432,11 @@ impl Machine {
         };
         if old > 0 {
             self.copy_kernel_bytes(addr, moved, old);
-            self.kfree(addr)?;
+            if let Err(oops) = self.kfree(addr) {
+                // What the old object was is in the log; nothing is half done.
+                self.kfree(moved)?;
+                return Err(oops);
+            }
         }
         Ok(Ok(moved))
     }

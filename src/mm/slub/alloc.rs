@@ -1,7 +1,9 @@
 //! Taking an object.
 //!
 //! Kernel: `mm/slub.c` (`slab_alloc_node`, `___slab_alloc`, `new_slab`, `allocate_slab`).
-//! Fidelity: faithful — order of the places that are looked at, masks of new slabs, fall-back to a lower order.
+//! Fidelity: faithful — order of the places that are looked at, masks of new slabs, fall-back to a lower order. Simplified
+//! — a free pointer that was overwritten is found by every cache and its list is given up; without `slub_debug=F` a kernel
+//! would follow the pointer, and die of it.
 
 use super::slabs::{END, Slab, TAKEN, WILD};
 use super::{Place, SlabNr, Stat};

@@ -229,7 +229,7 @@ impl Machine {
         }
         if red != RED_ACTIVE && self.links(nr).next(u32::from(index)) == WILD {
             self.set_link(nr, index, TAKEN);
-            return Err(self.object_err(nr, index, "Freepointer corrupt"));
+            return Err(self.object_err(nr, index, "Freepointer corrupt", "check_object"));
         }
         Ok(())
     }

@@ -130,8 +130,8 @@ impl Machine {
         }
     }
 
-    /// Everything about an object (`print_trailer`).
-    fn print_trailer(&mut self, nr: SlabNr, index: u16) {
+    /// Everything about an object, and who found it (`print_trailer`).
+    fn print_trailer(&mut self, nr: SlabNr, index: u16, callers: &[&str]) {
         let cache = &self.caches.all[self.slab(nr).cache];
         let (flags, pad, size, inuse) = (cache.flags, cache.red_left_pad, cache.object_size, cache.inuse);
         let (end, whole) = (self.info_end(cache), cache.size - pad);
@@ -156,13 +156,14 @@ impl Machine {
         if end < whole {
             self.print_section("Padding", at + u64::from(end), whole - end);
         }
-        self.dump_stack(&["print_trailer", "object_err"]);
+        let frames: Vec<&str> = std::iter::once("print_trailer").chain(callers.iter().copied()).collect();
+        self.dump_stack(&frames);
     }
 
-    /// An object with something wrong about it (`object_err`).
-    pub(super) fn object_err(&mut self, nr: SlabNr, index: u16, reason: &str) -> Oops {
+    /// An object with something wrong about it, found by `caller` (`object_err`).
+    pub(super) fn object_err(&mut self, nr: SlabNr, index: u16, reason: &str, caller: &str) -> Oops {
         let line = self.slab_bug(self.slab(nr).cache, reason);
-        self.print_trailer(nr, index);
+        self.print_trailer(nr, index, &["object_err", caller]);
         self.add_taint(Taint::BadPage);
         let object = self.object_address(nr, u32::from(index));
         Oops::new(line, format!("object {object}; log shows its bytes"))
@@ -193,7 +194,7 @@ impl Machine {
             "0x{from:0width$x}-0x{to:0width$x} @offset={}. First byte 0x{found:x} instead of 0x{value:x}",
             from - base
         ));
-        self.print_trailer(nr, index);
+        self.print_trailer(nr, index, &["check_bytes_and_report", "check_object"]);
         self.add_taint(Taint::BadPage);
         let object = self.object_address(nr, u32::from(index));
         let offset = from as i64 - object.0 as i64;
@@ -214,7 +215,7 @@ impl Machine {
     /// The object is free already; nothing is done.
     #[cold]
     pub(super) fn free_twice(&mut self, nr: SlabNr, index: u16) -> Oops {
-        let oops = self.object_err(nr, index, "Object already free");
+        let oops = self.object_err(nr, index, "Object already free", "free_debug_processing");
         let (object, width) = (self.object_address(nr, u32::from(index)), self.digits());
         self.slab_fix(nr, &format!("Object at 0x{:0width$x} not freed", object.0));
         let advice = format!("{object} is on the free list already: it was freed once too often");

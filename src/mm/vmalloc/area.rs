@@ -96,6 +96,8 @@ pub struct VmapAreas {
     pub nr_pages: u64,
     /// Purges so far: each flushed every TLB once.
     pub purges: u64,
+    /// Somebody has been told that an area of no bytes is none.
+    pub(super) warned_no_size: bool,
 }
 
 impl VmapAreas {
@@ -112,6 +114,7 @@ impl VmapAreas {
             lazy_nr: 0,
             nr_pages: 0,
             purges: 0,
+            warned_no_size: false,
         }
     }
 

@@ -70,8 +70,13 @@ fn object(machine: &Machine, addr: u64) -> Option<Known> {
     let what = owner::of_object(machine, objects::find(machine, addr)?);
     let record = vec![("addr".into(), Cell::Addr(addr)), ("what".into(), what.as_str().into())];
     let told = Table::new().line(format!("{addr:x}: {what}"));
-    let told = told.note("kernel objects have made-up addresses so far").with_records(vec![record]);
-    Some(Known { told, pfn: None })
+    if machine.find_object(VirtAddr(addr)).is_some_and(|object| object.allocated) {
+        let slab = crate::script::slab::views::layer(machine, addr);
+        let told = slab.map_or(told.clone(), |slab| told.append(&slab)).line("");
+        return Some(Known { told: told.with_records(vec![record]), pfn: pfn_of(machine, addr) });
+    }
+    let told = told.note("it was there at boot: its address is made up, and no slab holds it");
+    Some(Known { told: told.with_records(vec![record]), pfn: None })
 }
 
 /// An area of vmalloc.

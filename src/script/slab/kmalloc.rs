@@ -118,6 +118,7 @@ pub mod functions {
         let bench = Bench::of(&ctx);
         let mut desk = bench.borrow_mut();
         args::zones_agree(&mut desk, gfp)?;
+        super::super::not_held(&desk.machine, "krealloc", addr)?;
         let moved = oops(desk.machine.krealloc(VirtAddr(addr), size, gfp))?;
         Ok(answer(moved.map(|addr| Address(addr.0))))
     }
@@ -136,10 +137,13 @@ pub mod functions {
     #[rhai_fn(return_raw)]
     pub fn kfree(ctx: NativeCallContext, addr: Addr) -> ScriptResult<()> {
         let addr = args::addr("the address", &addr)?;
-        oops(Bench::of(&ctx).borrow_mut().machine.kfree(VirtAddr(addr)))
+        let bench = Bench::of(&ctx);
+        let machine = &mut bench.borrow_mut().machine;
+        super::super::not_held(machine, "kfree", addr)?;
+        oops(machine.kfree(VirtAddr(addr)))
     }
 
-    /// How many bytes may be used of what `kmalloc` gave.
+    /// How many bytes may be used of what `kmalloc` gave; an object of a slab is not asked whether it is free.
     ///
     /// ```vmlab
     /// > [ksize(kmalloc(1, GFP_KERNEL)), ksize(kmalloc(129, GFP_KERNEL)), ksize(kmalloc(20000, GFP_KERNEL))]

@@ -4,7 +4,8 @@
 
 use crate::mm::Machine;
 use crate::mm::addr::PAGE_SHIFT;
-use crate::mm::slab_common::{CacheId, SlabFlags};
+use crate::mm::slab::SlabList;
+use crate::mm::slab_common::{Allocator, CacheId, SlabFlags};
 use crate::mm::slub::{Place, Stat};
 use crate::script::table::{Cell, Record, Table};
 
@@ -54,13 +55,40 @@ fn on(flags: SlabFlags, flag: SlabFlags) -> &'static str {
     if flags.has(flag) { "On" } else { "Off" }
 }
 
+/// Slabs of a cache, by what is left in them.
+#[derive(Default)]
+struct Slabs {
+    total: usize,
+    full: usize,
+    partial: usize,
+    /// A CPU has them: SLAB's CPUs have queues instead.
+    of_cpu: usize,
+}
+
+fn slabs_of(machine: &Machine, id: CacheId) -> Slabs {
+    let mut found = Slabs::default();
+    if machine.caches.allocator == Allocator::Slab {
+        let slabs = machine.caches.slab.slabs_of(machine, id);
+        let on = |list| slabs.iter().filter(|slab| slab.list == list).count();
+        (found.full, found.partial) = (on(SlabList::Full), on(SlabList::Partial));
+        found.total = slabs.len();
+        return found;
+    }
+    for slab in machine.slabs_of(id).map(|nr| machine.slab(nr)) {
+        found.total += 1;
+        match slab.place {
+            Place::Partial => found.partial += 1,
+            _ if slab.frozen() => found.of_cpu += 1,
+            _ => found.full += 1,
+        }
+    }
+    found
+}
+
 /// One cache: sizes, slabs, debugging, memory, counters.
 pub fn one(machine: &Machine, id: CacheId) -> Table {
     let (cache, waste) = (&machine.caches.all[id], waste(machine, id));
-    let slabs: Vec<_> = machine.slabs_of(id).map(|nr| machine.slab(nr)).collect();
-    let of_cpu = slabs.iter().filter(|slab| slab.frozen()).count();
-    let partial = slabs.iter().filter(|slab| slab.place == Place::Partial).count();
-    let full = slabs.len() - of_cpu - partial;
+    let Slabs { total, full, partial, of_cpu } = slabs_of(machine, id);
     let tail = cache.slab_bytes() - u64::from(cache.objects * cache.size);
     let flags = cache.flags;
     let rows = [
@@ -68,7 +96,7 @@ pub fn one(machine: &Machine, id: CacheId) -> Table {
             "Object ",
             cache.object_size.into(),
             "Total  ",
-            slabs.len(),
+            total,
             "Sanity Checks",
             SlabFlags::CONSISTENCY_CHECKS,
             "Total",
@@ -158,11 +186,12 @@ pub fn all(machine: &Machine) -> Table {
     let mut records = Vec::new();
     let mut ids: Vec<CacheId> = machine.caches.order.clone();
     ids.sort_by(|a, b| machine.caches.all[*a].name().cmp(machine.caches.all[*b].name()));
-    for id in ids.into_iter().filter(|id| machine.slabs_of(*id).next().is_some()) {
+    for id in ids {
+        let Slabs { total, partial, of_cpu, .. } = slabs_of(machine, id);
+        if total == 0 {
+            continue;
+        }
         let (cache, waste) = (&machine.caches.all[id], waste(machine, id));
-        let slabs: Vec<_> = machine.slabs_of(id).map(|nr| machine.slab(nr)).collect();
-        let of_cpu = slabs.iter().filter(|slab| slab.frozen()).count();
-        let partial = slabs.iter().filter(|slab| slab.place == Place::Partial).count();
         let letters = [
             (SlabFlags::CACHE_DMA, 'd'),
             (SlabFlags::HWCACHE_ALIGN, 'A'),
@@ -175,7 +204,7 @@ pub fn all(machine: &Machine) -> Table {
         ];
         let letters: String =
             letters.iter().filter(|(flag, _)| cache.flags.has(*flag)).map(|(_, letter)| *letter).collect();
-        let shape = format!("{}/{partial}/{of_cpu}", slabs.len() - of_cpu);
+        let shape = format!("{}/{partial}/{of_cpu}", total - of_cpu);
         table = table.line(
             format!(
                 "{:<21} {:>8} {:>7} {:>15} {shape:>14} {:>4} {} {:>3} {:>3} {letters}",
@@ -185,7 +214,7 @@ pub fn all(machine: &Machine) -> Table {
                 waste.total,
                 cache.objects,
                 cache.order,
-                (partial * 100) / slabs.len(),
+                (partial * 100) / total,
                 waste.used * 100 / waste.total.max(1),
             )
             .trim_end()
