@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Gorman 10 (2.4 had to search every page table). Kernel: `mm/rmap.c`.
-//! Fidelity: faithful — anon_vma chains, fork, reuse of an anon_vma nobody else uses, map counts.
+//! Fidelity: faithful — anon_vma chains, fork, reuse of an anon_vma nobody else uses, map counts. Simplified —
+//! a fault or a fork that gets no memory for an anon_vma or a link of a chain goes on without the object.
 
 mod unmap;
 
