@@ -300,8 +300,12 @@ pub mod functions {
     ///
     /// page pfn=0x408, zone DMA of node 0: slab of task_struct: order 3
     ///   physical 408000, direct map ffff888000408000, pageblock Unmovable
+    /// > set_context(p); let a = mmap(p, 0, "8K", PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS);
+    /// > whatis(a)
+    /// 7ffff7ff7000: user virtual address of task 3 (made), in the area 0x7ffff7ff7000-0x7ffff7ff9000 r--p
+    ///   no page is there yet
     /// > whatis(0x7f0000000000)
-    /// error: cannot determine page for 7f0000000000: no direct map, page structure or physical memory there
+    /// error: cannot determine page for 7f0000000000: no direct map, page structure or physical memory there, and no area of the task looked at; set PID looks at another
     /// ```
     ///
     /// Command: `whatis ffff888000010000`
@@ -312,6 +316,8 @@ pub mod functions {
             Some(text) => crate::script::values::functions::addr(text.clone().into())?.0,
             None => args::addr("the address", &addr)?,
         };
-        super::identify::whatis(&Bench::of(&ctx).borrow().machine, at)
+        let bench = Bench::of(&ctx);
+        let desk = bench.borrow();
+        super::identify::whatis(&desk.machine, at, desk.context)
     }
 }

@@ -5,6 +5,7 @@ use crate::mm::Machine;
 use crate::mm::addr::{Order, Pfn, PhysAddr, VirtAddr};
 use crate::mm::config::{Arch, MigrateType};
 use crate::mm::page::{PageFlags, PageType};
+use crate::mm::task::Pid;
 use crate::script::answer::{ScriptResult, misuse};
 use crate::script::objects;
 use crate::script::table::{Cell, Table};
@@ -115,9 +116,28 @@ fn page(machine: &Machine, addr: u64) -> Option<Known> {
     Some(Known { told: Table::new(), pfn: Some(pfn_of(machine, addr)?) })
 }
 
+/// An address of a task's own: its area, and the page if there is one.
+fn user(machine: &Machine, pid: Pid, addr: u64) -> Option<Known> {
+    let task = machine.tasks.get(&pid)?;
+    let mm = &machine.mms[task.mm?];
+    let vma = &machine.vmas[machine.vma_lookup(task.mm?, addr)?];
+    let name = machine.vma_name(vma);
+    let area = format!("{addr:x}: user virtual address of task {pid} ({}), in the area {vma}", task.comm);
+    let told = Table::new().line(format!("{area} {name}").trim_end());
+    let pte = machine.tables.pte(mm.pgd, VirtAddr(addr));
+    if pte.is_present() {
+        return Some(Known { told: told.line(""), pfn: Some(pte.pfn()) });
+    }
+    let state = if pte.is_swap() { "its page is in swap" } else { "no page is there yet" };
+    Some(Known { told: told.line(format!("  {state}")), pfn: None })
+}
+
 /// What each layer knows: the first lines are crash's, the page's row among them; then a sentence for each owner.
-pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
-    match LAYERS.iter().find_map(|layer| layer(machine, addr)) {
+///
+/// An address that is none of the kernel's is looked for in the task that the prompt looks at.
+pub fn whatis(machine: &Machine, addr: u64, looked_at: Pid) -> ScriptResult<Table> {
+    let known = LAYERS.iter().find_map(|layer| layer(machine, addr));
+    match known.or_else(|| user(machine, looked_at, addr)) {
         Some(Known { told, pfn: None }) => Ok(told),
         Some(Known { told, pfn: Some(pfn) }) => {
             let page = page_of(machine, pfn);
@@ -125,7 +145,7 @@ pub fn whatis(machine: &Machine, addr: u64) -> ScriptResult<Table> {
             Ok(told.append(&page).with_records(records))
         }
         None => misuse(format!(
-            "cannot determine page for {addr:x}: no direct map, page structure or physical memory there"
+            "cannot determine page for {addr:x}: no direct map, page structure or physical memory there, and no area of the task looked at; set PID looks at another"
         )),
     }
 }
