@@ -9,6 +9,7 @@ use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
 use crate::mm::page::PageFlags;
 use crate::mm::pgtable::SwapEntry;
+use crate::mm::refused::Refused;
 use crate::mm::shmem::entry_to_swap;
 use crate::mm::task::Pid;
 use crate::mm::vma::{Vma, page_align};
@@ -26,12 +27,12 @@ impl Machine {
         let end = page_align(len)
             .and_then(|len| addr.0.checked_add(len))
             .filter(|end| *end <= self.layout.task_size);
-        let end = end.ok_or(Errno::ENOMEM)?;
+        let end = end.ok_or_else(|| self.refuse(Refused::Wraps { at: addr.0, len }))?;
         let mut pages = Vec::new();
         let mut at = addr.0;
         while at < end {
-            let vma = self.find_vma(mm, VirtAddr(at)).map(|id| &self.vmas[id]);
-            let vma = vma.filter(|vma| vma.start <= at).ok_or(Errno::ENOMEM)?;
+            let id = self.vma_lookup(mm, at).ok_or_else(|| self.refuse(Refused::Hole { at }))?;
+            let vma = &self.vmas[id];
             let stop = vma.end.min(end);
             pages.extend((at..stop).step_by(PAGE_SIZE as usize).map(|at| self.is_in_core(vma, VirtAddr(at))));
             at = stop;

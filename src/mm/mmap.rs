@@ -107,7 +107,7 @@ impl Machine {
         }
         if flags & map::HUGETLB != 0 {
             // There is no pool of persistent huge pages to take them from, and no file of hugetlbfs.
-            return Err(if file.is_some() { Errno::EINVAL } else { Errno::ENOMEM });
+            return Err(if file.is_some() { Errno::EINVAL } else { self.refuse(Refused::NoHugePages) });
         }
         let mut flags = flags;
         if flags & map::FIXED_NOREPLACE != 0 {
@@ -120,7 +120,8 @@ impl Machine {
                 hint = page_align(self.sysctl.mmap_min_addr).unwrap_or(hint);
             }
         }
-        let len = page_align(len).filter(|len| *len > 0).ok_or(Errno::ENOMEM)?;
+        let pages = page_align(len).filter(|len| *len > 0);
+        let len = pages.ok_or_else(|| self.refuse(Refused::Wraps { at: hint, len }))?;
         let last = file.map_or(0, |file| file.pgoff).checked_add(len >> PAGE_SHIFT);
         if last.is_none_or(|last| file.is_some() && last > MAX_BYTES >> PAGE_SHIFT) {
             return Err(Errno::EOVERFLOW);

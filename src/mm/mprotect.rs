@@ -38,10 +38,8 @@ impl Machine {
         if len == 0 {
             return Ok(());
         }
-        let end = page_align(len).and_then(|len| addr.0.checked_add(len)).ok_or(Errno::ENOMEM)?;
-        if end <= addr.0 {
-            return Err(Errno::ENOMEM);
-        }
+        let end = page_align(len).and_then(|len| addr.0.checked_add(len)).filter(|end| *end > addr.0);
+        let end = end.ok_or_else(|| self.refuse(Refused::Wraps { at: addr.0, len }))?;
         if access & !(ACCESS | prot::SEM) != 0 {
             return Err(Errno::EINVAL);
         }

@@ -6,6 +6,7 @@
 use crate::mm::addr::{PAGE_SHIFT, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::machine::Machine;
+use crate::mm::refused::Refused;
 use crate::mm::task::Pid;
 use crate::mm::vma::{VmFlags, page_align};
 
@@ -29,14 +30,17 @@ impl Machine {
         if flags & !(both | ms::INVALIDATE) != 0 || flags & both == both || !addr.is_aligned() {
             return Err(Errno::EINVAL);
         }
-        let end = page_align(len).and_then(|len| addr.0.checked_add(len)).ok_or(Errno::ENOMEM)?;
-        let (mut at, mut holes) = (addr.0, false);
+        let end = page_align(len).and_then(|len| addr.0.checked_add(len));
+        let end = end.ok_or_else(|| self.refuse(Refused::Wraps { at: addr.0, len }))?;
+        let (mut at, mut hole) = (addr.0, None);
         while at < end {
             let Some(id) = self.find_vma(mm, VirtAddr(at)).filter(|id| self.vmas[*id].start < end) else {
-                return Err(Errno::ENOMEM);
+                return Err(self.refuse(Refused::Hole { at: hole.unwrap_or(at) }));
             };
             let vma = &self.vmas[id];
-            holes |= vma.start > at;
+            if vma.start > at {
+                hole = hole.or(Some(at));
+            }
             at = at.max(vma.start);
             if flags & ms::INVALIDATE != 0 && vma.flags.has(VmFlags::LOCKED) {
                 return Err(Errno::EBUSY);
@@ -52,6 +56,6 @@ impl Machine {
             }
             at = stop;
         }
-        if holes { Err(Errno::ENOMEM) } else { Ok(()) }
+        hole.map_or(Ok(()), |at| Err(self.refuse(Refused::Hole { at })))
     }
 }

@@ -22,6 +22,12 @@ pub enum Refused {
     Promise { mode: u64, promised: u64, asked: u64, most: u64 },
     /// Nothing is mapped at this address.
     Hole { at: u64 },
+    /// The range ends beyond the last address.
+    Wraps { at: u64, len: u64 },
+    /// There is no pool of persistent huge pages (`MAP_HUGETLB`).
+    NoHugePages,
+    /// Larger than a file of the simulator can be.
+    File { asked: u64, most: u64 },
     /// The area cannot grow where it is, and may not move.
     NotHere { asked: u64 },
 }
@@ -55,6 +61,15 @@ impl fmt::Display for Refused {
                 kb(most)
             ),
             Refused::Hole { at } => write!(f, "Nothing is mapped at {at:#x}."),
+            Refused::Wraps { at, len } => {
+                write!(f, "{len:#x} bytes from {at:#x} on end beyond the last address.")
+            }
+            Refused::NoHugePages => {
+                write!(f, "MAP_HUGETLB takes pages of a pool of persistent huge pages, and there is none.")
+            }
+            Refused::File { asked, most } => {
+                write!(f, "{} kB are more than a file of the simulator can have, {} kB.", kb(asked), kb(most))
+            }
             Refused::NotHere { asked } => write!(
                 f,
                 "There is no room for {} kB more behind the area, and without MREMAP_MAYMOVE it stays where it is.",

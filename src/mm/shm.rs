@@ -9,11 +9,12 @@
 //! Fidelity: faithful — keys, limits, addresses and flags of shmat, which areas shmdt takes, when a segment ends.
 //! Simplified — numbers only grow. Absent — owners and permissions, name spaces, huge pages, locking.
 
-use crate::mm::addr::{PAGE_SIZE, VirtAddr};
+use crate::mm::addr::{PAGE_SHIFT, PAGE_SIZE, VirtAddr};
 use crate::mm::errno::Errno;
 use crate::mm::fs::{Backing, FileId, FileMode, MapFile};
 use crate::mm::machine::Machine;
 use crate::mm::mmap::{map, prot};
+use crate::mm::refused::Refused;
 use crate::mm::task::{MmId, Pid};
 use crate::mm::vma::{VmaId, page_align};
 use std::collections::BTreeMap;
@@ -108,7 +109,8 @@ impl Machine {
             return Err(Errno::ENOSPC);
         }
         if bytes > crate::mm::fs::MAX_BYTES {
-            return Err(Errno::ENOMEM);
+            let most = crate::mm::fs::MAX_BYTES >> PAGE_SHIFT;
+            return Err(self.refuse(Refused::File { asked: bytes >> PAGE_SHIFT, most }));
         }
         let reserve = flags & SHM_NORESERVE == 0;
         let file = self.shmem_file_setup(&format!("/SYSV{key:08x}"), bytes, reserve)?;

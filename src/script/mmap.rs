@@ -214,9 +214,10 @@ pub(crate) fn call(
     let bench = Bench::of(ctx);
     let mut desk = bench.borrow_mut();
     let pid = args::who(&desk, p)?;
+    // What other calls were refused is not told of this one.
+    desk.machine.refused = None;
     let value = f(&mut desk, pid);
     super::task::alive(&desk)?;
-    // What a call that went well was refused on its way is not told of the next one.
     let why = desk.machine.refused.take();
     if let Some(errno) = value.read_lock::<Errno>() {
         desk.told = Told::Call(ctx.fn_name().into(), pid, *errno, why);

@@ -115,7 +115,7 @@ fn refused(machine: &Machine, name: &str, pid: Pid, errno: Errno, why: Option<Re
             }
         }
         None if errno == Errno::ENOMEM => {
-            text.push_str("  The kernel had no memory for what the call needs itself: log tells more.\n");
+            text.push_str("  Memory for the kernel's own structures or a page of the range could not be had: log may tell more.\n");
             limits(machine, pid, &mut text);
         }
         _ => {

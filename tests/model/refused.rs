@@ -45,6 +45,14 @@ fn the_number_that_decided_is_kept() {
     if let Some(task) = m.tasks.get_mut(&pid) {
         task.rlimits.address_space = u64::MAX;
     }
+    let hole = AT.0 + (16 << 10);
+    assert_eq!(m.mincore(pid, AT, 32 << 10), Err(Errno::ENOMEM));
+    assert_eq!(m.refused.take(), Some(Refused::Hole { at: hole }));
+    assert_eq!(m.msync(pid, AT, 32 << 10, 4), Err(Errno::ENOMEM));
+    assert_eq!(m.refused.take(), Some(Refused::Hole { at: hole }));
+    assert_eq!(m.mprotect(pid, AT, u64::MAX - 4095, prot::READ), Err(Errno::ENOMEM));
+    assert_eq!(m.refused.take(), Some(Refused::Wraps { at: AT.0, len: u64::MAX - 4095 }));
+
     m.sysctl.max_map_count = m.mms[mm].vmas.len() as u64;
     let most = m.sysctl.max_map_count;
     let hole = VirtAddr(AT.0 + 4096);
