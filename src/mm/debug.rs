@@ -151,10 +151,10 @@ impl Machine {
             0 => (0, "non-NULL mapping"),
             n => (n, "nonzero mapcount"),
         };
+        let cached = if held > mapped { " and its cache" } else { "" };
         let advice = format!(
-            "its {} references are those of {mapped} page-table entries and of {} caches: none is the caller's to give back; get_page takes one",
-            page.refcount,
-            held - mapped
+            "its {} references are those of {mapped} page-table entries{cached}: none is the caller's to give back; get_page takes one",
+            page.refcount
         );
         Err(self.bad_page(head, reason, &advice))
     }
